@@ -1,0 +1,164 @@
+/**
+ * What the doors (HTTP, WebSocket, gRPC Exec) may ask of the house.
+ *
+ * Each door takes only the desk it needs. Every call that changes something resolves when the
+ * change is durable, and throws a Failure otherwise. `by` names the caller for the log.
+ */
+import type { FailureInfo } from './failure.ts';
+import type { JournalEntry } from './journal.ts';
+import type { Probe, RuntimeKind } from './runtime.ts';
+import type { Terminal } from './terminal.ts';
+import type {
+  AgentView, ArtifactView, EventView, HitlView, InstanceView, SessionView, TaskView,
+} from './views.ts';
+
+export interface InstanceDesk {
+  list(): readonly InstanceView[];
+  find(name: string): InstanceView | null;
+  /** Throws 'already-exists', 'not-implemented' (with the probe's reasons), 'bad-input'. */
+  create(wanted: NewInstance, by: string): Promise<InstanceView>;
+  start(name: string, by: string): Promise<InstanceView>;
+  stop(name: string, graceMs: number | null, by: string): Promise<InstanceView>;
+  restart(name: string, graceMs: number | null, by: string): Promise<InstanceView>;
+  reprovision(name: string, by: string): Promise<InstanceView>;
+  /** Clears `crash-looping` or `failed` so that it may be started again. */
+  reset(name: string, by: string): Promise<InstanceView>;
+  destroy(name: string, by: string): Promise<InstanceView>;
+  probes(): Promise<readonly Probe[]>;
+}
+
+export interface NewInstance {
+  readonly name: string;
+  readonly runtime: RuntimeKind;
+  readonly loadout?: string;
+  readonly profile?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly workingDir?: string;
+  /** Start it once it is made; true when absent. */
+  readonly start?: boolean;
+}
+
+export interface AgentDesk {
+  list(): readonly AgentView[];
+  find(id: string): AgentView | null;
+}
+
+export interface NewSession {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly workingDir: string | null;
+  readonly name: string | null;
+  readonly type: 'interactive' | 'headless' | 'background';
+  readonly env: Readonly<Record<string, string>>;
+  readonly cols: number;
+  readonly rows: number;
+  /** Seconds, 0 is none. */
+  readonly timeoutSeconds: number;
+  /** Piped processes: leave stdin open for `input`; closed otherwise. */
+  readonly stdin: 'open' | 'closed';
+}
+
+export interface SessionDesk {
+  list(filter: { agent?: string; live?: boolean }): readonly SessionView[];
+  find(id: string): SessionView | null;
+  /** Resolves when the process runs. Throws 'not-found', 'agent-gone', 'already-exists' (the name), 'wrong-state'. */
+  create(agent: string, wanted: NewSession, by: string): Promise<SessionView>;
+  /** Types bytes; refused with 'wrong-state' unless the session is live. */
+  input(id: string, bytes: Uint8Array, by: string): void;
+  resize(id: string, cols: number, rows: number, by: string): void;
+  /** A name such as SIGINT. KILL and TERM end in `killed`. */
+  signal(id: string, signal: string, by: string): Promise<SessionView>;
+  /** The terminal, live or recalled from disk; null when there never was one. */
+  terminal(id: string): Promise<Terminal | null>;
+  /** Resolves with the view once the session has ended. */
+  ended(id: string, signal: AbortSignal): Promise<SessionView>;
+}
+
+export interface TaskDesk {
+  list(query: TaskQuery): { tasks: readonly TaskView[]; total: number };
+  find(id: string): TaskView | null;
+  /** `manifest` is YAML or JSON text, or an object. Throws 'unprocessable' with a fault per field. */
+  submit(manifest: string | object, by: string): Promise<TaskView>;
+  cancel(id: string, reason: string, by: string): Promise<TaskView>;
+  /** A failed or cancelled task starts again as a new attempt. */
+  retry(id: string, by: string): Promise<TaskView>;
+  /** What the task said, in order; ends when the task has ended unless it is aborted first. `after` is the last id seen. */
+  logs(id: string, after: string | null, signal: AbortSignal): AsyncIterable<TaskLog>;
+  artifacts(id: string): Promise<readonly ArtifactView[]>;
+  /** Opens one artifact; null when there is none of that name. Never leaves the outbox. */
+  artifact(id: string, name: string): Promise<{ view: ArtifactView; body: ReadableStream<Uint8Array> } | null>;
+  /** The manifest as submitted, defaults filled in, secrets as references. */
+  manifest(id: string): object | null;
+}
+
+export interface TaskQuery {
+  /** Upper-case names; empty is all. */
+  readonly states: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly limit: number;
+  readonly offset: number;
+}
+
+export interface TaskLog {
+  /** Opaque, grows; resumes with `Last-Event-ID`. */
+  readonly id: string;
+  readonly event: 'stdout' | 'stderr' | 'state' | 'progress' | 'question' | 'completed' | 'error' | 'gap';
+  readonly data: string;
+}
+
+export interface HitlDesk {
+  list(filter: { state?: 'open' | 'all'; agent?: string; session?: string }): readonly HitlView[];
+  find(id: string): HitlView | null;
+  /** Throws 'already-exists' when the session has an open question, 'not-found' for an unknown session. */
+  ask(agent: string, wanted: NewQuestion, by: string): Promise<HitlView>;
+  /** Exactly one of `text` and `option`. Durable when it resolves; delivery goes on and shows in the view. */
+  answer(id: string, answer: { text?: string; option?: string }, by: string): Promise<HitlView>;
+  withdraw(id: string, by: string): Promise<HitlView>;
+}
+
+export interface NewQuestion {
+  readonly sessionId: string;
+  readonly prompt: string;
+  readonly context: string;
+  readonly kind: 'confirm' | 'choice' | 'text' | 'secret';
+  readonly options: readonly { readonly id: string; readonly label: string; readonly keys?: string }[];
+  /** Null: the configured default. */
+  readonly expiresInMs: number | null;
+}
+
+export interface EventDesk {
+  /** Durable events after a cursor, oldest first, at most `limit`. */
+  read(after: number, limit: number): Promise<readonly EventView[]>;
+  /** The newest cursor. */
+  cursor(): Promise<number>;
+  /** Called for every event once it is durable, in order. Returns how to stop. */
+  watch(listener: (event: EventView) => void): () => void;
+}
+
+/** What a person who asks "is it well?" is told. */
+export interface HealthDesk {
+  ready(): { readonly ready: boolean; readonly reasons: readonly string[] };
+  summary(): {
+    readonly version: string;
+    readonly uptimeSeconds: number;
+    readonly agents: { readonly connected: number; readonly ready: number };
+    readonly tasks: Readonly<Record<string, number>>;
+    readonly journal: { readonly kind: string; readonly away: FailureInfo | null };
+  };
+}
+
+/** Past of any actor, as the journal has it. */
+export interface PastDesk {
+  log(actor: string, from: number, limit: number): Promise<readonly JournalEntry[]>;
+}
+
+/** Numbers that only the house knows; read at each scrape. */
+export interface Gauges {
+  agentsByStatus(): Readonly<Record<string, number>>;
+  tasksByState(): Readonly<Record<string, number>>;
+  sessionsByAgent(): Readonly<Record<string, number>>;
+  hitlOpen(): number;
+  instancesByState(): Readonly<Record<string, number>>;
+  recordedBytes(): number;
+  skippedFrames(): number;
+}

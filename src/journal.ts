@@ -1,0 +1,72 @@
+/**
+ * Where actors are remembered. Every implementation passes tests/contracts/journal.ts.
+ *
+ * An actor's whole life is its entries, in order of `seq` from 1 without a hole:
+ * folding them through the actor's pure machine gives its record's snapshot again.
+ * A batch is written whole or not at all, and `append` resolves only when it is durable.
+ */
+export type ActorKind = 'instance' | 'agent' | 'session' | 'task' | 'hitl';
+
+/** One event that changed one actor. `seq` 1 is its birth: `{ type: 'born', input }`. */
+export interface JournalEntry {
+  readonly actor: string;
+  readonly kind: ActorKind;
+  readonly seq: number;
+  /** Milliseconds since the Unix epoch, from the event itself. */
+  readonly at: number;
+  /** Plain JSON; its `type` is the event's. */
+  readonly event: { readonly type: string };
+}
+
+/** The newest known state of one actor. */
+export interface ActorRecord {
+  readonly actor: string;
+  readonly kind: ActorKind;
+  /** The machine's version that wrote `snapshot`. */
+  readonly version: number;
+  /** The last entry that `snapshot` includes. */
+  readonly seq: number;
+  /** False once the actor has reached a final state. */
+  readonly live: boolean;
+  /** The child spec it was started with: parent, restart policy, and so on. */
+  readonly spec: unknown;
+  readonly snapshot: unknown;
+}
+
+export interface Batch {
+  readonly entries: readonly JournalEntry[];
+  readonly records: readonly ActorRecord[];
+}
+
+/** An entry as the shared feed shows it; `cursor` grows by at least one and is never reused. */
+export interface FeedEntry extends JournalEntry {
+  readonly cursor: number;
+}
+
+export interface Journal {
+  /**
+   * Durable when it resolves; returns the cursor of the batch's last entry.
+   * Throws Failure('journal-away') when it cannot be reached or written, and then nothing of the batch is in.
+   * An entry whose (actor, seq) exists is refused whole with Failure('wrong-state').
+   */
+  append(batch: Batch): Promise<number>;
+  /** Every live actor, oldest first, for the start of the server. */
+  live(): Promise<readonly ActorRecord[]>;
+  record(actor: string): Promise<ActorRecord | null>;
+  /** Newest first. `before` is an actor id to continue after. At most 1,000 a call. */
+  records(query: RecordQuery): Promise<readonly ActorRecord[]>;
+  /** Entries with `seq >= from`, in order. At most 1,000 a call. */
+  history(actor: string, from: number, limit: number): Promise<readonly JournalEntry[]>;
+  /** Entries with a cursor above `after`, in order. At most 1,000 a call. */
+  feed(after: number, limit: number): Promise<readonly FeedEntry[]>;
+  /** The newest cursor, 0 when empty. */
+  cursor(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface RecordQuery {
+  readonly kind?: ActorKind;
+  readonly live?: boolean;
+  readonly before?: string;
+  readonly limit: number;
+}

@@ -1,0 +1,180 @@
+/**
+ * What the outside sees of each noun: the JSON of REST, SSE and the dashboard.
+ *
+ * Each machine has one view function that returns one of these. Names are the wire's
+ * (snake_case); instants are RFC 3339 unless the name ends in `_ms`.
+ */
+import type { FailureInfo } from './failure.ts';
+import type { RuntimeKind } from './runtime.ts';
+import type { QuestionKind } from './terminal.ts';
+
+export interface InstanceView {
+  name: string;
+  instance_id: string;
+  runtime: RuntimeKind;
+  state:
+    | 'provisioning' | 'stopped' | 'starting' | 'running' | 'stopping'
+    | 'failed' | 'crash-looping' | 'destroying' | 'destroyed';
+  /** Why it is in this state, when that is not obvious; else null. */
+  reason: string | null;
+  failure: FailureInfo | null;
+  created_at: string;
+  state_changed_at: string;
+  loadout: string | null;
+  profile: string | null;
+  labels: Record<string, string>;
+  working_dir: string | null;
+  /** Unplanned exits inside the crash window. */
+  crashes: number;
+  restarts_total: number;
+  /** The task that had it made, if one did. */
+  task_id: string | null;
+}
+
+export interface AgentView {
+  id: string;
+  instance_id: string;
+  hostname: string;
+  ip_address: string;
+  profile: string | null;
+  loadout: string | null;
+  /** The reference's words: Starting, Provisioning, Ready, Busy, Stale, Disconnected, ShuttingDown. */
+  status: string;
+  state: 'awaited' | 'provisioning' | 'ready' | 'busy' | 'stale' | 'disconnected' | 'gone';
+  setup_status: string | null;
+  setup_progress_json: string | null;
+  /** Unix ms; null before the first connection. */
+  connected_at: number | null;
+  last_heartbeat: number | null;
+  metrics: {
+    cpu_percent: number;
+    memory_used_bytes: number;
+    memory_total_bytes: number;
+    disk_used_bytes: number;
+    disk_total_bytes: number;
+    load_avg: number[];
+    uptime_seconds: number;
+  } | null;
+  system_info: { os: string; kernel: string; cpu_cores: number; memory_bytes: number; disk_bytes: number } | null;
+  aiwg_frameworks: { name: string; providers: string[] }[];
+  runtime: RuntimeKind | null;
+  task_id: string | null;
+  sessions: number;
+}
+
+export interface SessionView {
+  session_id: string;
+  agent_id: string;
+  session_name: string;
+  session_type: 'interactive' | 'headless' | 'background';
+  state: 'starting' | 'live' | 'detached' | 'exited' | 'killed' | 'lost';
+  reason: string | null;
+  command: string;
+  args: string[];
+  working_dir: string;
+  cols: number;
+  rows: number;
+  created_at: string;
+  ended_at: string | null;
+  exit_code: number | null;
+  task_id: string | null;
+  /** The open question of this session, if there is one. */
+  hitl_id: string | null;
+  output_bytes: number;
+  has_screen: boolean;
+  controller: string | null;
+  observers: string[];
+  screen_url: string;
+  /** Binary WebSocket, `?role=observer|controller&from=<offset>`. */
+  attach_url: string;
+  orchestrate_url: string;
+}
+
+export type TaskState =
+  | 'PENDING' | 'STAGING' | 'PROVISIONING' | 'READY' | 'RUNNING' | 'COMPLETING'
+  | 'COMPLETED' | 'FAILED' | 'FAILED_PRESERVED' | 'CANCELLED';
+
+export interface TaskView {
+  id: string;
+  name: string;
+  state: TaskState;
+  state_message: string;
+  /** True while RUNNING and a human is asked. */
+  waiting_for_human: boolean;
+  labels: Record<string, string>;
+  tool: string;
+  mode: 'interactive' | 'headless';
+  model: string | null;
+  prompt: string;
+  repository: { url: string; branch: string | null; commit: string | null; subpath: string | null } | null;
+  created_at: string;
+  started_at: string | null;
+  state_changed_at: string;
+  ended_at: string | null;
+  deadline_at: string | null;
+  agent_id: string | null;
+  session_id: string | null;
+  hitl_id: string | null;
+  /** The reference's names for agent and address. */
+  vm_name: string | null;
+  vm_ip: string | null;
+  attempt: number;
+  exit_code: number | null;
+  error: string | null;
+  failure: FailureInfo | null;
+  /** The tool's own closing words, when it gives some. */
+  summary: string | null;
+  progress: {
+    output_bytes: number;
+    tool_calls: number;
+    current_tool: string | null;
+    last_activity_at: string | null;
+    input_tokens: number;
+    output_tokens: number;
+    cost_usd: number | null;
+    turns: number;
+  };
+}
+
+export interface HitlView {
+  hitl_id: string;
+  agent_id: string;
+  session_id: string;
+  task_id: string | null;
+  state:
+    | 'open' | 'answering' | 'answered' | 'undeliverable' | 'expired' | 'withdrawn' | 'superseded';
+  kind: QuestionKind;
+  source: 'screen' | 'api' | 'tool';
+  prompt: string;
+  context: string;
+  options: { id: string; label: string }[];
+  confidence: number;
+  created_at_ms: number;
+  expires_at_ms: number | null;
+  ended_at_ms: number | null;
+  /** `text` is null when an option was chosen or the answer is a secret. */
+  answer: { option: string | null; text: string | null; by: string; at_ms: number } | null;
+  failure: FailureInfo | null;
+}
+
+export interface ArtifactView {
+  /** The path below the outbox, with `/`; unique in the task. */
+  name: string;
+  size_bytes: number;
+  content_type: string;
+  /** `sha256:` and 64 hex digits. */
+  checksum: string;
+}
+
+/** One entry of the feed, as SSE sends it. `id` resumes with `Last-Event-ID`. */
+export interface EventView {
+  id: number;
+  /** The actor, e.g. `task:0192…`. */
+  actor: string;
+  kind: string;
+  /** e.g. `task.state_changed`, `hitl.opened`, `agent.connected`. */
+  event_type: string;
+  timestamp: string;
+  /** The actor's view after the event. */
+  data: unknown;
+}
