@@ -45,7 +45,8 @@ export interface FeedEntry extends JournalEntry {
 
 export interface Journal {
   /**
-   * Durable when it resolves; returns the cursor of the batch's last entry.
+   * Durable when it resolves; returns the cursor of the batch's last entry. The entries of one batch have
+   * consecutive cursors, in their order.
    * Throws Failure('journal-away') when it cannot be reached or written, and then nothing of the batch is in.
    * An entry whose (actor, seq) exists is refused whole with Failure('wrong-state').
    */

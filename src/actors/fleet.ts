@@ -1,0 +1,411 @@
+/**
+ * The root of the supervision tree: every actor, its journal record and its open ports.
+ *
+ *   door ── send ──▶ step (pure) ──▶ batch ──▶ journal ──▶ effects run, waiters told, watchers called
+ *                        └── tell/spawn: same batch
+ *
+ * Guarantees: an event and all it told other actors are one atomic batch [S1]; nothing is promised, and no
+ * effect is run, before its batch is durable [S2]; a restart restores every live actor and opens its ports
+ * again [S3]; an actor that dies of a bug comes back at most `max` times inside `withinMs` [S4].
+ * Knows nothing of what the machines mean, nor of any adapter but the journal.
+ */
+import type { Clock } from '../clock.ts';
+import { Failure, type FailureInfo, toFailureInfo } from '../failure.ts';
+import type { ActorKind, ActorRecord, Journal, JournalEntry } from '../journal.ts';
+import type { Log } from '../log.ts';
+import { type Kinds, revive } from './kinds.ts';
+import { type OpenPorts, openPorts } from './open-ports.ts';
+import type { ChildSpec, Told } from './port.ts';
+import { judge, type RestartPolicy } from './restarts.ts';
+import { type Act, born, type Living, remember, step } from './step.ts';
+
+export interface FleetWorld {
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly kinds: Kinds;
+  readonly log: Log;
+  /** Runs a function after the current turn; what happens in one turn is one write. */
+  readonly defer: (fn: () => void) => void;
+  /** The journal refused a batch for good, as when another server writes it: nothing can go on. */
+  readonly fatal: (thrown: unknown) => void;
+  readonly limits?: Partial<FleetLimits>;
+}
+
+export interface FleetLimits {
+  /** Ended actors of each kind whose view stays in memory; older ones are read from the journal. */
+  readonly endedKeptMax: number;
+  /** Transitions waiting for a journal that is away; beyond it commands are refused. */
+  readonly pendingEntriesMax: number;
+  /** How long a command waits for its durability before it is told that nothing is promised. */
+  readonly promiseMs: number;
+}
+
+const limitsDefault: FleetLimits = { endedKeptMax: 2_000, pendingEntriesMax: 50_000, promiseMs: 10_000 };
+
+/** How often an actor may come back from a bug. */
+const revival: Omit<RestartPolicy, 'restart'> = { max: 5, withinMs: 60_000, backoffMs: [0, 200, 1_000, 5_000] };
+
+/** Waits between attempts to write when the journal is away. */
+const RETRY_MS = 500;
+
+export interface Change {
+  readonly cursor: number;
+  readonly entry: JournalEntry;
+  readonly view: unknown;
+}
+
+interface Actor {
+  readonly spec: ChildSpec;
+  living: Living;
+  live: boolean;
+  /** The newest entry that is durable. */
+  durable: number;
+  deaths: readonly number[];
+  view: unknown;
+}
+
+interface Batch {
+  readonly entries: { readonly entry: JournalEntry; readonly view: unknown }[];
+  readonly touched: Set<string>;
+  readonly done: PromiseWithResolvers<void>;
+}
+
+export interface Fleet {
+  /** Restores every live actor and runs its ports. Call once, before any door opens. */
+  restore(): Promise<{ readonly live: number; readonly ended: number }>;
+  /** Starts an actor; durable when it resolves. Throws Failure('already-exists' | 'journal-away' | 'busy'). */
+  start(spec: ChildSpec, at: number): Promise<void>;
+  /** Sends an event; true when it changed the actor, and then that is durable. Throws as `start`. */
+  send(id: string, event: Told): Promise<boolean>;
+  /** For facts: applied at once and written when the journal can; never refused. True when it changed the actor. */
+  note(id: string, event: Told): boolean;
+  /** Several facts and commands as one batch; durable when it resolves. */
+  together(apply: () => void): Promise<void>;
+  /** Whether the actor's machine would do something with this event now. */
+  can(id: string, event: Told): boolean;
+  isLive(id: string): boolean;
+  /** Null for an actor that never was, or that ended longer ago than memory reaches. */
+  view(id: string): unknown;
+  context(id: string): unknown;
+  views(kind: ActorKind): readonly unknown[];
+  /** Live children, oldest first. */
+  children(parent: string): readonly ChildSpec[];
+  specs(): readonly (ChildSpec & { readonly live: boolean; readonly seq: number })[];
+  /** Called for every durable change, in order. */
+  watch(listener: (change: Change) => void): () => void;
+  /** Null while the journal takes what it is given. */
+  away(): FailureInfo | null;
+  /** Lets go of every port and writes what is pending. Actors stay live: the way back is `restore`. */
+  close(): Promise<void>;
+}
+
+export function fleet(world: FleetWorld): Fleet {
+  return new Root(world);
+}
+
+class Root implements Fleet {
+  readonly #world: FleetWorld;
+  readonly #limits: FleetLimits;
+  readonly #actors = new Map<string, Actor>();
+  readonly #endedIds = new Map<ActorKind, string[]>();
+  readonly #watchers = new Set<(change: Change) => void>();
+  readonly #ports: OpenPorts;
+  #batch: Batch | null = null;
+  #writing: Promise<void> | null = null;
+  #away: FailureInfo | null = null;
+  #closed = false;
+
+  constructor(world: FleetWorld) {
+    this.#world = world;
+    this.#limits = { ...limitsDefault, ...world.limits };
+    this.#ports = openPorts({
+      kinds: world.kinds,
+      send: (id, event) => void this.note(id, event),
+      died: (id, thrown) => this.#die(id, thrown),
+      clock: world.clock,
+    });
+  }
+
+  async restore() {
+    const { journal, kinds } = this.#world;
+    const live = await journal.live();
+    for (const record of live) this.#adopt(record);
+    let ended = 0;
+    for (const kind of Object.keys(kinds) as ActorKind[]) {
+      const records = await journal.records({ kind, live: false, limit: Math.min(this.#limits.endedKeptMax, 1_000) });
+      for (const record of [...records].reverse()) {
+        this.#adopt(record);
+        ended += 1;
+      }
+    }
+    for (const record of live) this.#openPortsOf(record.actor);
+    return { live: live.length, ended };
+  }
+
+  start(spec: ChildSpec, at: number) {
+    this.#mayPromise();
+    if (this.#actors.has(spec.id)) {
+      throw new Failure('already-exists', `${spec.id} exists already; choose another name or use that one`);
+    }
+    this.#spawn(spec, at);
+    return this.#promised();
+  }
+
+  async send(id: string, event: Told) {
+    this.#mayPromise();
+    const changed = this.#apply(id, event);
+    // Also when nothing changed: what the caller saw must be durable before it is told so.
+    await this.#promised();
+    return changed;
+  }
+
+  note(id: string, event: Told) {
+    return this.#apply(id, event);
+  }
+
+  together(apply: () => void) {
+    this.#mayPromise();
+    apply();
+    return this.#promised();
+  }
+
+  can(id: string, event: Told) {
+    const actor = this.#actors.get(id);
+    if (!actor?.live) return false;
+    const { machine } = this.#world.kinds[actor.spec.kind];
+    return machine.getTransitionData(actor.living.snapshot, event as never).length > 0;
+  }
+
+  isLive(id: string) {
+    return this.#actors.get(id)?.live ?? false;
+  }
+
+  view(id: string) {
+    return this.#actors.get(id)?.view ?? null;
+  }
+
+  context(id: string) {
+    return this.#actors.get(id)?.living.snapshot.context ?? null;
+  }
+
+  views(kind: ActorKind) {
+    return [...this.#actors.values()].filter(({ spec }) => spec.kind === kind).map(({ view }) => view);
+  }
+
+  children(parent: string) {
+    return [...this.#actors.values()].filter((a) => a.live && a.spec.parent === parent).map(({ spec }) => spec);
+  }
+
+  specs() {
+    return [...this.#actors.values()].map(({ spec, live, living }) => ({ ...spec, live, seq: living.seq }));
+  }
+
+  watch(listener: (change: Change) => void) {
+    this.#watchers.add(listener);
+    return () => void this.#watchers.delete(listener);
+  }
+
+  away() {
+    return this.#away;
+  }
+
+  async close() {
+    this.#closed = true;
+    this.#ports.closeAll();
+    while (this.#writing || this.#batch) {
+      this.#flush();
+      await this.#writing;
+    }
+  }
+
+  /** Commands are refused while nothing can be promised; facts are not. */
+  #mayPromise() {
+    if (this.#closed) throw new Failure('busy', 'the server is shutting down; try again when it is back');
+    if (this.#away) {
+      const refusal = new Failure('journal-away', `nothing can be promised just now: ${this.#away.message}`);
+      refusal.retryAfterSeconds = 2;
+      throw refusal;
+    }
+    if ((this.#batch?.entries.length ?? 0) > this.#limits.pendingEntriesMax) {
+      throw new Failure('busy', 'too many changes wait for the journal; try again in a moment');
+    }
+  }
+
+  /** Resolves when everything applied so far is durable. */
+  #promised(): Promise<void> {
+    const batch = this.#batch;
+    const durable = batch ? batch.done.promise : (this.#writing ?? Promise.resolve());
+    const { clock } = this.#world;
+    return new Promise((resolve, reject) => {
+      const timer = clock.setTimeout(() => {
+        const late = 'the journal did not answer in time; the change may still be carried out, so look before you repeat';
+        reject(new Failure('journal-away', late));
+      }, this.#limits.promiseMs);
+      durable.then(() => {
+        clock.clearTimeout(timer);
+        resolve();
+      }, reject);
+    });
+  }
+
+  #adopt(record: ActorRecord) {
+    const living = revive(this.#world.kinds, record);
+    const spec = record.spec as ChildSpec;
+    const view = this.#world.kinds[record.kind].view(living.snapshot);
+    this.#actors.set(record.actor, { spec, living, live: record.live, durable: record.seq, deaths: [], view });
+    if (!record.live) this.#ended(spec);
+  }
+
+  #spawn(spec: ChildSpec, at: number) {
+    const { machine, view } = this.#world.kinds[spec.kind];
+    const { next, acts } = born(machine, spec.input);
+    const live = next.snapshot.status === 'active';
+    const actor = { spec, living: next, live, durable: 0, deaths: [], view: view(next.snapshot) };
+    this.#actors.set(spec.id, actor);
+    this.#record(actor, { type: 'born', at, input: spec.input, parent: spec.parent } as Told);
+    this.#perform(acts);
+  }
+
+  #apply(id: string, event: Told): boolean {
+    const actor = this.#actors.get(id);
+    if (!actor?.live) return false;
+    const { machine, view } = this.#world.kinds[actor.spec.kind];
+    let stepped: ReturnType<typeof step>;
+    try {
+      stepped = step(machine, actor.living, event);
+    } catch (thrown) {
+      this.#die(id, thrown);
+      return true;
+    }
+    if (!stepped) return false;
+    actor.living = stepped.next;
+    actor.live = stepped.next.snapshot.status === 'active';
+    actor.view = view(stepped.next.snapshot);
+    this.#record(actor, event);
+    this.#perform(stepped.acts);
+    return true;
+  }
+
+  #perform(acts: readonly Act[]) {
+    for (const act of acts) {
+      if (act.do === 'tell') this.#apply(act.to, act.event);
+      else if (!this.#actors.has(act.spec.id)) this.#spawn(act.spec, act.at);
+    }
+  }
+
+  /** Puts one entry into the batch of this turn. */
+  #record({ spec, living, view, live }: Actor, event: Told) {
+    if (!this.#batch) {
+      this.#batch = { entries: [], touched: new Set(), done: Promise.withResolvers() };
+      this.#batch.done.promise.catch(() => {}); // Nobody may be waiting; the failure shows in `away`.
+      this.#world.defer(() => this.#flush());
+    }
+    const entry = { actor: spec.id, kind: spec.kind, seq: living.seq, at: event.at, event };
+    this.#batch.entries.push({ entry, view });
+    this.#batch.touched.add(spec.id);
+    if (!live) this.#ended(spec);
+  }
+
+  #flush() {
+    if (this.#writing || !this.#batch) return;
+    const batch = this.#batch;
+    this.#batch = null;
+    this.#writing = this.#write(batch).finally(() => {
+      this.#writing = null;
+      if (this.#batch) this.#world.defer(() => this.#flush());
+    });
+  }
+
+  async #write(batch: Batch) {
+    const records = [...batch.touched].flatMap((id) => this.#recordOf(id));
+    const entries = batch.entries.map(({ entry }) => entry);
+    const cursor = await this.#appendUntilTaken({ entries, records }).catch((thrown) => {
+      this.#world.fatal(thrown);
+      return null;
+    });
+    if (cursor === null) {
+      return batch.done.reject(new Failure('journal-away', 'the server stopped before it was durable'));
+    }
+    for (const { actor, seq } of records) {
+      const held = this.#actors.get(actor);
+      if (held) held.durable = seq;
+    }
+    const first = cursor - entries.length + 1;
+    batch.entries.forEach(({ entry, view }, i) => {
+      for (const watcher of this.#watchers) watcher({ cursor: first + i, entry, view });
+    });
+    batch.done.resolve();
+    for (const id of batch.touched) this.#openPortsOf(id);
+  }
+
+  /** Keeps trying while the journal is away; null when the server closes first. */
+  async #appendUntilTaken(batch: { entries: JournalEntry[]; records: ActorRecord[] }): Promise<number | null> {
+    const { journal, clock, log } = this.#world;
+    for (;;) {
+      try {
+        const cursor = await journal.append(batch);
+        if (this.#away) log.info('journal is back', { entries: batch.entries.length });
+        this.#away = null;
+        return cursor;
+      } catch (thrown) {
+        const failure = toFailureInfo(thrown);
+        if (failure.code !== 'journal-away') throw thrown;
+        if (!this.#away) log.error('journal is away', { failure });
+        this.#away = failure;
+        if (this.#closed) return null;
+        await new Promise<void>((resolve) => clock.setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+
+  #recordOf(id: string): ActorRecord[] {
+    const actor = this.#actors.get(id);
+    if (!actor) return [];
+    const { spec, living, live } = actor;
+    const { version } = this.#world.kinds[spec.kind];
+    // The birth input is in entry 1; the spec is kept without it.
+    const kept = { ...spec, input: null };
+    return [{ actor: id, kind: spec.kind, version, seq: living.seq, live, spec: kept, snapshot: remember(living) }];
+  }
+
+  /** Runs and ends ports so that exactly the durable ones run. */
+  #openPortsOf(id: string) {
+    const actor = this.#actors.get(id);
+    if (!actor || this.#closed) return;
+    this.#ports.match(actor.spec, actor.live ? actor.living.ports : {}, actor.durable);
+  }
+
+  #die(id: string, thrown: unknown) {
+    const actor = this.#actors.get(id);
+    if (!actor?.live) return;
+    const { clock, log } = this.#world;
+    const at = clock.now();
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    log.error('actor died of a bug', { actor: id, message, stack: thrown instanceof Error ? thrown.stack : null });
+    const verdict = judge({ ...revival, restart: actor.spec.restart }, { history: actor.deaths, exit: 'failed', at });
+    this.#ports.closeAllOf(id);
+    actor.living = { ...actor.living, seq: actor.living.seq + 1 };
+    if (verdict.do === 'restart') {
+      actor.deaths = verdict.history;
+      this.#record(actor, { type: 'actor.died', at, message, verdict: verdict.do } as Told);
+      clock.setTimeout(() => this.#openPortsOf(id), verdict.afterMs);
+      return;
+    }
+    actor.live = false;
+    this.#record(actor, { type: 'actor.died', at, message, verdict: verdict.do } as Told);
+    if (actor.spec.parent) this.#apply(actor.spec.parent, { type: 'child.failed', at, child: id, message } as Told);
+  }
+
+  /** Forgets the oldest ended actors of a kind beyond the limit; the journal keeps them. */
+  #ended({ kind, id }: ChildSpec) {
+    const ids = this.#endedIds.get(kind) ?? [];
+    ids.push(id);
+    this.#endedIds.set(kind, ids);
+    while (ids.length > this.#limits.endedKeptMax) {
+      const oldest = ids[0] as string;
+      if (this.#batch?.touched.has(oldest)) return; // Not written yet; the next one to end tries again.
+      ids.shift();
+      this.#actors.delete(oldest);
+    }
+  }
+}

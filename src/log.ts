@@ -1,0 +1,54 @@
+/**
+ * Structured log lines: one JSON object a line, on standard error.
+ *
+ * Fields whose name tells a secret are never written; see `redact`.
+ */
+import { type Clock, rfc3339 } from './clock.ts';
+
+export type Level = 'debug' | 'info' | 'warn' | 'error';
+export type Fields = Readonly<Record<string, unknown>>;
+
+export interface Log {
+  debug(message: string, fields?: Fields): void;
+  info(message: string, fields?: Fields): void;
+  warn(message: string, fields?: Fields): void;
+  error(message: string, fields?: Fields): void;
+  /** The same log with fields on every line. */
+  with(fields: Fields): Log;
+}
+
+const order: Readonly<Record<Level, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
+const secretName = /token|secret|password|passphrase|authorization|api_?key|cookie/i;
+
+const redact = (name: string, value: unknown): unknown =>
+  name !== '' && secretName.test(name) && typeof value === 'string' ? '[redacted]' : value;
+
+export interface LogSink {
+  readonly clock: Clock;
+  readonly level: Level;
+  write(line: string): void;
+}
+
+export function jsonLog(sink: LogSink, always: Fields = {}): Log {
+  const at = (level: Level) => (message: string, fields: Fields = {}) => {
+    if (order[level] < order[sink.level]) return;
+    const line = { time: rfc3339(sink.clock.now()), level, message, ...always, ...fields };
+    sink.write(`${JSON.stringify(line, redact)}\n`);
+  };
+  return {
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    with: (fields) => jsonLog(sink, { ...always, ...fields }),
+  };
+}
+
+/** For tests that do not look at the log. */
+export const silentLog: Log = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  with: () => silentLog,
+};
