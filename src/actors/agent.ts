@@ -70,6 +70,7 @@ export const agentMachine = setup({
   },
   guards: {
     isSetUp: (_, p: { isSetUp: boolean }) => p.isSetUp,
+    isNotSetUp: (_, p: { isSetUp: boolean }) => !p.isSetUp,
     isReserved: ({ context }) => context.task !== null,
     isFree: ({ context }) => context.task === null,
     isItsTask: ({ context }, p: { task: TaskId }) => context.task === p.task,
@@ -150,6 +151,11 @@ export const agentMachine = setup({
           actions: { type: 'keepTask', params: ({ event }) => ({ task: event.task }) },
         },
         'heartbeat.missed': 'stale',
+        'setup.moved': {
+          guard: { type: 'isNotSetUp', params: ({ event }) => ({ isSetUp: event.isSetUp }) },
+          target: 'provisioning',
+          actions: { type: 'keepSetup', params: ({ event: { setup, isSetUp } }) => ({ setup, isSetUp }) },
+        },
       },
     },
     busy: {

@@ -75,6 +75,8 @@ export interface Fleet {
   restore(): Promise<{ readonly live: number; readonly ended: number }>;
   /** Starts an actor; durable when it resolves. Throws Failure('already-exists' | 'journal-away' | 'busy'). */
   start(spec: ChildSpec, at: number): Promise<void>;
+  /** Looks up actors that ended too long ago for memory, so that their names can be used again. */
+  remind(ids: readonly string[]): Promise<void>;
   /** Sends an event; true when it changed the actor, and then that is durable. Throws as `start`. */
   send(id: string, event: Told): Promise<boolean>;
   /** For facts: applied at once and written when the journal can; never refused. True when it changed the actor. */
@@ -142,13 +144,21 @@ class Root implements Fleet {
     return { live: live.length, ended };
   }
 
-  start(spec: ChildSpec, at: number) {
+  async start(spec: ChildSpec, at: number) {
     this.#mayPromise();
-    if (this.#actors.has(spec.id)) {
+    if (this.isLive(spec.id)) {
       throw new Failure('already-exists', `${spec.id} exists already; choose another name or use that one`);
     }
     this.#spawn(spec, at);
-    return this.#promised();
+    await this.#promised();
+  }
+
+  async remind(ids: readonly string[]) {
+    for (const id of ids) {
+      if (this.#actors.has(id)) continue;
+      const record = await this.#world.journal.record(id);
+      if (record && !this.#actors.has(id)) this.#adopt(record);
+    }
   }
 
   async send(id: string, event: Told) {
@@ -258,9 +268,11 @@ class Root implements Fleet {
 
   #spawn(spec: ChildSpec, at: number) {
     const { machine, view } = this.#world.kinds[spec.kind];
-    const { next, acts } = born(machine, spec.input);
+    const before = this.#actors.get(spec.id);
+    const { next, acts } = born(machine, spec.input, (before?.living.seq ?? 0) + 1);
     const live = next.snapshot.status === 'active';
-    const actor = { spec, living: next, live, durable: 0, deaths: [], view: view(next.snapshot) };
+    const actor = { spec, living: next, live, durable: before?.durable ?? 0, deaths: [], view: view(next.snapshot) };
+    if (before) this.#endedIds.set(spec.kind, (this.#endedIds.get(spec.kind) ?? []).filter((id) => id !== spec.id));
     this.#actors.set(spec.id, actor);
     this.#record(actor, { type: 'born', at, input: spec.input, parent: spec.parent } as Told);
     this.#perform(acts);
@@ -289,7 +301,7 @@ class Root implements Fleet {
   #perform(acts: readonly Act[]) {
     for (const act of acts) {
       if (act.do === 'tell') this.#apply(act.to, act.event);
-      else if (!this.#actors.has(act.spec.id)) this.#spawn(act.spec, act.at);
+      else if (!this.isLive(act.spec.id)) this.#spawn(act.spec, act.at);
     }
   }
 

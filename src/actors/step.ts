@@ -101,10 +101,11 @@ function settle({ snapshot, actions, before, seq }: Moved): Stepped {
   return { next: { snapshot, ports, seq }, acts: actsOf(actions) };
 }
 
-export function born(machine: AnyStateMachine, input: unknown): Stepped {
+/** `seq` is above 1 for an actor that takes the name of one that ended: the log of the name goes on. */
+export function born(machine: AnyStateMachine, input: unknown, seq = 1): Stepped {
   const [snapshot, actions] = initialTransition(machine, input as never);
   if (snapshot.status === 'error') throw snapshot.error;
-  return settle({ snapshot, actions, before: {}, seq: 1 });
+  return settle({ snapshot, actions, before: {}, seq });
 }
 
 /** Null when the machine has no transition for the event in its state: nothing happened. */
@@ -127,14 +128,14 @@ export function recall(machine: AnyStateMachine, kept: Remembered, seq: number):
   return { snapshot, ports: kept.ports, seq };
 }
 
-/** Recomputes an actor from its entries: entry 1 is its birth. */
+/** Recomputes an actor from its entries; a name that was used again begins at its last birth. */
 export function fold(
   machine: AnyStateMachine,
   entries: readonly { readonly seq: number; readonly event: { readonly type: string } }[],
 ): Living {
-  const [first, ...rest] = entries;
+  const [first, ...rest] = entries.slice(entries.findLastIndex(({ event }) => event.type === 'born'));
   const input = (first?.event as { input?: unknown } | undefined)?.input;
-  let living = born(machine, input).next;
+  let living = born(machine, input, first?.seq).next;
   for (const { seq, event } of rest) {
     const stepped = fleetEvents.has(event.type) ? null : step(machine, living, event as Told);
     living = stepped ? stepped.next : { ...living, seq };

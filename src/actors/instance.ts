@@ -1,0 +1,341 @@
+/**
+ * The place an agent lives in: VM, container or host process.
+ *
+ *     provisioning ──▶ stopped ⇄ starting ⇄ running ──▶ stopping ──▶ stopped
+ *          │ failed      │          ▲ │ exited too often
+ *          ▼             │  backoff └─┴──▶ crash-looping ──reset──▶ stopped
+ *        failed          └── destroy, from anywhere ──▶ destroying ──▶ destroyed
+ *
+ * Owns the runtime's handle, so that a restarted server finds what runs [I1]. Restarts what dies by itself, at
+ * most `crashesMax` times inside the window, then stops and waits for an operator; storage is never destroyed by
+ * policy [I2]. Knows nothing of processes.
+ */
+import { assign, type SnapshotFrom, setup } from 'xstate';
+import { rfc3339 } from '../clock.ts';
+import type { FailureInfo } from '../failure.ts';
+import type { TaskId } from '../ids.ts';
+import type { Handle, InstanceSpec } from '../runtime.ts';
+import type { InstanceView } from '../views.ts';
+import type { AlarmInput, AlarmRang } from './alarm.ts';
+import { type ChildSpec, callbackPort, houseActions, promisePort, type Told } from './port.ts';
+import { judge } from './restarts.ts';
+
+// ── Types ───────────────────────────────────────────────────────────────────
+
+export interface InstanceInput {
+  readonly spec: InstanceSpec;
+  /** Start it once it is made. */
+  readonly start: boolean;
+  readonly task: TaskId | null;
+  readonly createdAt: number;
+  readonly graceMs: number;
+  readonly crashes: { readonly max: number; readonly withinMs: number; readonly backoffMs: readonly number[] };
+}
+
+export interface InstanceContext extends InstanceInput {
+  readonly handle: Handle | null;
+  /** What is to be true once the present transition is over. */
+  readonly wanted: 'running' | 'stopped' | 'made-anew';
+  readonly crashTimes: readonly number[];
+  readonly restartsTotal: number;
+  readonly notBefore: number | null;
+  readonly failure: FailureInfo | null;
+  readonly reason: string | null;
+  readonly changedAt: number;
+}
+
+/** What `watch` sends when the instance stopped running by itself. */
+export interface RuntimeExited extends Told {
+  readonly type: 'runtime.exited';
+  readonly reason: string;
+}
+
+export type InstanceEvent =
+  | (Told & { readonly type: 'start' })
+  | (Told & { readonly type: 'stop'; readonly graceMs?: number })
+  | (Told & { readonly type: 'restart'; readonly graceMs?: number })
+  | (Told & { readonly type: 'reprovision' })
+  | (Told & { readonly type: 'reset' })
+  | (Told & { readonly type: 'destroy' })
+  | RuntimeExited
+  | AlarmRang;
+
+export const instancePorts = {
+  alarm: callbackPort<AlarmRang, AlarmInput>('alarm'),
+  create: promisePort<Handle, { spec: InstanceSpec; anew: boolean }>('create'),
+  start: promisePort<Handle, { handle: Handle }>('start'),
+  /** Looks first whether it runs, so that a restart of the server finds it or learns that it is gone. */
+  watch: callbackPort<RuntimeExited, { handle: Handle }>('watch'),
+  /** Ends the sessions inside, then the instance. */
+  stop: promisePort<void, { handle: Handle; graceMs: number }>('stop'),
+  destroy: promisePort<void, { handle: Handle | null; name: string }>('destroy'),
+};
+
+// ── Machine ─────────────────────────────────────────────────────────────────
+
+const atOf = (event: { readonly type: string }): number => (event as Told).at;
+
+const agentSpec = (c: InstanceContext): ChildSpec => ({
+  id: `agent:${c.spec.name}`,
+  kind: 'agent',
+  input: {
+    id: c.spec.name,
+    instanceId: c.spec.instanceId,
+    runtime: c.spec.runtime,
+    loadout: c.spec.loadout ?? null,
+    profile: c.spec.profile ?? null,
+    createdAt: c.createdAt,
+  },
+  restart: 'always',
+  graceMs: c.graceMs,
+  parent: `instance:${c.spec.name}`,
+});
+
+const verdictAt = (c: InstanceContext, at: number) =>
+  judge({ restart: 'always', ...c.crashes }, { history: c.crashTimes, exit: 'failed', at });
+
+export const instanceMachine = setup({
+  types: {
+    input: {} as InstanceInput,
+    context: {} as InstanceContext,
+    events: {} as InstanceEvent,
+  },
+  actors: instancePorts,
+  guards: {
+    wantsRunning: ({ context }) => context.wanted === 'running',
+    wantsAnew: ({ context }) => context.wanted === 'made-anew',
+    mayRestart: ({ context }, p: { at: number }) => verdictAt(context, p.at).do === 'restart',
+  },
+  actions: {
+    ...houseActions,
+    keepHandle: assign((_, p: { handle: Handle }) => ({ handle: p.handle, failure: null, reason: null })),
+    keepFailure: assign((_, p: { error: unknown }) => {
+      const failure = p.error as FailureInfo;
+      return { failure, reason: failure.message };
+    }),
+    keepReason: assign((_, p: { reason: string | null }) => p),
+    want: assign((_, p: { wanted: InstanceContext['wanted']; graceMs?: number | undefined }) =>
+      p.graceMs === undefined ? { wanted: p.wanted } : { wanted: p.wanted, graceMs: p.graceMs },
+    ),
+    countCrash: assign(({ context }, p: { at: number }) => {
+      const verdict = verdictAt(context, p.at);
+      if (verdict.do !== 'restart') return {};
+      return {
+        crashTimes: verdict.history,
+        restartsTotal: context.restartsTotal + 1,
+        notBefore: p.at + verdict.afterMs,
+      };
+    }),
+    forgive: assign({ crashTimes: [], notBefore: null, failure: null, reason: null }),
+    keepTime: assign((_, p: { at: number }) => ({ changedAt: p.at })),
+  },
+}).createMachine({
+  id: 'instance',
+  context: ({ input }) => ({
+    ...input,
+    handle: null,
+    wanted: input.start ? 'running' : 'stopped',
+    crashTimes: [],
+    restartsTotal: 0,
+    notBefore: null,
+    failure: null,
+    reason: null,
+    changedAt: input.createdAt,
+  }),
+  entry: { type: 'spawn', params: ({ context }) => ({ spec: agentSpec(context), at: context.createdAt }) },
+  exit: {
+    type: 'tell',
+    params: ({ context, event }) => ({
+      to: `agent:${context.spec.name}`,
+      event: { type: 'remove', at: atOf(event) } as Told,
+    }),
+  },
+  initial: 'provisioning',
+  on: {
+    destroy: '.destroying',
+  },
+  states: {
+    'provisioning': {
+      entry: { type: 'keepTime', params: ({ context, event }) => ({ at: atOf(event) ?? context.createdAt }) },
+      invoke: {
+        id: 'create',
+        src: 'create',
+        input: ({ context }) => ({ spec: context.spec, anew: context.wanted === 'made-anew' }),
+        onDone: {
+          target: 'stopped',
+          actions: [
+            { type: 'keepHandle', params: ({ event }) => ({ handle: event.output }) },
+            { type: 'want', params: ({ context }) => ({ wanted: context.wanted === 'stopped' ? 'stopped' : 'running' }) },
+          ],
+        },
+        onError: {
+          target: 'failed',
+          actions: { type: 'keepFailure', params: ({ event }) => ({ error: event.error }) },
+        },
+      },
+      on: { stop: { actions: { type: 'want', params: { wanted: 'stopped' } } } },
+    },
+    'stopped': {
+      entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
+      always: [
+        { guard: 'wantsAnew', target: 'provisioning' },
+        { guard: 'wantsRunning', target: 'starting' },
+      ],
+      on: {
+        start: { target: 'starting', actions: { type: 'want', params: { wanted: 'running' } } },
+        restart: { target: 'starting', actions: { type: 'want', params: { wanted: 'running' } } },
+        reprovision: { target: 'provisioning', actions: { type: 'want', params: { wanted: 'made-anew' } } },
+      },
+    },
+    'starting': {
+      entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
+      initial: 'waiting',
+      states: {
+        waiting: {
+          invoke: { id: 'alarm', src: 'alarm', input: ({ context }) => ({ at: context.notBefore ?? 0 }) },
+          on: { 'alarm.rang': 'launching' },
+        },
+        launching: {
+          invoke: {
+            id: 'start',
+            src: 'start',
+            input: ({ context }) => ({ handle: context.handle as Handle }),
+            onDone: {
+              target: '#instance.running',
+              actions: { type: 'keepHandle', params: ({ event }) => ({ handle: event.output }) },
+            },
+            onError: [
+              {
+                guard: { type: 'mayRestart', params: ({ event }) => ({ at: atOf(event) }) },
+                target: 'waiting',
+                actions: [
+                  { type: 'countCrash', params: ({ event }) => ({ at: atOf(event) }) },
+                  { type: 'keepFailure', params: ({ event }) => ({ error: event.error }) },
+                ],
+              },
+              {
+                target: '#instance.crash-looping',
+                actions: { type: 'keepFailure', params: ({ event }) => ({ error: event.error }) },
+              },
+            ],
+          },
+        },
+      },
+      on: {
+        stop: {
+          target: 'stopping',
+          actions: { type: 'want', params: ({ event }) => ({ wanted: 'stopped', graceMs: event.graceMs }) },
+        },
+      },
+    },
+    'running': {
+      entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
+      invoke: { id: 'watch', src: 'watch', input: ({ context }) => ({ handle: context.handle as Handle }) },
+      on: {
+        'stop': {
+          target: 'stopping',
+          actions: { type: 'want', params: ({ event }) => ({ wanted: 'stopped', graceMs: event.graceMs }) },
+        },
+        'restart': {
+          target: 'stopping',
+          actions: { type: 'want', params: ({ event }) => ({ wanted: 'running', graceMs: event.graceMs }) },
+        },
+        'reprovision': {
+          target: 'stopping',
+          actions: { type: 'want', params: { wanted: 'made-anew' } },
+        },
+        'runtime.exited': [
+          {
+            guard: { type: 'mayRestart', params: ({ event }) => ({ at: event.at }) },
+            target: 'starting',
+            actions: [
+              { type: 'countCrash', params: ({ event }) => ({ at: event.at }) },
+              { type: 'keepReason', params: ({ event }) => ({ reason: event.reason }) },
+            ],
+          },
+          {
+            target: 'crash-looping',
+            actions: { type: 'keepReason', params: ({ event }) => ({ reason: event.reason }) },
+          },
+        ],
+      },
+    },
+    'stopping': {
+      entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
+      invoke: {
+        id: 'stop',
+        src: 'stop',
+        input: ({ context }) => ({ handle: context.handle as Handle, graceMs: context.graceMs }),
+        onDone: {
+          target: 'stopped',
+          actions: {
+            type: 'tell',
+            params: ({ context, event }) => ({
+              to: `agent:${context.spec.name}`,
+              event: { type: 'instance.stopped', at: atOf(event) } as Told,
+            }),
+          },
+        },
+        onError: {
+          target: 'failed',
+          actions: { type: 'keepFailure', params: ({ event }) => ({ error: event.error }) },
+        },
+      },
+      on: {
+        start: { actions: { type: 'want', params: { wanted: 'running' } } },
+      },
+    },
+    'failed': {
+      entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
+      on: {
+        reset: { target: 'provisioning', actions: ['forgive', { type: 'want', params: { wanted: 'stopped' } }] },
+        start: { target: 'provisioning', actions: ['forgive', { type: 'want', params: { wanted: 'running' } }] },
+        reprovision: { target: 'provisioning', actions: ['forgive', { type: 'want', params: { wanted: 'made-anew' } }] },
+      },
+    },
+    'crash-looping': {
+      entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
+      on: {
+        reset: { target: 'stopped', actions: ['forgive', { type: 'want', params: { wanted: 'stopped' } }] },
+        reprovision: { target: 'provisioning', actions: ['forgive', { type: 'want', params: { wanted: 'made-anew' } }] },
+      },
+    },
+    'destroying': {
+      entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
+      invoke: {
+        id: 'destroy',
+        src: 'destroy',
+        input: ({ context }) => ({ handle: context.handle, name: context.spec.name }),
+        onDone: 'destroyed',
+        onError: {
+          target: 'failed',
+          actions: { type: 'keepFailure', params: ({ event }) => ({ error: event.error }) },
+        },
+      },
+      on: { destroy: {} },
+    },
+    'destroyed': { type: 'final', entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) } },
+  },
+});
+
+// ── View ────────────────────────────────────────────────────────────────────
+
+export function instanceView({ value, context: c }: SnapshotFrom<typeof instanceMachine>): InstanceView {
+  return {
+    name: c.spec.name,
+    instance_id: c.spec.instanceId,
+    runtime: c.spec.runtime,
+    state: (typeof value === 'string' ? value : Object.keys(value)[0]) as InstanceView['state'],
+    reason: c.reason,
+    failure: c.failure,
+    created_at: rfc3339(c.createdAt),
+    state_changed_at: rfc3339(c.changedAt),
+    loadout: c.spec.loadout ?? null,
+    profile: c.spec.profile ?? null,
+    labels: { ...c.spec.labels },
+    working_dir: c.spec.workingDir ?? (c.handle?.workingDir as string | undefined) ?? null,
+    crashes: c.crashTimes.length,
+    restarts_total: c.restartsTotal,
+    task_id: c.task,
+  };
+}
