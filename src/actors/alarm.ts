@@ -20,7 +20,7 @@ export interface AlarmInput {
 
 type Ring = EffectScope & { send(event: AlarmRang): void };
 
-export const alarm = (clock: Clock) => (input: AlarmInput, { signal, send }: Ring) => {
+export const alarm = (clock: Clock) => (input: AlarmInput, { signal, send }: Ring): typeof listening => {
   const { at } = input;
   if (at === null) return listening;
   let timer: unknown;

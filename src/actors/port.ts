@@ -65,7 +65,7 @@ export interface EffectScope {
 }
 
 /** What the effect of a callback port returns: it has no outcome, it listens until it is aborted. */
-export const listening = Symbol('listening');
+export const listening: unique symbol = Symbol('listening');
 
 /** The type of the function that fills a hole. */
 export type EffectOf<Logic> =

@@ -1,0 +1,168 @@
+/** Instances: the effects of their machine, and what the doors may ask of them. */
+import type { InstanceContext, InstanceInput, instancePorts } from '../actors/instance.ts';
+import type { ChildSpec, EffectsOf, Told } from '../actors/port.ts';
+import { listening } from '../actors/port.ts';
+import type { InstanceDesk, NewInstance } from '../desk.ts';
+import { Failure } from '../failure.ts';
+import { instanceNamePattern, newId, type SessionId, type TaskId } from '../ids.ts';
+import type { Handle, Probe, Runtime, RuntimeKind } from '../runtime.ts';
+import type { InstanceView } from '../views.ts';
+import { alarm } from '../actors/alarm.ts';
+import { type House, sessionsOf } from './house.ts';
+import { endUnheard } from './presence.ts';
+import { endSessionsOf } from './sessions.ts';
+
+/** Forgets what an instance's agent could prove itself with. */
+export type Revoke = (name: string) => Promise<void>;
+
+export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof instancePorts> {
+  const runtimeOf = (kind: RuntimeKind): Runtime => {
+    const runtime = house.runtimes.get(kind);
+    if (!runtime) throw new Failure('not-implemented', `this server has no runtime "${kind}"`);
+    return runtime;
+  };
+  return {
+    alarm: alarm(house.clock),
+    async create({ spec, anew }, { signal }) {
+      const runtime = runtimeOf(spec.runtime);
+      if (anew) await runtime.destroy({ version: 1, runtime: spec.runtime, name: spec.name });
+      return await runtime.create(spec, signal);
+    },
+    start: ({ handle }, { signal }) => runtimeOf(handle.runtime).start(handle, signal),
+    watch({ handle }, scope) {
+      const runtime = runtimeOf(handle.runtime);
+      const gone = (reason: string, at: number) => {
+        loseSessions(house, handle.name, reason);
+        scope.send({ type: 'runtime.exited', at, reason });
+      };
+      runtime.recover(handle).then(
+        (runs) => {
+          if (scope.signal.aborted) return;
+          if (!runs) return gone('it was not running when the server looked', house.clock.now());
+          const stop = runtime.watch(handle, ({ code, signal, at }) => {
+            gone(signal ? `ended by ${signal}` : `exited with ${code ?? 'an unknown code'}`, at);
+          });
+          scope.signal.addEventListener('abort', stop, { once: true });
+        },
+        (thrown) => gone(`could not be looked at: ${thrown instanceof Error ? thrown.message : thrown}`, house.clock.now()),
+      );
+      return listening;
+    },
+    async stop({ handle, graceMs }) {
+      await endSessionsOf(house, handle.name, graceMs);
+      await runtimeOf(handle.runtime).stop(handle, graceMs);
+      loseSessions(house, handle.name, 'its instance was stopped');
+    },
+    async destroy({ handle, name }) {
+      if (handle) await runtimeOf(handle.runtime).destroy(handle);
+      await revoke(name);
+      loseSessions(house, name, 'its instance was destroyed');
+    },
+  };
+}
+
+/** The sessions of an instance that does not run any more are over. */
+function loseSessions(house: House, name: string, reason: string) {
+  const at = house.clock.now();
+  for (const { id } of sessionsOf(house, name)) {
+    endUnheard(house, id as SessionId, reason);
+    house.fleet.note(`session:${id}`, { type: 'session.missing', at, reason } as Told);
+  }
+}
+
+export interface Wanted extends NewInstance {
+  readonly task?: TaskId;
+}
+
+/** Makes an instance; durable when it resolves. Throws Failure('already-exists' | 'bad-input' | 'not-implemented'). */
+export async function makeInstance(house: House, wanted: Wanted, by: string): Promise<InstanceView> {
+  const { fleet, clock, config } = house;
+  const { name, runtime } = wanted;
+  if (!instanceNamePattern.test(name)) {
+    const rule = 'a lower-case letter, then 1 to 62 lower-case letters, digits or dashes';
+    throw new Failure('bad-input', `"${name}" is no instance name: ${rule}`, {
+      faults: [{ path: 'name', message: `must be ${rule}` }],
+    });
+  }
+  const probe = await probeOf(house, runtime);
+  if (!probe.available) {
+    throw new Failure('not-implemented', `${runtime} instances cannot be made here: ${probe.reasons.join('; ')}`);
+  }
+  const at = clock.now();
+  const { loadout, profile, labels, workingDir } = wanted;
+  const input: InstanceInput & { by: string } = {
+    spec: {
+      name,
+      instanceId: newId(),
+      runtime,
+      ...(loadout ? { loadout } : {}),
+      ...(profile ? { profile } : {}),
+      ...(labels ? { labels } : {}),
+      ...(workingDir ? { workingDir } : {}),
+    },
+    start: wanted.start ?? true,
+    task: wanted.task ?? null,
+    createdAt: at,
+    graceMs: config.stopGraceMs,
+    crashes: config.crashes,
+    by,
+  };
+  const id = `instance:${name}`;
+  const spec: ChildSpec = { id, kind: 'instance', input, restart: 'always', graceMs: config.stopGraceMs, parent: null };
+  await fleet.remind([id, `agent:${name}`]);
+  if (fleet.isLive(`agent:${name}`) && !fleet.isLive(id)) {
+    throw new Failure('already-exists', `an agent named ${name} is connected already; choose another name`);
+  }
+  await fleet.start(spec, at);
+  return fleet.view(id) as InstanceView;
+}
+
+async function probeOf({ runtimes }: House, kind: RuntimeKind): Promise<Probe> {
+  const runtime = runtimes.get(kind);
+  if (!runtime) throw new Failure('not-implemented', `this server knows no runtime "${kind}"`);
+  return await runtime.probe();
+}
+
+export function instanceDesk(house: House): InstanceDesk {
+  const { fleet, clock } = house;
+  const find = (name: string) => fleet.view(`instance:${name}`) as InstanceView | null;
+  const there = (name: string): InstanceView => {
+    const view = find(name);
+    if (!view) throw new Failure('not-found', `there is no instance "${name}"; see GET /api/v1/instances`);
+    return view;
+  };
+  const command = async (name: string, event: Told & { readonly [key: string]: unknown }) => {
+    const before = there(name);
+    const id = `instance:${name}`;
+    if (!fleet.can(id, event)) {
+      throw new Failure('wrong-state', `instance ${name} is ${before.state}; ${event.type} is not possible now`);
+    }
+    await fleet.send(id, event);
+    return there(name);
+  };
+  return {
+    list: () => (fleet.views('instance') as InstanceView[]).filter(({ state }) => state !== 'destroyed'),
+    find,
+    create: (wanted, by) => makeInstance(house, wanted, by),
+    async start(name, by) {
+      const { state } = there(name);
+      if (state === 'running' || state === 'starting') return there(name);
+      return await command(name, { type: 'start', at: clock.now(), by });
+    },
+    async stop(name, graceMs, by) {
+      const { state } = there(name);
+      if (state === 'stopped' || state === 'stopping') return there(name);
+      return await command(name, { type: 'stop', at: clock.now(), by, ...(graceMs === null ? {} : { graceMs }) });
+    },
+    restart: (name, graceMs, by) =>
+      command(name, { type: 'restart', at: clock.now(), by, ...(graceMs === null ? {} : { graceMs }) }),
+    reprovision: (name, by) => command(name, { type: 'reprovision', at: clock.now(), by }),
+    reset: (name, by) => command(name, { type: 'reset', at: clock.now(), by }),
+    destroy: (name, by) => command(name, { type: 'destroy', at: clock.now(), by }),
+    probes: () => Promise.all([...house.runtimes.values()].map((runtime) => runtime.probe())),
+  };
+}
+
+/** The handle of an instance, once it has one. */
+export const handleOf = ({ fleet }: House, name: string): Handle | null =>
+  (fleet.context(`instance:${name}`) as InstanceContext | null)?.handle ?? null;
