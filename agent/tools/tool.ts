@@ -46,6 +46,7 @@ export interface ToolSpec {
   readonly env: { readonly [name: string]: string };
 }
 
+/** Holds resolved secrets in `env`: to be used and forgotten. */
 export interface ToolLaunch {
   readonly command: string;
   readonly args: readonly string[];
@@ -55,17 +56,25 @@ export interface ToolLaunch {
   readonly pty: boolean;
   /** To be written before the start, by someone who can write where the instance reads. */
   readonly files: readonly ToolFile[];
+  readonly follow: Following;
+}
+
+/** How to follow it to its end. Plain JSON without secrets, so it may be kept; the rest of a launch may not. */
+export interface Following {
   /** Where it tells how it gets on: its standard output, or a file of JSON lines that grows. */
   readonly tells: { readonly by: 'stdout' } | { readonly by: 'file'; readonly path: string };
+  /** The directory below which `ToolProgress.transcript` may lie; what it names elsewhere is not to be opened. */
+  readonly transcripts: string | null;
   /** `exit`: over when the process is. `idle`: over when the reader's progress says `resting`, and then to be ended. */
   readonly done: 'exit' | 'idle';
-  /** How to end it politely once it rests: type these, then wait, then signal. Null when it ends by itself. */
+  /** How to end it politely once it rests. Null when it ends by itself. */
   readonly farewell: Farewell | null;
 }
 
+/** It must have rested for `restMs`; then the keys, `pauseMs` apart and only while it lives; `graceMs` later SIGTERM. */
 export interface Farewell {
+  readonly restMs: number;
   readonly keys: readonly string[];
-  /** Between two of the keys, and after the last before a SIGTERM. */
   readonly pauseMs: number;
   readonly graceMs: number;
 }
@@ -96,8 +105,12 @@ export interface ToolProgress {
   readonly errorKind: string | null;
   /** The tool's name for this conversation, to resume it. */
   readonly conversation: string | null;
-  /** It has finished its turn and waits for a next prompt that nobody owes it. */
+  /** It has finished its turn and waits for a next prompt that nobody owes it. False again once somebody gives one. */
   readonly resting: boolean;
+  /** Its own jobs that still run behind a finished turn and may wake it; it does not rest before they have ended. */
+  readonly background: number;
+  /** A person stopped it in the middle ("No" to a permission, Escape); it waits to be told what to do instead. */
+  readonly interrupted: boolean;
   /** A further file of JSON lines to be read too (`feed` with its name), once the tool has said where it is. */
   readonly transcript: string | null;
   /** Lines that could not be read, for the log. */
@@ -117,7 +130,7 @@ export type ToolOutcome =
 export interface Tool {
   readonly name: AgentWish['tool'];
   launch(spec: ToolSpec): ToolLaunch;
-  reader(launch: ToolLaunch): ToolReader;
+  reader(): ToolReader;
   /** Null: the process never told its exit code. Ended by us after resting counts as exit 0. */
   outcome(exitCode: number | null, progress: ToolProgress): ToolOutcome;
 }
@@ -125,5 +138,5 @@ export interface Tool {
 export const noProgress: ToolProgress = {
   toolCalls: 0, currentTool: null, inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0,
   costUsd: null, turns: 0, model: null, summary: null, lastText: null, isError: false, errorKind: null,
-  conversation: null, resting: false, transcript: null, junkLines: 0,
+  conversation: null, resting: false, background: 0, interrupted: false, transcript: null, junkLines: 0,
 };
