@@ -17,6 +17,8 @@ export interface PaneOptions {
   readonly bounds: FontBounds;
   /** A tile shows the picture only: no scrollback, no selection by keyboard. */
   readonly isTile: boolean;
+  /** No PTY stands behind it, so a line feed alone ends a line. */
+  readonly isPiped: boolean;
   readonly label: string;
   readonly onState: (state: AttachState) => void;
   /** Shift+Escape was pressed. */
@@ -69,13 +71,14 @@ export function openPane(element: HTMLElement, options: PaneOptions): Pane {
   };
 }
 
-function newTerminal({ isTile, bounds }: PaneOptions): Terminal {
+function newTerminal({ isTile, isPiped, bounds }: PaneOptions): Terminal {
   return new Terminal({
     fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
     fontSize: Math.min(bounds.max, readableFontSize),
     lineHeight: 1.1,
     theme: terminalTheme,
     scrollback: isTile ? 0 : 5000,
+    convertEol: isPiped,
     disableStdin: true,
     cursorBlink: false,
     cursorInactiveStyle: 'outline',
