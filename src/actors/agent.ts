@@ -6,7 +6,7 @@
  *     disconnected ◀── link.lost ── any of these    ▼
  *          └── link.up ──▶ …                      stale           removed ──▶ gone
  *
- * Owns what the agent said of itself and who has reserved it. One task at a time [A1]. Heartbeats and metrics
+ * Owns what the agent said of itself and who has reserved it. One task at a time [P1]. Heartbeats and metrics
  * are telemetry and never come here; what they mean does.
  */
 import { assign, type SnapshotFrom, setup } from 'xstate';

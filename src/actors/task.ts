@@ -7,7 +7,7 @@
  *                                            completed | failed | failed-preserved | cancelled ◀───────┘
  *
  * Owns the attempt, its session, its outcome and when it must be over. Whatever was made is released in
- * `winding-up`, however the task ends [K1]; cancel works in every state [K2]; the first verdict stands [K3].
+ * `winding-up`, however the task ends [L1]; cancel works in every state [L2]; the first verdict stands [L3].
  * Knows nothing of git, tools or files.
  */
 import { assign, setup } from 'xstate';

@@ -9,19 +9,19 @@ const view = (events: Parameters<typeof walk>[2]) =>
 const up = { type: 'link.up', at: 200, facts: agentFacts, isSetUp: true };
 const reserve = (task: string) => ({ type: 'reserve', at: 210, task });
 
-test('[A1] an agent is reserved by one task at a time', () => {
+test('[P1] an agent is reserved by one task at a time', () => {
   const { living, ignored } = walk(agentMachine, agentInput, [up, reserve('t1'), reserve('t2')]);
   expect(agentView(living.snapshot as never)).toMatchObject({ state: 'busy', task_id: 't1' });
   expect(ignored).toEqual(['reserve']);
 });
 
-test('[A2] only the task that reserved it can release it', () => {
+test('[P2] only the task that reserved it can release it', () => {
   const events = [up, reserve('t1'), { type: 'release', at: 220, task: 't2' }];
   expect(view(events)).toMatchObject({ state: 'busy', task_id: 't1' });
   expect(view([...events, { type: 'release', at: 230, task: 't1' }])).toMatchObject({ state: 'ready', task_id: null });
 });
 
-test('[A3] a reservation outlives the link', () => {
+test('[P3] a reservation outlives the link', () => {
   const lost = { type: 'link.lost', at: 220, reason: 'gone' };
   expect(view([up, reserve('t1'), lost])).toMatchObject({ state: 'disconnected', task_id: 't1' });
   expect(view([up, reserve('t1'), lost, { ...up, at: 230 }])).toMatchObject({ state: 'busy', connected_at: 230 });

@@ -29,7 +29,7 @@ test('running starts its session under its agent', () => {
   expect(spawned).toMatchObject({ spec: { id: 'session:s1', parent: 'agent:local', input: { task: 't1' } } });
 });
 
-test('[K1] however it ends, what was made is released before it has ended', () => {
+test('[L1] however it ends, what was made is released before it has ended', () => {
   for (const events of [[...toStaged, cancel], [...toRunning, cancel, done('collect', collected, 250)], [rang, failed('stage', 'bad-input', 130)]]) {
     const { living } = run(events);
     expect(Object.keys(living.ports)).toEqual(['windUp']);
@@ -37,7 +37,7 @@ test('[K1] however it ends, what was made is released before it has ended', () =
   }
 });
 
-test('[K2] it can be cancelled in every state before its end', () => {
+test('[L2] it can be cancelled in every state before its end', () => {
   for (const events of [[], [rang], toStaged, toReady]) {
     expect(view([...events, cancel, wound])).toMatchObject({ state: 'CANCELLED', error: 'enough' });
   }
@@ -46,26 +46,26 @@ test('[K2] it can be cancelled in every state before its end', () => {
   }
 });
 
-test('[K3] the first verdict stands', () => {
+test('[L3] the first verdict stands', () => {
   const events = [...toRunning, cancel, done('collect', { ...collected, failure: { code: 'timed-out', message: 'x' } }, 250)];
   expect(view([...events, wound])).toMatchObject({ state: 'CANCELLED', failure: { code: 'cancelled' } });
 });
 
-test('[K4] a question makes it wait, and its end lets it work on', () => {
+test('[L4] a question makes it wait, and its end lets it work on', () => {
   const opened = { type: 'question.opened', at: 160, hitl: 'h1' };
   expect(view([...toRunning, opened])).toMatchObject({ state: 'RUNNING', waiting_for_human: true, hitl_id: 'h1' });
   const closed = { type: 'question.closed', at: 170, hitl: 'h1' };
   expect(view([...toRunning, opened, closed])).toMatchObject({ waiting_for_human: false, hitl_id: null });
 });
 
-test('[K5] its timeout runs from the start of the tool and fails it', () => {
+test('[L5] its timeout runs from the start of the tool and fails it', () => {
   const { living } = run(toRunning);
   expect(living.ports['deadline']?.input).toEqual({ at: 140 + 60_000 });
   const late = [...toRunning, { type: 'alarm.rang', at: 60_140 }, done('collect', collected, 60_200), done('windUp', undefined, 60_300)];
   expect(view(late, { ...taskInput, retries: 0 })).toMatchObject({ state: 'FAILED', failure: { code: 'timed-out' } });
 });
 
-test('[K6] a failure that may pass is tried again after its backoff, as often as the manifest says', () => {
+test('[L6] a failure that may pass is tried again after its backoff, as often as the manifest says', () => {
   const fail = [rang, failed('stage', 'staging-failed', 130), done('windUp', undefined, 140)];
   const { living } = run(fail);
   expect(view(fail)).toMatchObject({ state: 'PENDING', attempt: 2, failure: null });
