@@ -1,23 +1,31 @@
 /**
  * Is this screen asking, what does it ask, and which keys answer it?
  *
- * Pure: facts in, a question or null out. Never throws, whatever is on the screen.
+ *   ScreenFacts ─▶ page ─▶ menu? marked prompt? buttons? prompt on a line? ─▶ AskedOnScreen | null
+ *
+ * Pure: facts in, a question or null out; never throws, whatever is on the screen, and never looks at words alone: the
+ * cursor, the last lines and the agent's evidence must say that somebody is being waited for. Read only a settled
+ * screen. A doubtful reading comes back with a confidence below `askingThreshold`; the house asks nobody then.
  */
 import type { AskedOnScreen } from '../terminal.ts';
+import { asked } from './asking-found.ts';
+import { readButtons, readMarked } from './asking-marked.ts';
+import { readMenu } from './asking-menu.ts';
+import { pageOf } from './asking-page.ts';
+import { readPrompt } from './asking-prompt.ts';
 import type { ScreenFacts } from './asking-screen.ts';
 
+export { keysFor } from './asking-keys.ts';
 export { screenFacts } from './asking-screen.ts';
 export type { ScreenCursor, ScreenFacts, ScreenLine, StyleRun } from './asking-screen.ts';
 
-/** The question on a settled screen; null when it asks nothing. Doubtful ones come with a confidence below 0.85. */
-export function readQuestion(screen: ScreenFacts): AskedOnScreen | null {
-  return screen.rows > 0 ? null : null;
-}
+/** From here on a human is asked. */
+export const askingThreshold = 0.85;
 
-/** What to type: text that equals an option's id, number or label picks it. Null when it cannot be said. */
-export function keysFor(question: AskedOnScreen, answer: { text?: string; option?: string }): string | null {
-  if (answer.option !== undefined) {
-    return question.options.find((option) => option.id === answer.option)?.keys ?? null;
-  }
-  return answer.text === undefined ? null : answer.text + question.submit;
+/** The question on a settled screen; null when it asks nothing. */
+export function readQuestion(screen: ScreenFacts): AskedOnScreen | null {
+  const page = pageOf(screen);
+  if (page.last < 0) return null;
+  const found = readMenu(page) ?? readMarked(page) ?? readButtons(page) ?? readPrompt(page);
+  return found === null || found.question.trim() === '' ? null : asked(page, found);
 }
