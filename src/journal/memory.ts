@@ -1,0 +1,176 @@
+/**
+ * A journal in memory, for tests and simulation.
+ *
+ * Keeps JSON text, so what would not survive a disk does not survive here. It can be slow, be away, and
+ * crash: `crash` gives the journal that a restarted server would find, with every acknowledged batch in
+ * it and, as the caller chooses, with or without the batches that were still on their way.
+ */
+import { Failure } from '../failure.ts';
+import type { ActorRecord, Batch, FeedEntry, Journal, JournalEntry, RecordQuery } from '../journal.ts';
+
+const ROWS_MAX = 1_000;
+
+export interface MemoryKnobs {
+  /** Why it cannot be reached; null: it can. */
+  away: string | null;
+  /** Each append waits for this before anything of it is in. */
+  beforeWrite: (() => Promise<void>) | null;
+  /** Each append waits for this once it is in and before it is acknowledged. */
+  beforeAck: (() => Promise<void>) | null;
+}
+
+export interface MemoryJournal extends Journal {
+  readonly knobs: MemoryKnobs;
+  /** Ends this journal as a kill would; what waits is never acknowledged. */
+  crash(unacknowledged: 'kept' | 'lost'): MemoryJournal;
+}
+
+interface Held {
+  /** JSON of a FeedEntry, by cursor from 1. */
+  readonly entries: string[];
+  /** JSON of an ActorRecord by actor, in order of birth. */
+  readonly records: Map<string, string>;
+  /** Cursors by actor and, below it, by seq. */
+  readonly past: Map<string, Map<number, number>>;
+}
+
+export function memoryJournal(): MemoryJournal {
+  return journalOver({ entries: [], records: new Map(), past: new Map() });
+}
+
+function journalOver(held: Held): MemoryJournal {
+  const knobs: MemoryKnobs = { away: null, beforeWrite: null, beforeAck: null };
+  const onTheWay = new Set<string>();
+  const ended = Promise.withResolvers<never>();
+  ended.promise.catch(() => {});
+  const acknowledged = copyOf(held);
+  let over: string | null = null;
+  let turn: Promise<unknown> = Promise.resolve();
+
+  const check = (call: string): void => {
+    const why = over ?? knobs.away;
+    if (why !== null) throw new Failure('journal-away', `${call}: ${why}`);
+  };
+
+  const append = async (text: string): Promise<number> => {
+    await knobs.beforeWrite?.();
+    check('append');
+    put(held, JSON.parse(text));
+    const cursor = held.entries.length;
+    await knobs.beforeAck?.();
+    check('append');
+    put(acknowledged, JSON.parse(text));
+    return cursor;
+  };
+
+  const end = (why: string): void => {
+    over ??= why;
+    ended.reject(new Failure('journal-away', `append: ${over}`));
+  };
+
+  return {
+    knobs,
+    async append(batch) {
+      check('append');
+      const text = JSON.stringify(batch);
+      onTheWay.add(text);
+      // One after the other, as one connection would.
+      const mine = turn.then(() => append(text)).finally(() => onTheWay.delete(text));
+      turn = mine.catch(() => {});
+      return Promise.race([mine, ended.promise]);
+    },
+    ...readsOf(held, check),
+    async close() {
+      await turn;
+      end('the journal is closed');
+    },
+    crash(unacknowledged) {
+      end('the server was killed');
+      const left = copyOf(acknowledged);
+      if (unacknowledged === 'kept') keep(left, onTheWay);
+      return journalOver(left);
+    },
+  };
+}
+
+function readsOf(held: Held, check: (call: string) => void): Omit<Journal, 'append' | 'close'> {
+  const records = (): ActorRecord[] => [...held.records.values()].map((text) => JSON.parse(text));
+  return {
+    async live() {
+      check('live');
+      return records().filter((record) => record.live);
+    },
+    async record(actor) {
+      check('record');
+      const text = held.records.get(actor);
+      return text === undefined ? null : JSON.parse(text);
+    },
+    async records(query) {
+      check('records');
+      return chosen(records().reverse(), query);
+    },
+    async history(actor, from, limit) {
+      check('history');
+      const own = [...(held.past.get(actor) ?? [])].filter(([seq]) => seq >= from).sort(([a], [b]) => a - b);
+      return own.slice(0, bounded(limit)).map(([, cursor]): JournalEntry => {
+        const { cursor: _, ...entry } = JSON.parse(held.entries[cursor - 1] ?? 'null') as FeedEntry;
+        return entry;
+      });
+    },
+    async feed(after, limit) {
+      check('feed');
+      return held.entries.slice(Math.max(0, after), Math.max(0, after) + bounded(limit)).map((t) => JSON.parse(t));
+    },
+    async cursor() {
+      check('cursor');
+      return held.entries.length;
+    },
+  };
+}
+
+const bounded = (limit: number): number => Math.max(0, Math.min(limit, ROWS_MAX));
+
+const copyOf = (held: Held): Held => ({
+  entries: [...held.entries],
+  records: new Map(held.records),
+  past: new Map([...held.past].map(([actor, own]) => [actor, new Map(own)])),
+});
+
+/** All or nothing: looks at every entry before it takes the first. */
+function put(held: Held, batch: Batch): void {
+  const inBatch = new Set<string>();
+  for (const { actor, seq } of batch.entries) {
+    const key = `${actor}\n${seq}`;
+    if (held.past.get(actor)?.has(seq) || inBatch.has(key)) {
+      throw new Failure('wrong-state', `append to ${actor}: entry ${seq} is already there`);
+    }
+    inBatch.add(key);
+  }
+  for (const entry of batch.entries) {
+    const own = held.past.get(entry.actor) ?? new Map<number, number>();
+    const cursor = held.entries.push(JSON.stringify({ ...entry, cursor: held.entries.length + 1 }));
+    held.past.set(entry.actor, own.set(entry.seq, cursor));
+  }
+  for (const record of batch.records) held.records.set(record.actor, JSON.stringify(record));
+}
+
+function keep(left: Held, texts: Iterable<string>): void {
+  for (const text of texts) {
+    try {
+      put(left, JSON.parse(text));
+    } catch {
+      // It would have been refused before the kill as well.
+    }
+  }
+}
+
+function chosen(newestFirst: readonly ActorRecord[], query: RecordQuery): ActorRecord[] {
+  const start = query.before === undefined ? 0 : newestFirst.findIndex((r) => r.actor === query.before) + 1;
+  // An actor that nobody knows has nothing after it.
+  if (query.before !== undefined && start === 0) return [];
+  return newestFirst
+    .slice(start)
+    .filter((r) => query.kind === undefined || r.kind === query.kind)
+    .filter((r) => query.live === undefined || r.live === query.live)
+    .slice(0, bounded(query.limit));
+}

@@ -1,0 +1,27 @@
+/** What the journal and its thread say to each other. Everything is text and numbers: cheap to hand over. */
+import type { FailureInfo } from '../failure.ts';
+import type { RecordQuery } from '../journal.ts';
+import type { EntryRow, FeedRow, LiveRow, RecordRow } from './sqlite-store.ts';
+
+/** Each call: what goes in, what comes out. */
+export interface Calls {
+  open: { args: { path: string; now: number; since: string }; reply: null };
+  append: { args: { entries: EntryRow[]; records: RecordRow[] }; reply: number };
+  live: { args: { after: number; limit: number }; reply: LiveRow[] };
+  record: { args: { actor: string }; reply: RecordRow | null };
+  records: { args: RecordQuery; reply: RecordRow[] };
+  history: { args: { actor: string; from: number; limit: number }; reply: EntryRow[] };
+  feed: { args: { after: number; limit: number }; reply: FeedRow[] };
+  cursor: { args: null; reply: number };
+  close: { args: null; reply: null };
+}
+
+export type CallName = keyof Calls;
+
+export type Request = { [Name in CallName]: { id: number; call: Name; args: Calls[Name]['args'] } }[CallName];
+
+export type Reply =
+  | { id: number; value: Calls[CallName]['reply'] }
+  | { id: number; failure: FailureInfo }
+  /** Not a failure but a mistake of ours: thrown as it is on the other side. */
+  | { id: number; bug: string };

@@ -1,0 +1,167 @@
+/**
+ * The journal's file, synchronous and in text: what runs inside the journal's thread.
+ *
+ * WAL with synchronous=FULL: when `append` returns, the batch has been through fsync. One transaction per batch.
+ * The file is looked at before each write: a journal that was moved away or deleted would take every
+ * write and keep none, so it counts as away until it is back in its place.
+ */
+import { Database, type SQLQueryBindings, type Statement } from 'bun:sqlite';
+import { closeSync, existsSync, openSync, statSync } from 'node:fs';
+import { Failure } from '../failure.ts';
+import type { ActorKind, RecordQuery } from '../journal.ts';
+import { checkIntegrity, migrate } from './sqlite-schema.ts';
+
+/** Above this the check after a crash would hold up the start; `sqlite3 FILE 'PRAGMA quick_check'` does it by hand. */
+const CHECKED_BYTES_MAX = 1024 ** 3;
+/** The write-ahead log is cut back to this after a checkpoint. */
+const WAL_BYTES_MAX = 64 * 1024 ** 2;
+/** How long a write waits for someone who writes to the file by hand. */
+const BUSY_MS = 2_000;
+
+export interface EntryRow {
+  readonly actor: string;
+  readonly kind: ActorKind;
+  readonly seq: number;
+  readonly at: number;
+  readonly event: string;
+}
+
+export interface FeedRow extends EntryRow {
+  readonly cursor: number;
+}
+
+export interface RecordRow {
+  readonly actor: string;
+  readonly kind: ActorKind;
+  readonly version: number;
+  readonly seq: number;
+  readonly live: number;
+  readonly spec: string;
+  readonly snapshot: string;
+}
+
+export interface LiveRow extends RecordRow {
+  readonly id: number;
+}
+
+export interface Store {
+  append(entries: readonly EntryRow[], records: readonly RecordRow[]): number;
+  /** Live actors whose `id` is above `after`, oldest first. */
+  live(after: number, limit: number): LiveRow[];
+  record(actor: string): RecordRow | null;
+  records(query: RecordQuery): RecordRow[];
+  history(actor: string, from: number, limit: number): EntryRow[];
+  feed(after: number, limit: number): FeedRow[];
+  cursor(): number;
+  close(): void;
+}
+
+/** The caller holds the lock on `path` (sqlite-lock.ts). */
+export function openStore(path: string, now: number): Store {
+  // A clean end removes the write-ahead log; one that is still there means that the last server was killed.
+  const killed = existsSync(`${path}-wal`);
+  // Made private before SQLite makes it; the files beside it take its mode.
+  closeSync(openSync(path, 'a', 0o600));
+  const db = new Database(path, { create: true, readwrite: true });
+  try {
+    tune(db);
+    if (killed && statSync(path).size <= CHECKED_BYTES_MAX) checkIntegrity(db, path);
+    migrate(db, path, now);
+    return storeOver(db, path);
+  } catch (thrown) {
+    db.close();
+    throw thrown;
+  }
+}
+
+function tune(db: Database): void {
+  db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+  db.run('PRAGMA journal_mode = WAL');
+  db.run('PRAGMA synchronous = FULL');
+  db.run(`PRAGMA journal_size_limit = ${WAL_BYTES_MAX}`);
+  db.run('PRAGMA cache_size = -65536');
+}
+
+function storeOver(db: Database, path: string): Store {
+  const append = appendTo(db, path);
+  const all = <Row>(sql: string) => {
+    // Kept by the connection, and let go of when that is closed.
+    const statement = db.query<Row, SQLQueryBindings[]>(sql);
+    return (...values: SQLQueryBindings[]): Row[] => statement.all(...values);
+  };
+  const columns = 'actor, kind, version, seq, live, spec, snapshot';
+  const live = all<LiveRow>(`SELECT id, ${columns} FROM actor WHERE live = 1 AND id > ? ORDER BY id LIMIT ?`);
+  const record = all<RecordRow>(`SELECT ${columns} FROM actor WHERE actor = ?`);
+  const entryColumns = 'actor, kind, seq, at, event';
+  const history = all<EntryRow>(`SELECT ${entryColumns} FROM entry WHERE actor = ? AND seq >= ? ORDER BY seq LIMIT ?`);
+  const feed = all<FeedRow>(`SELECT cursor, ${entryColumns} FROM entry WHERE cursor > ? ORDER BY cursor LIMIT ?`);
+  const newest = all<{ cursor: number }>("SELECT seq AS cursor FROM sqlite_sequence WHERE name = 'entry'");
+  const cursor = () => newest()[0]?.cursor ?? 0;
+  return {
+    append: (entries, records) => append(entries, records) ?? cursor(),
+    live,
+    record: (actor) => record(actor)[0] ?? null,
+    records: (query) => queryRecords(db, columns, query),
+    history,
+    feed,
+    cursor,
+    close: () => db.close(true),
+  };
+}
+
+/** The cursor of the last entry, null when the batch has none. */
+function appendTo(db: Database, path: string) {
+  const here = fileAt(path);
+  const addEntry = db.query('INSERT INTO entry (actor, kind, seq, at, event) VALUES (?, ?, ?, ?, ?)');
+  const putRecord = db.query(
+    `INSERT INTO actor (actor, kind, version, seq, live, spec, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (actor) DO UPDATE SET kind = excluded.kind, version = excluded.version, seq = excluded.seq,
+       live = excluded.live, spec = excluded.spec, snapshot = excluded.snapshot`,
+  );
+  const write = db.transaction((entries: readonly EntryRow[], records: readonly RecordRow[]) => {
+    let last: number | null = null;
+    for (const e of entries) last = addOne(addEntry, e);
+    for (const r of records) putRecord.run(r.actor, r.kind, r.version, r.seq, r.live, r.spec, r.snapshot);
+    return last;
+  });
+  return (entries: readonly EntryRow[], records: readonly RecordRow[]): number | null => {
+    if (fileAt(path) !== here) {
+      throw new Failure(
+        'journal-away',
+        `write the journal ${path}: the file was moved, replaced or deleted while in use; put it back, or restart the server`,
+      );
+    }
+    return write.immediate(entries, records);
+  };
+}
+
+function addOne(statement: Statement, e: EntryRow): number {
+  try {
+    return Number(statement.run(e.actor, e.kind, e.seq, e.at, e.event).lastInsertRowid);
+  } catch (thrown) {
+    if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'SQLITE_CONSTRAINT_UNIQUE')) throw thrown;
+    throw new Failure('wrong-state', `append to ${e.actor}: entry ${e.seq} is already there`, { cause: thrown });
+  }
+}
+
+function fileAt(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found ? `${found.dev}:${found.ino}` : 'nothing';
+}
+
+function queryRecords(db: Database, columns: string, query: RecordQuery): RecordRow[] {
+  const where: string[] = [];
+  const values: SQLQueryBindings[] = [];
+  if (query.kind !== undefined) where.push('kind = ?') && values.push(query.kind);
+  if (query.live !== undefined) where.push('live = ?') && values.push(query.live ? 1 : 0);
+  if (query.before !== undefined) {
+    where.push('id < (SELECT id FROM actor WHERE actor = ?)');
+    values.push(query.before);
+  }
+  values.push(query.limit);
+  const condition = where.length > 0 ? `WHERE ${where.join(' AND ')}` : '';
+  // `query` keeps the compiled statement; there are eight shapes at most.
+  return db
+    .query<RecordRow, SQLQueryBindings[]>(`SELECT ${columns} FROM actor ${condition} ORDER BY id DESC LIMIT ?`)
+    .all(...values);
+}

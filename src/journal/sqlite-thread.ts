@@ -1,0 +1,92 @@
+/**
+ * The journal's thread: one open file, one request at a time, in the order they came.
+ *
+ * Trouble with the disk ends a request as `journal-away`, never the thread. After trouble that may have left
+ * the connection in an unknown state the file is opened afresh before the next request; the lock
+ * is kept meanwhile, so nobody else can come between.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { Failure } from '../failure.ts';
+import type { Calls, Reply, Request } from './sqlite-calls.ts';
+import { type Lock, takeLock } from './sqlite-lock.ts';
+import { openStore, type Store } from './sqlite-store.ts';
+
+declare const self: { onmessage: ((message: { data: Request }) => void) | null };
+declare function postMessage(reply: Reply): void;
+
+let opened: Calls['open']['args'] | null = null;
+let lock: Lock | null = null;
+let store: Store | null = null;
+
+/** The connection is as good as before after these. */
+const harmless = /^SQLITE_(FULL|BUSY|LOCKED|CONSTRAINT|TOOBIG)/;
+
+self.onmessage = ({ data }) => postMessage(answer(data));
+
+function answer(request: Request): Reply {
+  try {
+    return { id: request.id, value: perform(request) };
+  } catch (thrown) {
+    if (thrown instanceof Failure) return { id: request.id, failure: { code: thrown.code, message: thrown.message } };
+    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
+    // Both SQLite's and the operating system's errors carry a code; our own mistakes do not.
+    if (code === '') return { id: request.id, bug: thrown instanceof Error ? String(thrown.stack) : String(thrown) };
+    if (!harmless.test(code)) letGo();
+    const message = `${request.call} on the journal ${opened?.path}: ${(thrown as Error).message} (${code}); ${cureOf(code)}`;
+    return { id: request.id, failure: { code: 'journal-away', message } };
+  }
+}
+
+function cureOf(code: string): string {
+  if (/FULL|ENOSPC/.test(code)) return 'make room on that disk and it goes on by itself';
+  if (/BUSY|LOCKED/.test(code)) return 'another program is writing to the file; end it';
+  return 'look at the disk and its permissions; it goes on by itself once they are well';
+}
+
+function perform(request: Request): Calls[Request['call']]['reply'] {
+  switch (request.call) {
+    case 'open': return open(request.args);
+    case 'close': return close();
+    case 'append': return theStore().append(request.args.entries, request.args.records);
+    case 'live': return theStore().live(request.args.after, request.args.limit);
+    case 'record': return theStore().record(request.args.actor);
+    case 'records': return theStore().records(request.args);
+    case 'history': return theStore().history(request.args.actor, request.args.from, request.args.limit);
+    case 'feed': return theStore().feed(request.args.after, request.args.limit);
+    case 'cursor': return theStore().cursor();
+  }
+}
+
+function open(args: Calls['open']['args']): null {
+  opened = args;
+  theStore();
+  return null;
+}
+
+function theStore(): Store {
+  if (!opened) throw new Error('the journal thread was asked before it was opened');
+  if (!lock) {
+    mkdirSync(dirname(opened.path), { recursive: true, mode: 0o700 });
+    lock = takeLock(opened.path, opened.since);
+  }
+  store ??= openStore(opened.path, opened.now);
+  return store;
+}
+
+function letGo(): void {
+  try {
+    store?.close();
+  } catch {
+    // It is thrown away because it is broken; that it also closes badly changes nothing.
+  }
+  store = null;
+}
+
+function close(): null {
+  store?.close();
+  store = null;
+  lock?.release();
+  lock = null;
+  return null;
+}

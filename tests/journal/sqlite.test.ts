@@ -1,0 +1,175 @@
+/** The SQLite journal on a real disk, with real processes that are really killed. */
+import { Database } from 'bun:sqlite';
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { existsSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/clock.ts';
+import { sqliteJournal } from '../../src/journal/sqlite.ts';
+import { entry, journalContract, record } from '../contracts/journal.ts';
+
+let dir: string;
+let path: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'journal-'));
+  path = join(dir, 'journal.db');
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const open = () => sqliteJournal({ path, clock: systemClock });
+
+journalContract('sqlite', async () => {
+  const journal = await open();
+  return {
+    journal,
+    reopen: async () => {
+      await journal.close();
+      return open();
+    },
+  };
+});
+
+/** A process of its own with the journal, and what it said line by line. */
+function writer(mode: 'write' | 'hold', shell = '') {
+  const own = `exec bun ${join(import.meta.dir, 'writer.ts')} ${path} ${mode}`;
+  const child = Bun.spawn(['sh', '-c', `${shell}${own}`], { stdout: 'pipe', stderr: 'inherit' });
+  const lines: string[] = [];
+  const reading = (async () => {
+    let rest = '';
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      const parts = (rest + text).split('\n');
+      rest = parts.pop() ?? '';
+      lines.push(...parts);
+    }
+  })();
+  return { child, lines, reading };
+}
+
+async function until(fact: () => boolean, what: string): Promise<void> {
+  const deadline = Date.now() + 15_000;
+  while (!fact()) {
+    if (Date.now() > deadline) throw new Error(`waited 15 s for: ${what}`);
+    await Bun.sleep(5);
+  }
+}
+
+const seqs = (lines: readonly string[]): number[] => lines.filter((l) => /^\d+$/.test(l)).map(Number);
+
+describe('kill -9', () => {
+  test('[J10] everything that was acknowledged before a kill -9 is there afterwards, without a hole', async () => {
+    let acknowledged = 0;
+    for (let round = 0; round < 3; round += 1) {
+      const { child, lines, reading } = writer('write');
+      await until(() => seqs(lines).length > 40, 'forty acknowledged entries');
+      child.kill('SIGKILL');
+      await child.exited;
+      await reading;
+      expect(lines[0]).toBe('open');
+      const last = seqs(lines).at(-1) ?? 0;
+      expect(last).toBeGreaterThan(acknowledged);
+      acknowledged = last;
+      const journal = await open();
+      const seq = (await journal.record('a'))?.seq ?? 0;
+      expect(seq).toBeGreaterThanOrEqual(acknowledged);
+      const tail = await journal.history('a', Math.max(1, seq - 900), 1_000);
+      expect(tail.map((e) => e.seq)).toEqual(tail.map((_, i) => Math.max(1, seq - 900) + i));
+      expect(tail.at(-1)?.seq).toBe(seq);
+      await journal.close();
+    }
+  });
+
+  test('[J11] a second server on the same file is refused and told which process has it, until that one is killed', async () => {
+    const first = writer('hold');
+    await until(() => first.lines.includes('open'), 'the first server to open');
+    const second = writer('hold');
+    expect(await second.child.exited).toBe(3);
+    await second.reading;
+    expect(second.lines[0]).toStartWith('refused wrong-state');
+    expect(second.lines[0]).toContain(`process ${first.child.pid} has it since`);
+    expect(second.lines[0]).toContain('stop that server');
+    await expect(open()).rejects.toThrow(`process ${first.child.pid} has it`);
+    first.child.kill('SIGKILL');
+    await first.child.exited;
+    await (await open()).close();
+  });
+
+  test('[J11] also inside one process', async () => {
+    const journal = await open();
+    await expect(open()).rejects.toThrow(`process ${process.pid} has it`);
+    await journal.append({ entries: [entry('a', 1)], records: [] });
+    await journal.close();
+  });
+});
+
+describe('trouble with the disk', () => {
+  test('[J12] a full disk is journal-away, and once there is room it goes on without a restart', async () => {
+    const shell = `trap '' XFSZ; ulimit -S -f 400; `;
+    const { child, lines, reading } = writer('write', shell);
+    const away = () => lines.find((line) => line.startsWith('journal-away'));
+    await until(() => away() !== undefined, 'the disk to be full');
+    expect(away()).toContain(path);
+    const stuckAt = seqs(lines).at(-1) ?? 0;
+    expect(stuckAt).toBeGreaterThan(0);
+    expect(Bun.spawnSync(['prlimit', '--pid', String(child.pid), '--fsize=unlimited']).exitCode).toBe(0);
+    await until(() => (seqs(lines).at(-1) ?? 0) > stuckAt + 5, 'writing to go on');
+    expect(lines.every((l) => /^(open|\d+|journal-away: .*)$/.test(l))).toBe(true);
+    child.kill('SIGKILL');
+    await child.exited;
+    await reading;
+    const journal = await open();
+    const last = seqs(lines).at(-1) ?? 0;
+    expect((await journal.record('a'))?.seq).toBeGreaterThanOrEqual(last);
+    expect(seqs(lines)).toEqual(Array.from({ length: last }, (_, i) => i + 1));
+    await journal.close();
+  });
+
+  test('[J12] a journal that was moved away is journal-away until it is put back', async () => {
+    const journal = await open();
+    await journal.append({ entries: [entry('a', 1)], records: [record('a', 1)] });
+    renameSync(path, `${path}.elsewhere`);
+    const refused = await journal.append({ entries: [entry('a', 2)], records: [] }).catch(String);
+    expect(refused).toContain('moved, replaced or deleted');
+    renameSync(`${path}.elsewhere`, path);
+    expect(await journal.append({ entries: [entry('a', 2)], records: [] })).toBe(2);
+    await journal.close();
+  });
+
+  test('[J13] a damaged file, a foreign file and a newer file are refused by name, and left as they are', async () => {
+    writeFileSync(path, 'this is a diary, not a database\n'.repeat(64));
+    await expect(open()).rejects.toThrow(path);
+    rmSync(path);
+    const foreign = new Database(path, { create: true });
+    foreign.run('CREATE TABLE theirs (x)');
+    foreign.close();
+    await expect(open()).rejects.toThrow('some other SQLite file');
+    rmSync(path);
+    await (await open()).close();
+    const newer = new Database(path);
+    newer.run('PRAGMA user_version = 99');
+    newer.close();
+    await expect(open()).rejects.toThrow('schema 99');
+    expect(new Database(path, { readonly: true }).query('PRAGMA user_version').get()).toEqual({ user_version: 99 });
+  });
+});
+
+describe('the file', () => {
+  test('[J14] it is private, can be read by others while it is in use, and is one file again after a clean end', async () => {
+    const journal = await open();
+    await journal.append({ entries: [entry('a', 1)], records: [record('a', 1)] });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    const reader = new Database(path, { readonly: true });
+    expect(reader.query('SELECT actor, seq FROM entry').all()).toEqual([{ actor: 'a', seq: 1 }]);
+    reader.close();
+    await journal.close();
+    expect(existsSync(`${path}-wal`)).toBe(false);
+  });
+
+  test('[J14] it remembers which schema steps it went through', async () => {
+    await (await open()).close();
+    const db = new Database(path, { readonly: true });
+    expect(db.query<{ version: number; name: string }, []>('SELECT version, name FROM schema_step').all()).toEqual([
+      { version: 1, name: 'entries and actors' },
+    ]);
+    db.close();
+  });
+});
