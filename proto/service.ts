@@ -1,0 +1,55 @@
+/** AgentService for @grpc/grpc-js, over the generated messages. Used by the server and by the agent. */
+import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import {
+  AgentMessageSchema,
+  ExecOutputSchema,
+  ExecRequestSchema,
+  ManagementMessageSchema,
+  RenewCertificateRequestSchema,
+  RenewCertificateResponseSchema,
+} from './gen/agent_pb.ts';
+
+const write =
+  <Desc extends DescMessage>(schema: Desc) =>
+  (message: MessageShape<Desc>): Buffer => {
+    const bytes = toBinary(schema, message);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  };
+
+const read =
+  <Desc extends DescMessage>(schema: Desc) =>
+  (bytes: Buffer): MessageShape<Desc> =>
+    fromBinary(schema, bytes);
+
+/** Where a call is found: `/agentic.sandbox.v1.AgentService/<name>`. */
+const pathOf = (name: string) => `/agentic.sandbox.v1.AgentService/${name}`;
+
+export const agentService = {
+  connect: {
+    path: pathOf('Connect'),
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: write(AgentMessageSchema),
+    requestDeserialize: read(AgentMessageSchema),
+    responseSerialize: write(ManagementMessageSchema),
+    responseDeserialize: read(ManagementMessageSchema),
+  },
+  exec: {
+    path: pathOf('Exec'),
+    requestStream: false,
+    responseStream: true,
+    requestSerialize: write(ExecRequestSchema),
+    requestDeserialize: read(ExecRequestSchema),
+    responseSerialize: write(ExecOutputSchema),
+    responseDeserialize: read(ExecOutputSchema),
+  },
+  renewCertificate: {
+    path: pathOf('RenewCertificate'),
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: write(RenewCertificateRequestSchema),
+    requestDeserialize: read(RenewCertificateRequestSchema),
+    responseSerialize: write(RenewCertificateResponseSchema),
+    responseDeserialize: read(RenewCertificateResponseSchema),
+  },
+} as const;
