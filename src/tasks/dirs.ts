@@ -1,0 +1,70 @@
+/**
+ * Where a task's things are. Only the inbox and the outbox are the tool's; what the collector and a second
+ * attempt rely on (marker, base, index) lies beside them, out of reach of an instance that mounts just these two.
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure } from '../failure.ts';
+import { taskIdPattern } from '../ids.ts';
+
+export interface TaskDirs {
+  readonly root: string;
+  /** The clone; the tool works in it, or in the subpath of it. */
+  readonly inbox: string;
+  readonly outbox: string;
+  /** What is offered for download. */
+  readonly artifacts: string;
+  /** What the tool tells of itself: hooks, settings, prompts too long for a command line; one directory per attempt. */
+  readonly progress: string;
+  /** The orders for people and tools to read. */
+  readonly orders: string;
+  /** A bare repository of the base commit, from which the patch is made. */
+  readonly base: string;
+  /** Written last of all by staging. */
+  readonly marker: string;
+  /** What was collected, with checksums. */
+  readonly index: string;
+  /** Below `artifacts`. */
+  readonly patch: string;
+}
+
+export function taskDirs(dataDir: string, taskId: string): TaskDirs {
+  if (!taskIdPattern.test(taskId)) throw new Failure('bad-input', 'the task id is no name of a directory');
+  const root = join(dataDir, 'agentshare', 'tasks', taskId);
+  const outbox = join(root, 'outbox');
+  return {
+    root, outbox,
+    inbox: join(root, 'inbox'),
+    artifacts: join(outbox, 'artifacts'),
+    progress: join(outbox, 'progress'),
+    orders: join(root, 'TASK.md'),
+    base: join(root, 'base.git'),
+    marker: join(root, 'staged.json'),
+    index: join(root, 'artifacts.json'),
+    patch: join(outbox, 'artifacts', 'changes.patch'),
+  };
+}
+
+export const attemptDir = (dirs: TaskDirs, attempt: number): string => join(dirs.progress, String(attempt));
+
+/** Private to us; making them twice changes nothing. */
+export async function makeTaskDirs(dirs: TaskDirs): Promise<void> {
+  for (const dir of [dirs.root, dirs.outbox, dirs.artifacts, dirs.progress]) {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+  }
+}
+
+/** Everything of the task, for the keeper of old tasks. */
+export const removeTaskDirs = (dirs: TaskDirs): Promise<void> => rm(dirs.root, { recursive: true, force: true });
+
+/** What every tool of a task is told by its environment. */
+export function taskEnv(dirs: TaskDirs, task: { readonly id: string; readonly attempt: number }): Record<string, string> {
+  return {
+    AGENTIC_TASK_ID: task.id,
+    AGENTIC_TASK_ATTEMPT: String(task.attempt),
+    AGENTIC_TASK_FILE: dirs.orders,
+    AGENTIC_INBOX: dirs.inbox,
+    AGENTIC_OUTBOX: dirs.outbox,
+    AGENTIC_ARTIFACTS: dirs.artifacts,
+  };
+}
