@@ -94,10 +94,14 @@ export async function until<T>({ clock, signals }: Pick<House, 'clock' | 'signal
   const signal = wait.signal ? AbortSignal.any([wait.signal, stop.signal]) : stop.signal;
   return await new Promise<T>((resolve, reject) => {
     const off = signals.on(wait.fact, () => {
-      const value = wait.look();
-      if (value === null) return;
+      try {
+        const value = wait.look();
+        if (value === null) return;
+        resolve(value);
+      } catch (thrown) {
+        reject(thrown);
+      }
       stop.abort();
-      resolve(value);
     });
     const give = () => {
       off();

@@ -1,0 +1,157 @@
+/** Tasks: the effects of their machine. What staging, tools and artifacts do is in `tasks/` and `agent/tools/`. */
+import { join } from 'node:path';
+import { locateTool } from '../../agent/tools/locate.ts';
+import type { ToolLaunch } from '../../agent/tools/tool.ts';
+import { alarm } from '../actors/alarm.ts';
+import type { EffectScope, EffectsOf } from '../actors/port.ts';
+import type { SessionInput } from '../actors/session.ts';
+import type { Collected, Collecting, OfTask, Place, Run, Staged, taskPorts } from '../actors/task-ports.ts';
+import { Failure, type FailureInfo } from '../failure.ts';
+import { newId, type SessionId } from '../ids.ts';
+import { collectArtifacts } from '../tasks/artifacts.ts';
+import { attemptDir, taskDirs, taskEnv } from '../tasks/dirs.ts';
+import { writeToolFiles } from '../tasks/files.ts';
+import type { Manifest } from '../tasks/manifest.ts';
+import { resolveSecrets, toolSecrets } from '../tasks/secrets.ts';
+import { stage } from '../tasks/staging.ts';
+import { follow, type KeptLaunch, keptLaunch, listener, toolOf } from './follow.ts';
+import { type House, taskOf } from './house.ts';
+import { handleOf } from './instances.ts';
+import { acquire, giveBack } from './places.ts';
+import { endSession, type ExtrasFor } from './sessions.ts';
+
+/** How long a tool that is told to stop may take before it is killed. */
+const STOP_GRACE_MS = 5_000;
+
+export function taskEffects(house: House): EffectsOf<typeof taskPorts> {
+  return {
+    alarm: alarm(house.clock),
+    stage: (input, scope) => staged(house, input, scope),
+    acquire: acquire(house),
+    prepare: (input) => prepare(house, input),
+    follow: follow(house),
+    collect: (input, scope) => collected(house, input, scope),
+    async windUp({ task, place, run, keep }, scope) {
+      if (run) await endSession(house, run.session.id, { graceMs: STOP_GRACE_MS, reason: 'its task is over' });
+      await giveBack(house, { task, place, keep }, scope);
+    },
+  };
+}
+
+async function staged(house: House, { task, attempt, manifest }: OfTask, { signal }: EffectScope): Promise<Staged> {
+  const { config, clock, log } = house;
+  const dirs = taskDirs(config.dataDir, task);
+  const work = await stage({
+    manifest: manifest as Manifest,
+    attempt,
+    dirs,
+    env: config.env,
+    clock,
+    signal,
+    log: log.with({ task }),
+  });
+  return { workDir: work.workDir, baseCommit: work.baseCommit };
+}
+
+type Preparing = OfTask & { readonly staged: Staged; readonly place: Place };
+
+async function prepare(house: House, input: Preparing): Promise<Run> {
+  const launch = await launchOf(house, input, newId<SessionId>());
+  await writeToolFiles(launch.tool.files);
+  const kept: KeptLaunch = { follow: launch.tool.follow, stdin: launch.tool.stdin };
+  return { session: launch.session, launch: kept };
+}
+
+interface Launched {
+  readonly tool: ToolLaunch;
+  readonly session: SessionInput;
+}
+
+async function launchOf(house: House, input: Preparing, id: SessionId): Promise<Launched> {
+  const { config, clock } = house;
+  const manifest = input.manifest as Manifest;
+  const { agent: wish } = manifest;
+  const dirs = taskDirs(config.dataDir, input.task);
+  const secrets = toolSecrets(manifest, await resolveSecrets(manifest.secrets, { env: config.env }));
+  const about = taskEnv(dirs, { id: input.task, attempt: input.attempt });
+  const tool = toolOf(manifest).launch({
+    wish,
+    program: wish.tool === 'command' ? '' : programOf(house, wish.tool),
+    workDir: input.staged.workDir,
+    home: homeOf(house, input.place),
+    control: attemptDir(dirs, input.attempt),
+    conversation: newId(),
+    resume: null,
+    env: { ...about, ...secrets },
+  });
+  const session: SessionInput = {
+    id,
+    agent: input.place.agent,
+    task: input.task,
+    name: `task-${input.task}-${input.attempt}`,
+    type: tool.pty ? 'interactive' : 'headless',
+    command: tool.command,
+    args: tool.args,
+    workingDir: input.staged.workDir,
+    env: Object.fromEntries(Object.entries(tool.env).filter(([name]) => !Object.hasOwn(secrets, name))),
+    cols: 120,
+    rows: 40,
+    timeoutSeconds: 0,
+    stdin: 'closed',
+    createdAt: clock.now(),
+  };
+  return { tool, session };
+}
+
+function programOf({ config }: House, name: string): string {
+  const located = locateTool(name, { env: config.env });
+  if (!located.found) throw new Failure('not-found', located.reason);
+  return located.program;
+}
+
+/** HOME as the instance sees it. */
+function homeOf(house: House, { agent }: Place): string {
+  const home = handleOf(house, agent)?.['home'];
+  return typeof home === 'string' ? home : join(house.config.dataDir, 'instances', agent, 'home');
+}
+
+/** What a task's session gets at its launch: the secrets, and what is typed to its tool. */
+export const taskExtras = (house: House): ExtrasFor => async ({ task }) => {
+  if (task === null) return null;
+  const context = taskOf(house, task);
+  if (!context?.run) return null;
+  const manifest = context.manifest as Manifest;
+  const env = toolSecrets(manifest, await resolveSecrets(manifest.secrets, { env: house.config.env }));
+  return { env, stdin: keptLaunch(context.run).stdin };
+};
+
+async function collected(house: House, input: OfTask & Collecting, scope: EffectScope): Promise<Collected> {
+  const { session } = input.run;
+  const manifest = input.manifest as Manifest;
+  await endSession(house, session.id, { graceMs: STOP_GRACE_MS, reason: input.failure?.message ?? 'its task is over' });
+  const tool = toolOf(manifest);
+  const { follow: following } = keptLaunch(input.run);
+  const ears = listener(tool, following);
+  const terminal = house.terminals.find(session.id) ?? (await house.terminals.recall(session.id));
+  await ears.catchUp(terminal);
+  // Told twice, because the first reading may have told where else to read.
+  await ears.catchUp(terminal);
+  const progress = ears.progress();
+  const rested = following.done === 'idle' && progress.resting;
+  const outcome = tool.outcome(rested ? 0 : input.exitCode, progress);
+  const last = house.tallies.get(input.task)?.lastActivityAt ?? null;
+  house.tallies.delete(input.task);
+  await collectArtifacts({
+    dirs: taskDirs(house.config.dataDir, input.task),
+    staged: input.staged,
+    patterns: manifest.lifecycle.artifact_patterns,
+    summary: outcome.summary,
+    env: house.config.env,
+    clock: house.clock,
+    signal: scope.signal,
+    log: house.log.with({ task: input.task }),
+  });
+  const failure: FailureInfo | null = outcome.ok ? null : { code: 'runtime-failed', message: outcome.reason };
+  return { failure, exitCode: rested ? 0 : input.exitCode, summary: outcome.summary, tally: ears.tally(last) };
+}
+
