@@ -2,6 +2,7 @@
  * Records a real program's terminal into a golden case: `<case>/recording.cast` (asciicast v2) + `<case>/expected.json`.
  *
  *   bun scripts/transcript.ts OUT [--only NAME[,NAME]] [--show] [--list]    the cases of tests/asking/record/
+ *   bun scripts/transcript.ts OUT --only NAME --answer TEXT --show         answers it instead of saving it
  *   bun scripts/transcript.ts OUT --name NAME --type KEYS… -- COMMAND…      one program of your own
  *
  * The program runs on a real PTY whose questions to the terminal are answered by a real terminal emulator. Recordings
@@ -11,7 +12,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Terminal } from '@xterm/headless';
-import { readQuestion, screenFacts } from '../src/terminal/asking.ts';
+import { keysFor, readQuestion, screenFacts } from '../src/terminal/asking.ts';
 import type { Recorded, RecordingCase, Step } from '../tests/asking/record/case.ts';
 
 const deadlineMs = 15_000;
@@ -25,7 +26,8 @@ interface Stage {
   readonly resize: (cols: number, rows: number) => void;
 }
 
-export async function record(wanted: RecordingCase): Promise<Recorded> {
+/** Plays a case on a real terminal; with `answer`, also types it when the screen stands, and goes on until it is quiet. */
+export async function record(wanted: RecordingCase, answer?: { text?: string; option?: string }): Promise<Recorded> {
   const cols = wanted.cols ?? 80;
   const rows = wanted.rows ?? 24;
   const started = performance.now();
@@ -69,6 +71,13 @@ export async function record(wanted: RecordingCase): Promise<Recorded> {
   try {
     for (const step of wanted.steps) await act(step, hands);
     await quiet(hands, wanted.settleMs ?? 400);
+    if (answer !== undefined) {
+      const question = readQuestion(screenFacts(screen, null));
+      const keys = question === null ? null : keysFor(question, answer);
+      if (keys === null) throw new Error(`cannot be answered so: ${JSON.stringify(question)}`);
+      hands.type(keys);
+      await quiet(hands, 1200);
+    }
   } finally {
     flush();
     over = true;
@@ -174,6 +183,7 @@ if (import.meta.main) {
   }
   const only = rest.includes('--only') ? (rest[rest.indexOf('--only') + 1] ?? '').split(',') : null;
   const wanted = rest.includes('--name') ? [own(rest)] : await casesKnown();
+  const picked = rest.includes('--answer') ? rest[rest.indexOf('--answer') + 1] : undefined;
   let failed = 0;
   for (const one of wanted.filter((each) => only === null || only.some((part) => new RegExp(`^${part}$`).test(each.name)))) {
     if (rest.includes('--list')) {
@@ -182,8 +192,8 @@ if (import.meta.main) {
     }
     const ready = await one.before?.();
     try {
-      const made = await record(one);
-      save(out, one, made);
+      const made = await record(one, picked === undefined ? undefined : { text: picked });
+      if (picked === undefined) save(out, one, made);
       const asked = readQuestion(screenFacts(made.screen, null));
       const bytes = made.events.reduce((sum, [, , text]) => sum + text.length, 0);
       console.log(`${one.name}: ${bytes} bytes, ${JSON.stringify(asked)}`);

@@ -5,7 +5,7 @@
  * that a spinner or a clock redraws. So it survives a resize, and differs for the same words asked about something else.
  */
 import type { AskedOnScreen, QuestionKind, QuestionOption } from '../terminal.ts';
-import { type Page, words } from './asking-page.ts';
+import { isDashed, type Page, words } from './asking-page.ts';
 
 export interface Found {
   readonly kind: QuestionKind;
@@ -20,6 +20,7 @@ export interface Found {
 
 const questionMax = 600;
 const contextLines = 12;
+const contextMax = 3000;
 const subjectLines = 8;
 
 export function asked(page: Page, found: Found): AskedOnScreen {
@@ -35,14 +36,19 @@ export function asked(page: Page, found: Found): AskedOnScreen {
   };
 }
 
+/** The dialog around the question: what stands above it up to the edge, then the question itself. */
 function contextOf(page: Page, found: Found): string {
   const lines: string[] = [];
-  for (let row = found.bottom; row >= 0 && lines.length < contextLines; row--) {
+  for (let row = found.top - 1; row >= 0 && lines.length < contextLines; row--) {
     const line = page.lines[row];
-    if (line === undefined || (row < found.top && line.rule && lines.length > 4)) break;
+    if (line === undefined || (line.rule && !isDashed(line.raw))) break;
     if (!line.blank && !line.rule) lines.unshift(line.text);
   }
-  return lines.join('\n').slice(-2000);
+  for (let row = found.top; row <= found.bottom && lines.length < 3 * contextLines; row++) {
+    const line = page.lines[row];
+    if (line !== undefined && !line.blank && !line.rule) lines.push(line.text);
+  }
+  return lines.join('\n').slice(0, contextMax);
 }
 
 function fingerprintOf(page: Page, found: Found, question: string): string {
@@ -57,8 +63,7 @@ function subjectOf(page: Page, top: number): string {
     const line = page.lines[row];
     if (line === undefined) break;
     if (line.rule) {
-      // A dashed rule parts a dialog; a full one ends it.
-      if (/^[\s│┃]*[╌╍┄┅┈┉]+/u.test(line.raw)) continue;
+      if (isDashed(line.raw)) continue;
       break;
     }
     if (line.blank || ticking.test(line.text)) continue;

@@ -30,7 +30,22 @@ export function readMarked(page: Page): Found | null {
 
 /** Below a marked prompt stand only its own help or complaint, a line or two. */
 function tailIsQuiet(page: Page, row: number): boolean {
-  return page.lines.slice(row + 1, page.last + 1).filter((line) => !line.blank && !line.rule).length <= 2;
+  const tail = page.lines.slice(row + 1, page.last + 1).filter((line) => !line.blank && !line.rule);
+  return tail.filter((line) => !numbered.test(line.text)).length <= 2;
+}
+
+const numbered = /^(\d{1,2})[.)]\s+(\S.*)$/u;
+
+/** Numbered choices under the line that wants the number. */
+function listBelow(page: Page, row: number): QuestionOption[] {
+  const options: QuestionOption[] = [];
+  for (let at = row + 1; at <= page.last; at++) {
+    const match = numbered.exec(page.lines[at]?.text ?? '');
+    if (match !== null && Number(match[1]) === options.length + 1) {
+      options.push({ id: match[1] ?? '', label: words(match[2] ?? ''), keys: `${match[1]}\r` });
+    }
+  }
+  return options;
 }
 
 function readInquired(page: Page, line: PageLine): Found | null {
@@ -40,7 +55,7 @@ function readInquired(page: Page, line: PageLine): Found | null {
   body = body.replace(/^\?\s+/u, '').trim();
   const [head, ...after] = body.split(pointer);
   const input = after.join(' ').trim();
-  const question = cleanTitle(body);
+  const question = cleanTitle(body.replace(/\s+[‣·]\s*(?:true|false)?$/u, '').replace(/\s+[›»]\s+(?=[[(])/u, ' '));
   if (masked.test(body) || isSecret(words(head ?? body).replace(/[:?]?$/u, ':'), page.facts.evidence)) {
     return { ...rest, kind: 'secret', question: words((head ?? body).replace(masked, '')), options: [] };
   }
@@ -54,6 +69,8 @@ function readInquired(page: Page, line: PageLine): Found | null {
     const options = after.length > 0 ? choices.options.map((option) => ({ ...option, keys: option.keys.replace(/\r$/u, '') })) : choices.options;
     return { ...rest, kind: choices.kind, question, options };
   }
+  const list = listBelow(page, line.row);
+  if (list.length >= 2) return { ...rest, kind: 'choice', question, options: list, bottom: page.last };
   if (after.length === 0 && page.facts.cursor.row === line.row && !page.facts.cursor.visible) return null;
   return { ...rest, kind: 'text', question: words(after.length > 0 ? `${head} ${input === '' ? '' : `(${input})`}` : body), options: [], confidence: 0.93 };
 }
@@ -136,14 +153,25 @@ function buttonsOf(line: PageLine): Button[] | null {
     const base = line.raw.indexOf(line.text);
     return angled.map((match) => ({ label: words(match[1] ?? ''), lit: litAt(line, base + (match.index ?? 0) + 1, angled.length) }));
   }
-  const grounds = line.runs.filter((run) => run.bg >= 0 || run.inverse);
-  if (grounds.length < 2 || grounds.length > 5) return null;
-  const found = grounds.map((run) => ({ label: words(line.raw.slice(run.start, run.end)), run }));
-  if (!found.every((each) => /^[\p{L}][\p{L}' ]{0,24}$/u.test(each.label))) return null;
-  const kinds = new Map<string, number>();
-  for (const { run } of found) kinds.set(`${run.bg} ${run.inverse}`, (kinds.get(`${run.bg} ${run.inverse}`) ?? 0) + 1);
-  if (kinds.size !== 2) return null;
-  return found.map(({ label, run }) => ({ label, lit: kinds.get(`${run.bg} ${run.inverse}`) === 1 }));
+  return groundsOf(line);
+}
+
+const hint = /ctrl|enter|esc\b|tab\b|⇆|↑|↓|←|→|space|navigate|toggle/iu;
+
+/** Words apart from each other, exactly one of them on a ground of its own. */
+function groundsOf(line: PageLine): Button[] | null {
+  const segments = [...line.raw.slice(line.at).matchAll(/\S+(?: \S+)*/gu)].map((match) => {
+    const start = line.at + (match.index ?? 0);
+    const run = line.runs.find((each) => each.start <= start && each.end > start);
+    return { label: match[0], ground: `${run?.bg ?? -1} ${run?.inverse ?? false}`, width: run === undefined ? 999 : run.end - run.start };
+  });
+  const buttons = segments.filter((segment) => !hint.test(segment.label));
+  if (buttons.length < 2 || buttons.length > 5) return null;
+  if (!buttons.every((each) => /^[\p{L}][\p{L}' ]{0,24}$/u.test(each.label))) return null;
+  const lit = buttons.filter((each) => buttons.filter((other) => other.ground === each.ground).length === 1);
+  const one = buttons.length === 2 ? lit.find((each) => each.ground.endsWith('true')) ?? lit.find((each) => /^[1-9]/.test(each.ground)) : lit[0];
+  if (one === undefined || (buttons.length > 2 && lit.length !== 1) || one.width > one.label.length + 8) return null;
+  return buttons.map((each) => ({ label: each.label, lit: each === one }));
 }
 
 function litAt(line: PageLine, at: number, total: number): boolean {

@@ -10,7 +10,7 @@
  */
 import type { QuestionOption } from '../terminal.ts';
 import type { Found } from './asking-found.ts';
-import { lineAt, type Page, type PageLine, words } from './asking-page.ts';
+import { isDashed, lineAt, type Page, type PageLine, words } from './asking-page.ts';
 
 const pointers = '❯›>▸▶►»→➜➤‣⏵☞⮕';
 const boxes = '☐☑☒◯◉○●◻◼◽◾▢▣□■⬡⬢✔✓✅';
@@ -29,6 +29,7 @@ interface Item {
   readonly number: number | null;
   /** Column where box, number or label starts, whichever is first. */
   readonly col: number;
+  readonly labelCol: number;
   readonly pointerCol: number;
   label: string;
 }
@@ -82,7 +83,7 @@ function itemOf(line: PageLine): Item | null {
   const number = groups.number === undefined ? null : Number.parseInt(groups.number, 10);
   return {
     row: line.row, pointed, box: groups.box ?? groups.inner ?? null, number, col, pointerCol: lead.length,
-    label: groups.label ?? '',
+    label: groups.label ?? '', labelCol: inner.length - (groups.label ?? '').length,
   };
 }
 
@@ -92,20 +93,21 @@ function plainMenu(page: Page, marked: Item): Menu | null {
   const belongs = (line: PageLine): Item | null => {
     const item = itemOf(line);
     if (item === null || item.pointed || item.number !== null) return null;
-    if (radio) return item.box !== null && item.col === marked.col ? item : null;
-    return Math.abs(item.col - marked.col) <= (item.box !== null || marked.box !== null ? 1 : 0) ? item : null;
+    if (radio && item.box === null) return null;
+    return item.labelCol === marked.labelCol ? item : null;
   };
   const items = [marked];
   walk(page, marked.row, -1, (line) => {
     const item = belongs(line);
     if (item !== null) items.unshift(item);
-    return item !== null || (line.at > marked.col && !line.blank && items[0] !== marked);
+    return item !== null || (line.at > marked.labelCol && !line.blank && !line.rule);
   });
   const end = walk(page, marked.row, 1, (line) => {
     const item = belongs(line);
     if (item !== null) items.push(item);
-    else if (line.at > marked.col && !line.blank) continueLabel(page, items.at(-1), line);
-    return item !== null || (line.at > marked.col && !line.blank);
+    const deeper = line.at > marked.labelCol && !line.blank && !line.rule;
+    if (item === null && deeper) continueLabel(page, items.at(-1), line);
+    return item !== null || deeper;
   });
   return { items, selected: items.indexOf(marked), top: items[0]?.row ?? marked.row, bottom: end };
 }
@@ -251,24 +253,42 @@ interface Title {
   readonly marked: string;
 }
 
-/** The question above a menu: the nearest paragraph that asks, else the nearest paragraph. */
+/**
+ * The question above a menu: the nearest paragraph of its dialog that asks. Where none does, all the words of a dialog
+ * with an edge, or the nearest paragraph of one without.
+ */
 export function titleOf(page: Page, top: number): Title | null {
-  let nearest: Title | null = null;
+  const found: Title[] = [];
+  const framed = page.lines[top]?.framed === true;
   let row = top - 1;
-  for (let paragraphs = 0; row >= 0 && paragraphs < 6 && top - row <= 18; paragraphs++) {
-    while (row >= 0 && page.lines[row]?.blank === true) row--;
+  let edge = false;
+  while (row >= 0 && found.length < 7 && top - row <= 20 && !edge) {
+    const gap = row;
+    while (row >= 0 && (page.lines[row]?.blank === true || (found.length > 0 && isDashed(page.lines[row]?.raw ?? '')))) row--;
+    if (gap - row >= 5 || row < 0) break;
     const bottom = row;
-    while (row >= 0 && isWords(page.lines[row])) {
+    while (row >= 0 && isWords(page.lines[row]) && page.lines[row]?.framed === framed) {
       row--;
       if (titleMark.test(page.lines[row + 1]?.text ?? '')) break;
     }
-    if (row === bottom) break;
+    if (row === bottom) {
+      edge = true;
+      break;
+    }
     const title = paragraph(page, row + 1, bottom);
-    if (/[?？]/u.test(title.text) && !/^[$>+]\s/.test(title.text)) return title;
-    nearest ??= title;
-    if (titleMark.test(title.marked) || page.lines[row]?.rule === true) break;
+    if (titleMark.test(title.marked)) return found.find(asks) ?? title;
+    found.push(title);
+    edge = page.lines[row]?.rule === true && !isDashed(page.lines[row]?.raw ?? '');
   }
-  return nearest;
+  const asking = found.find(asks) ?? found.find((title) => /[?？]/u.test(title.text));
+  if (asking !== undefined || found.length < 2 || !edge) return asking ?? found[0] ?? null;
+  const all = [...found].reverse();
+  return { row: all[0]?.row ?? top, marked: all.map((title) => title.marked).join(' '), text: all.map((title) => title.text).join(' ') };
+}
+
+/** "Reason: shall I?" and "$ ls ?" are about the question, not the question. */
+function asks(title: Title): boolean {
+  return /[?？]/u.test(title.text) && !/^(?:[$>+#]\s|\p{L}+:\s)/u.test(title.text);
 }
 
 function isWords(line: PageLine | undefined): boolean {
@@ -286,20 +306,23 @@ const titleHints = [
 ];
 
 export function cleanTitle(text: string): string {
-  return words(titleHints.reduce((clean, hint) => clean.replace(hint, ''), text.replace(/^[?◆◇●☐✻*!»]\s+/u, '')));
+  return words(titleHints.reduce((clean, hint) => clean.replace(hint, ''), text.replace(/^[?◆◇●☐✻*!»△▲⚠⚡✦❓ℹ]\uFE0F?\s+/u, '')));
 }
 
 function optionsOf(page: Page, menu: Menu, marked: boolean): QuestionOption[] {
   const down = page.facts.applicationCursor ? '\x1bOB' : '\x1b[B';
   const up = page.facts.applicationCursor ? '\x1bOA' : '\x1b[A';
   const many = isMany(page, menu);
+  // Claude's questions with many answers: a digit toggles, the tab to the right submits.
+  const tabbed = page.lines.slice(Math.max(0, menu.top - 8), menu.top).some((line) => /[✔✓] Submit\b/u.test(line.text));
   return menu.items.map((item, index) => {
     const steps = index - menu.selected;
     const moves = (steps < 0 ? up : down).repeat(Math.abs(steps));
     const id = String(item.number ?? index + 1);
+    const isOn = item.box !== null && /[xX✓✔*☑☒◉●◼◾▣■]/u.test(item.box);
+    if (tabbed && item.number !== null && item.box !== null) return { id, label: labelOf(item.label), keys: `${isOn ? '' : id}\x1b[C\r` };
     // A digit picks at once in the menus of agents; libraries that draw `? ` only move to it, if that.
     const digit = item.number !== null && item.number <= 9 && !marked;
-    const isOn = item.box !== null && /[xX✓✔*☑☒◉●◼◾▣■]/u.test(item.box);
     const keys = many ? `${moves}${isOn ? '' : ' '}\r` : digit ? id : `${moves}\r`;
     return { id, label: labelOf(item.label), keys };
   });

@@ -35,12 +35,12 @@ export interface Page {
 const bar = '│┃║┊┆╎▏▎▌▍┋╽╿█▐▕';
 const leftBar = new RegExp(`^\\s*[${bar}]+(?=\\s|$)`, 'u');
 const rightBar = new RegExp(`\\s+[${bar}]+\\s*$`, 'u');
-const boxOnly = /^[\s─━═╌╍┄┅┈┉╴╶╭╮╰╯┌┐└┘├┤┬┴┼╔╗╚╝╠╣╦╩▔▁▄▀┏┓┗┛┣┫╼╾│┃║]+$/u;
+const boxOnly = /^[\s─━═╌╍┄┅┈┉╴╶╭╮╰╯┌┐└┘├┤┬┴┼╔╗╚╝╠╣╦╩▔▁▄▀╹╻╷╵┏┓┗┛┣┫╼╾│┃║]+$/u;
 const boxTitle = /^\s*[╭┌╔┏├][─━═╌┄]/u;
 const longDash = /^\s*([-=_*~#])\1{7,}\s*$/;
 
 export function pageOf(facts: ScreenFacts): Page {
-  const lines = facts.lines.map((line, row) => pageLine(line.text, row, line));
+  const lines = facts.lines.map((line, row) => pageLine(line.text.trimEnd(), row, line));
   let last = lines.length - 1;
   while (last >= 0 && lines[last]?.raw.trim() === '') last--;
   let promptRow = Math.min(facts.cursor.row, lines.length - 1);
@@ -92,4 +92,9 @@ export function styleOver(line: PageLine, start: number, end: number): StyleRun 
 /** One line of words: blanks collapsed. */
 export function words(text: string): string {
   return text.replace(/\s+/gu, ' ').trim();
+}
+
+/** A dashed rule parts a dialog; a full one ends it. */
+export function isDashed(raw: string): boolean {
+  return /^[\s│┃]*[╌╍┄┅┈┉]/u.test(raw);
 }

@@ -31,11 +31,11 @@ const asks = { asking: true, kind: 'choice' } as const;
 export const cases: readonly RecordingCase[] = [
   claudeCase('permission-bash', [bash], {
     steps: [...say('make hello.txt'), { until: /Do you want/ }],
-    expected: { ...asks, question: 'Do you want to proceed?', options: 3 },
+    expected: { ...asks, question: 'Do you want to proceed?', options: 4 },
   }),
   claudeCase('permission-bash-narrow', [bash], {
     cols: 60, rows: 30, steps: [...say('make hello.txt'), { until: /Do you want/ }],
-    expected: { ...asks, question: 'Do you want to proceed?', options: 3 },
+    expected: { ...asks, question: 'Do you want to proceed?', options: 4 },
   }),
   claudeCase('permission-write', [{ tool: 'Write', input: { file_path: '/home/dev/project/hello.txt', content: 'Are you sure? (y/n)\nhello\n' } }], {
     steps: [...say('write hello.txt'), { until: /Do you want/ }],
