@@ -24,6 +24,8 @@ export interface TaskDirs {
   readonly marker: string;
   /** What was collected, with checksums. */
   readonly index: string;
+  /** What the tool itself put into `artifacts`, kept aside when they were collected. */
+  readonly given: string;
   /** Below `artifacts`. */
   readonly patch: string;
 }
@@ -41,6 +43,7 @@ export function taskDirs(dataDir: string, taskId: string): TaskDirs {
     base: join(root, 'base.git'),
     marker: join(root, 'staged.json'),
     index: join(root, 'artifacts.json'),
+    given: join(root, 'given'),
     patch: join(outbox, 'artifacts', 'changes.patch'),
   };
 }

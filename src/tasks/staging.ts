@@ -61,7 +61,10 @@ export async function stage(staging: Staging): Promise<StagedWork> {
   const repository = JSON.stringify(manifest.repository);
   const known = await finished(dirs);
   if (known?.attempt === attempt && known.repository === repository) return placeOf(staging, known);
-  for (const path of [dirs.marker, dirs.inbox, dirs.base]) await rm(path, { recursive: true, force: true });
+  // The marker first: without it everything else counts as unfinished.
+  for (const path of [dirs.marker, dirs.index, dirs.inbox, dirs.base, dirs.outbox, dirs.given]) {
+    await rm(path, { recursive: true, force: true });
+  }
   await makeTaskDirs(dirs);
   const name = manifest.repository?.secret ?? null;
   const fetched = await based(staging, name === null ? null : (secrets.get(name) ?? null));
