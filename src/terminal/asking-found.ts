@@ -5,7 +5,7 @@
  * that a spinner or a clock redraws. So it survives a resize, and differs for the same words asked about something else.
  */
 import type { AskedOnScreen, QuestionKind, QuestionOption } from '../terminal.ts';
-import { isDashed, type Page, words } from './asking-page.ts';
+import { edgeAbove, type Page, words } from './asking-page.ts';
 
 export interface Found {
   readonly kind: QuestionKind;
@@ -39,10 +39,10 @@ export function asked(page: Page, found: Found): AskedOnScreen {
 /** The dialog around the question: what stands above it up to the edge, then the question itself. */
 function contextOf(page: Page, found: Found): string {
   const lines: string[] = [];
-  for (let row = found.top - 1; row >= 0 && lines.length < contextLines; row--) {
+  const edge = edgeAbove(page, found.top);
+  for (let row = found.top - 1; row >= edge && lines.length < contextLines; row--) {
     const line = page.lines[row];
-    if (line === undefined || (line.rule && !isDashed(line.raw))) break;
-    if (!line.blank && !line.rule) lines.unshift(line.text);
+    if (line !== undefined && !line.blank && !line.rule) lines.unshift(line.text);
   }
   for (let row = found.top; row <= found.bottom && lines.length < 3 * contextLines; row++) {
     const line = page.lines[row];
@@ -59,14 +59,10 @@ function fingerprintOf(page: Page, found: Found, question: string): string {
 /** What the question is about: the lines above it up to the edge of its dialog, without what ticks. */
 function subjectOf(page: Page, top: number): string {
   const lines: string[] = [];
-  for (let row = top - 1; row >= 0 && lines.length < subjectLines; row--) {
+  const edge = edgeAbove(page, top);
+  for (let row = top - 1; row >= edge && lines.length < subjectLines; row--) {
     const line = page.lines[row];
-    if (line === undefined) break;
-    if (line.rule) {
-      if (isDashed(line.raw)) continue;
-      break;
-    }
-    if (line.blank || ticking.test(line.text)) continue;
+    if (line === undefined || line.blank || line.rule || ticking.test(line.text)) continue;
     lines.unshift(line.text);
   }
   return lines.join('\n');

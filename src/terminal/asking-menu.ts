@@ -260,14 +260,16 @@ interface Title {
 export function titleOf(page: Page, top: number): Title | null {
   const found: Title[] = [];
   const framed = page.lines[top]?.framed === true;
+  const inside = (line: PageLine | undefined) => line?.framed === framed || titleMark.test(line?.text ?? '');
   let row = top - 1;
   let edge = false;
   while (row >= 0 && found.length < 7 && top - row <= 20 && !edge) {
     const gap = row;
     while (row >= 0 && (page.lines[row]?.blank === true || (found.length > 0 && isDashed(page.lines[row]?.raw ?? '')))) row--;
-    if (gap - row >= 5 || row < 0) break;
+    edge = found.length > 0 && framed && page.lines[row]?.framed === false;
+    if (gap - row >= 5 || row < 0 || edge) break;
     const bottom = row;
-    while (row >= 0 && isWords(page.lines[row]) && page.lines[row]?.framed === framed) {
+    while (row >= 0 && isWords(page.lines[row]) && inside(page.lines[row])) {
       row--;
       if (titleMark.test(page.lines[row + 1]?.text ?? '')) break;
     }
@@ -278,7 +280,8 @@ export function titleOf(page: Page, top: number): Title | null {
     const title = paragraph(page, row + 1, bottom);
     if (titleMark.test(title.marked)) return found.find(asks) ?? title;
     found.push(title);
-    edge = page.lines[row]?.rule === true && !isDashed(page.lines[row]?.raw ?? '');
+    const over = page.lines[row];
+    edge = over !== undefined && ((over.rule && !isDashed(over.raw)) || (framed && !over.framed && !over.rule));
   }
   const asking = found.find(asks) ?? found.find((title) => /[?？]/u.test(title.text));
   if (asking !== undefined || found.length < 2 || !edge) return asking ?? found[0] ?? null;

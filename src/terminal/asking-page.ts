@@ -42,7 +42,7 @@ const longDash = /^\s*([-=_*~#])\1{7,}\s*$/;
 export function pageOf(facts: ScreenFacts): Page {
   const lines = facts.lines.map((line, row) => pageLine(line.text.trimEnd(), row, line));
   let last = lines.length - 1;
-  while (last >= 0 && lines[last]?.raw.trim() === '') last--;
+  while (last >= 0 && lines[last]?.blank === true) last--;
   let promptRow = Math.min(facts.cursor.row, lines.length - 1);
   let prompt = facts.cursor.before;
   while (promptRow > 0 && lines[promptRow]?.wrapped === true) {
@@ -53,7 +53,8 @@ export function pageOf(facts: ScreenFacts): Page {
 }
 
 function pageLine(raw: string, row: number, line: { wrapped: boolean; runs: readonly StyleRun[] }): PageLine {
-  const rule = raw !== '' && (boxOnly.test(raw) || boxTitle.test(raw) || longDash.test(raw));
+  const sides = /^[\s│┃║]*$/u.test(raw);
+  const rule = !sides && (boxOnly.test(raw) || boxTitle.test(raw) || longDash.test(raw));
   const left = leftBar.exec(raw) ?? asciiBar(raw);
   const start = left === null ? 0 : left[0].length;
   let inner = raw.slice(start).replace(rightBar, '');
@@ -97,4 +98,19 @@ export function words(text: string): string {
 /** A dashed rule parts a dialog; a full one ends it. */
 export function isDashed(raw: string): boolean {
   return /^[\s│┃]*[╌╍┄┅┈┉]/u.test(raw);
+}
+
+/** The first row of what belongs together above `top`: up to a rule, a wide gap, or where the box ends. */
+export function edgeAbove(page: Page, top: number): number {
+  const framed = page.lines[top]?.framed;
+  let gap = 0;
+  let row = top;
+  while (row > 0) {
+    const line = page.lines[row - 1];
+    if (line === undefined || (line.rule && !isDashed(line.raw))) break;
+    gap = line.blank ? gap + 1 : 0;
+    if (gap >= 5 || (!line.blank && !line.rule && framed === true && !line.framed)) break;
+    row--;
+  }
+  return row;
 }

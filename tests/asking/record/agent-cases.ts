@@ -39,7 +39,7 @@ export const cases: readonly RecordingCase[] = [
   },
   {
     ...base, name: 'codex-trust', setup: codexConfig(''), run: codex, before: async () => scriptedModel(port, []),
-    steps: [{ until: /trust|Do you/ }], expected: { asking: true, kind: 'choice', question: 'Do you trust' },
+    steps: [{ until: /trust|Do you/ }], expected: { asking: true, kind: 'choice', question: 'Trust this folder?', options: 2 },
   },
   {
     ...base, name: 'codex-idle', setup: codexConfig(trusted), run: codex, before: async () => scriptedModel(port, []),
