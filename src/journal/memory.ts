@@ -119,7 +119,9 @@ function readsOf(held: Held, check: (call: string) => void): Omit<Journal, 'appe
     },
     async feed(after, limit) {
       check('feed');
-      return held.entries.slice(Math.max(0, after), Math.max(0, after) + bounded(limit)).map((t) => JSON.parse(t));
+      return held.entries
+        .slice(Math.max(0, after), Math.max(0, after) + bounded(limit))
+        .map((t) => JSON.parse(t));
     },
     async cursor() {
       check('cursor');

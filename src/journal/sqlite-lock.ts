@@ -26,7 +26,9 @@ export function takeLock(journalPath: string, since: string): Lock {
   try {
     db.run('PRAGMA busy_timeout = 0');
     db.run('BEGIN IMMEDIATE');
-    db.run('CREATE TABLE IF NOT EXISTS holder (one INTEGER PRIMARY KEY CHECK (one = 1), pid INTEGER, since TEXT)');
+    db.run(
+      'CREATE TABLE IF NOT EXISTS holder (one INTEGER PRIMARY KEY CHECK (one = 1), pid INTEGER, since TEXT)',
+    );
     db.run('INSERT OR REPLACE INTO holder (one, pid, since) VALUES (1, ?, ?)', [process.pid, since]);
     db.run('COMMIT');
     // Between these two another server can come first; then this one is refused like any second one.

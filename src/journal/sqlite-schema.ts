@@ -24,7 +24,8 @@ export const steps: readonly Step[] = [
       // AUTOINCREMENT, because a cursor that was given out is never given out again.
       `CREATE TABLE entry (
          cursor INTEGER PRIMARY KEY AUTOINCREMENT,
-         actor TEXT NOT NULL, kind TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, event TEXT NOT NULL,
+         actor TEXT NOT NULL, kind TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL,
+         event TEXT NOT NULL,
          UNIQUE (actor, seq)
        )`,
       // `id` is the order of birth; an update keeps it.
@@ -52,20 +53,28 @@ export function migrate(db: Database, path: string, now: number): void {
   const application = numberOf(db, 'application_id');
   const objects = db.query<{ n: number }, []>('SELECT count(*) AS n FROM sqlite_schema').get()?.n ?? 0;
   if (application !== APPLICATION_ID && objects > 0) {
-    throw new Failure('wrong-state', `open the journal ${path}: that is some other SQLite file; name another path`);
+    throw new Failure(
+      'wrong-state',
+      `open the journal ${path}: that is some other SQLite file; name another path`,
+    );
   }
   const has = numberOf(db, 'user_version');
   if (has > SCHEMA_VERSION) {
     throw new Failure(
       'wrong-state',
-      `open the journal ${path}: a newer server wrote it (schema ${has}, this one knows ${SCHEMA_VERSION}); ` +
+      `open the journal ${path}: a newer server wrote it ` +
+        `(schema ${has}, this one knows ${SCHEMA_VERSION}); ` +
         'start that version, or one that is newer still',
     );
   }
   if (has === SCHEMA_VERSION) return;
   db.transaction(() => {
     db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
-    db.run('CREATE TABLE IF NOT EXISTS schema_step (version INTEGER PRIMARY KEY, name TEXT NOT NULL, at INTEGER NOT NULL)');
+    db.run(
+      `CREATE TABLE IF NOT EXISTS schema_step (
+         version INTEGER PRIMARY KEY, name TEXT NOT NULL, at INTEGER NOT NULL
+       )`,
+    );
     for (const step of steps.filter((s) => s.version > has)) {
       for (const sql of step.sql) db.run(sql);
       db.run('INSERT INTO schema_step (version, name, at) VALUES (?, ?, ?)', [step.version, step.name, now]);

@@ -1,8 +1,8 @@
 /**
  * The journal's file, synchronous and in text: what runs inside the journal's thread.
  *
- * WAL with synchronous=FULL: when `append` returns, the batch has been through fsync. One transaction per batch.
- * The file is looked at before each write: a journal that was moved away or deleted would take every
+ * WAL with synchronous=FULL: when `append` returns, the batch has been through fsync. One transaction per
+ * batch. The file is looked at before each write: a journal that was moved away or deleted would take every
  * write and keep none, so it counts as away until it is back in its place.
  */
 import { Database, type SQLQueryBindings, type Statement } from 'bun:sqlite';
@@ -11,7 +11,7 @@ import { Failure } from '../failure.ts';
 import type { ActorKind, RecordQuery } from '../journal.ts';
 import { checkIntegrity, migrate } from './sqlite-schema.ts';
 
-/** Above this the check after a crash would hold up the start; `sqlite3 FILE 'PRAGMA quick_check'` does it by hand. */
+/** Above this the check after a crash would hold up the start; `PRAGMA quick_check` does it by hand. */
 const CHECKED_BYTES_MAX = 1024 ** 3;
 /** The write-ahead log is cut back to this after a checkpoint. */
 const WAL_BYTES_MAX = 64 * 1024 ** 2;
@@ -93,8 +93,12 @@ function storeOver(db: Database, path: string): Store {
   const live = all<LiveRow>(`SELECT id, ${columns} FROM actor WHERE live = 1 AND id > ? ORDER BY id LIMIT ?`);
   const record = all<RecordRow>(`SELECT ${columns} FROM actor WHERE actor = ?`);
   const entryColumns = 'actor, kind, seq, at, event';
-  const history = all<EntryRow>(`SELECT ${entryColumns} FROM entry WHERE actor = ? AND seq >= ? ORDER BY seq LIMIT ?`);
-  const feed = all<FeedRow>(`SELECT cursor, ${entryColumns} FROM entry WHERE cursor > ? ORDER BY cursor LIMIT ?`);
+  const history = all<EntryRow>(
+    `SELECT ${entryColumns} FROM entry WHERE actor = ? AND seq >= ? ORDER BY seq LIMIT ?`,
+  );
+  const feed = all<FeedRow>(
+    `SELECT cursor, ${entryColumns} FROM entry WHERE cursor > ? ORDER BY cursor LIMIT ?`,
+  );
   const newest = all<{ cursor: number }>("SELECT seq AS cursor FROM sqlite_sequence WHERE name = 'entry'");
   const cursor = () => newest()[0]?.cursor ?? 0;
   return {
@@ -128,7 +132,8 @@ function appendTo(db: Database, path: string) {
     if (fileAt(path) !== here) {
       throw new Failure(
         'journal-away',
-        `write the journal ${path}: the file was moved, replaced or deleted while in use; put it back, or restart the server`,
+        `write the journal ${path}: the file was moved, replaced or deleted while in use; ` +
+          'put it back, or restart the server',
       );
     }
     return write.immediate(entries, records);
@@ -139,8 +144,11 @@ function addOne(statement: Statement, e: EntryRow): number {
   try {
     return Number(statement.run(e.actor, e.kind, e.seq, e.at, e.event).lastInsertRowid);
   } catch (thrown) {
-    if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'SQLITE_CONSTRAINT_UNIQUE')) throw thrown;
-    throw new Failure('wrong-state', `append to ${e.actor}: entry ${e.seq} is already there`, { cause: thrown });
+    if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'SQLITE_CONSTRAINT_UNIQUE'))
+      throw thrown;
+    throw new Failure('wrong-state', `append to ${e.actor}: entry ${e.seq} is already there`, {
+      cause: thrown,
+    });
   }
 }
 
@@ -162,6 +170,8 @@ function queryRecords(db: Database, columns: string, query: RecordQuery): Record
   const condition = where.length > 0 ? `WHERE ${where.join(' AND ')}` : '';
   // `query` keeps the compiled statement; there are eight shapes at most.
   return db
-    .query<RecordRow, SQLQueryBindings[]>(`SELECT ${columns} FROM actor ${condition} ORDER BY id DESC LIMIT ?`)
+    .query<RecordRow, SQLQueryBindings[]>(
+      `SELECT ${columns} FROM actor ${condition} ORDER BY id DESC LIMIT ?`,
+    )
     .all(...values);
 }

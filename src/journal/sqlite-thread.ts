@@ -28,13 +28,15 @@ function answer(request: Request): Reply {
   try {
     return { id: request.id, value: perform(request) };
   } catch (thrown) {
-    if (thrown instanceof Failure) return { id: request.id, failure: { code: thrown.code, message: thrown.message } };
+    if (thrown instanceof Failure)
+      return { id: request.id, failure: { code: thrown.code, message: thrown.message } };
     const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
     // Both SQLite's and the operating system's errors carry a code; our own mistakes do not.
-    if (code === '') return { id: request.id, bug: thrown instanceof Error ? String(thrown.stack) : String(thrown) };
+    if (code === '')
+      return { id: request.id, bug: thrown instanceof Error ? String(thrown.stack) : String(thrown) };
     if (!harmless.test(code)) letGo();
-    const message = `${request.call} on the journal ${opened?.path}: ${(thrown as Error).message} (${code}); ${cureOf(code)}`;
-    return { id: request.id, failure: { code: 'journal-away', message } };
+    const what = `${request.call} on the journal ${opened?.path}: ${(thrown as Error).message} (${code})`;
+    return { id: request.id, failure: { code: 'journal-away', message: `${what}; ${cureOf(code)}` } };
   }
 }
 
@@ -46,15 +48,24 @@ function cureOf(code: string): string {
 
 function perform(request: Request): Calls[Request['call']]['reply'] {
   switch (request.call) {
-    case 'open': return open(request.args);
-    case 'close': return close();
-    case 'append': return theStore().append(request.args.entries, request.args.records);
-    case 'live': return theStore().live(request.args.after, request.args.limit);
-    case 'record': return theStore().record(request.args.actor);
-    case 'records': return theStore().records(request.args);
-    case 'history': return theStore().history(request.args.actor, request.args.from, request.args.limit);
-    case 'feed': return theStore().feed(request.args.after, request.args.limit);
-    case 'cursor': return theStore().cursor();
+    case 'open':
+      return open(request.args);
+    case 'close':
+      return close();
+    case 'append':
+      return theStore().append(request.args.entries, request.args.records);
+    case 'live':
+      return theStore().live(request.args.after, request.args.limit);
+    case 'record':
+      return theStore().record(request.args.actor);
+    case 'records':
+      return theStore().records(request.args);
+    case 'history':
+      return theStore().history(request.args.actor, request.args.from, request.args.limit);
+    case 'feed':
+      return theStore().feed(request.args.after, request.args.limit);
+    case 'cursor':
+      return theStore().cursor();
   }
 }
 

@@ -8,8 +8,8 @@
  * 16 entries a batch while 200 MB/s went to the same disk: on the main thread, terminals waited 37 ms (p99)
  * and 74 ms at most for it, in a thread 3 and 7, and an append cost 0.65 ms either way.
  *
- * An append that failed is not in, with one exception that no database can avoid: if the server is killed after
- * a failed fsync, the batch may be found after all. Nothing was promised then either way.
+ * An append that failed is not in, with one exception that no database can avoid: if the server is killed
+ * after a failed fsync, the batch may be found after all. Nothing was promised then either way.
  * Does not group commits: one `append` is one transaction. Knows nothing of machines.
  */
 import { resolve } from 'node:path';
@@ -85,22 +85,26 @@ function journalThread(path: string, clock: Clock): Thread {
   const start = (): Worker => {
     const born = new Worker(new URL('./sqlite-thread.ts', import.meta.url).href);
     // Only a mistake of ours or a lack of memory ends it so.
-    const died = (why: string) => drop(born, `the journal ${path}: its thread ended (${why}); it is started again`);
+    const died = (why: string) =>
+      drop(born, `the journal ${path}: its thread ended (${why}); it is started again`);
     born.onmessage = ({ data }: MessageEvent<Reply>) => calls.settle(data);
     born.onerror = (event) => died(event.message);
     born.addEventListener('close', () => died('it exited'));
     worker = born;
-    calls.post(born, 'open', { path, now: clock.now(), since: rfc3339(clock.now()) }).catch((thrown: unknown) => {
-      refusal = thrown;
-      drop(born, thrown instanceof Error ? thrown.message : String(thrown));
-    });
+    calls
+      .post(born, 'open', { path, now: clock.now(), since: rfc3339(clock.now()) })
+      .catch((thrown: unknown) => {
+        refusal = thrown;
+        drop(born, thrown instanceof Error ? thrown.message : String(thrown));
+      });
     return born;
   };
 
   const ask: Ask = (call, args) => {
     const away = (why: string) => Promise.reject(new Failure('journal-away', `${call}: ${why}`));
     if (closed) return away(`the journal ${path} is closed`);
-    if (calls.size() >= WAITING_MAX) return away(`${calls.size()} calls already wait for the disk of ${path}`);
+    if (calls.size() >= WAITING_MAX)
+      return away(`${calls.size()} calls already wait for the disk of ${path}`);
     return calls.post(worker ?? start(), call, args);
   };
 
@@ -161,10 +165,18 @@ const bounded = (limit: number): number => Math.max(0, Math.min(limit, ROWS_MAX)
 function rowsOf(batch: Batch): { entries: EntryRow[]; records: RecordRow[] } {
   return {
     entries: batch.entries.map(({ actor, kind, seq, at, event }) => ({
-      actor, kind, seq, at, event: JSON.stringify(event),
+      actor,
+      kind,
+      seq,
+      at,
+      event: JSON.stringify(event),
     })),
     records: batch.records.map(({ actor, kind, version, seq, live, spec, snapshot }) => ({
-      actor, kind, version, seq, live: live ? 1 : 0,
+      actor,
+      kind,
+      version,
+      seq,
+      live: live ? 1 : 0,
       spec: JSON.stringify(spec ?? null),
       snapshot: JSON.stringify(snapshot ?? null),
     })),

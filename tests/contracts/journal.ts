@@ -9,15 +9,29 @@ export interface OpenJournal {
 }
 
 export const entry = (actor: string, seq: number, more: object = {}): JournalEntry => ({
-  actor, kind: 'task', seq, at: 1_000 + seq, event: { type: seq === 1 ? 'born' : 'went.on', ...more },
+  actor,
+  kind: 'task',
+  seq,
+  at: 1_000 + seq,
+  event: { type: seq === 1 ? 'born' : 'went.on', ...more },
 });
 
 export const record = (actor: string, seq: number, more: Partial<ActorRecord> = {}): ActorRecord => ({
-  actor, kind: 'task', version: 1, seq, live: true, spec: { parent: 'fleet' }, snapshot: { value: `at ${seq}` }, ...more,
+  actor,
+  kind: 'task',
+  version: 1,
+  seq,
+  live: true,
+  spec: { parent: 'fleet' },
+  snapshot: { value: `at ${seq}` },
+  ...more,
 });
 
 const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(() => 'no failure', (thrown) => (thrown instanceof Failure ? thrown.code : `not a Failure: ${thrown}`));
+  promise.then(
+    () => 'no failure',
+    (thrown) => (thrown instanceof Failure ? thrown.code : `not a Failure: ${thrown}`),
+  );
 
 /** What every Journal must do. Each implementation's test file calls this once. */
 export function journalContract(name: string, open: () => Promise<OpenJournal>): void {
@@ -33,8 +47,11 @@ export function journalContract(name: string, open: () => Promise<OpenJournal>):
     writing(give);
     reading(give);
 
-    test('[J6] everything acknowledged is there after a reopening, and cursors go on above the old ones', async () => {
-      const before = await journal.append({ entries: [entry('a', 1), entry('b', 1)], records: [record('a', 1)] });
+    test('[J6] what was acknowledged is there after a reopening, and cursors go on above', async () => {
+      const before = await journal.append({
+        entries: [entry('a', 1), entry('b', 1)],
+        records: [record('a', 1)],
+      });
       journal = await opened.reopen();
       expect(await journal.cursor()).toBe(before);
       expect(await journal.record('a')).toEqual(record('a', 1));
@@ -61,7 +78,10 @@ function writing(journal: () => Journal): void {
 
   test('[J2] a batch reads back as it was written, unicode and nesting included', async () => {
     const deep = { text: 'naïve ☃ \u0000 "quoted"', list: [1, { two: null }], flag: false };
-    await journal().append({ entries: [entry('a', 1, deep)], records: [record('a', 1, { snapshot: deep, spec: null })] });
+    await journal().append({
+      entries: [entry('a', 1, deep)],
+      records: [record('a', 1, { snapshot: deep, spec: null })],
+    });
     expect(await journal().history('a', 1, 10)).toEqual([entry('a', 1, deep)]);
     expect(await journal().record('a')).toEqual(record('a', 1, { snapshot: deep, spec: null }));
   });
@@ -73,23 +93,29 @@ function writing(journal: () => Journal): void {
     expect(await journal().history('b', 1, 10)).toEqual([]);
     expect(await journal().record('b')).toBeNull();
     expect((await journal().record('a'))?.seq).toBe(1);
-    expect(await journal().append({ entries: [entry('a', 2)], records: [record('a', 2)] })).toBeGreaterThan(0);
+    expect(await journal().append({ entries: [entry('a', 2)], records: [record('a', 2)] })).toBeGreaterThan(
+      0,
+    );
   });
 
   test('[J3] the same entry twice in one batch is refused', async () => {
-    expect(await codeOf(journal().append({ entries: [entry('a', 1), entry('a', 1)], records: [] }))).toBe('wrong-state');
+    expect(await codeOf(journal().append({ entries: [entry('a', 1), entry('a', 1)], records: [] }))).toBe(
+      'wrong-state',
+    );
     expect(await journal().cursor()).toBe(0);
   });
 
   test('[J3] of two writers of the same entry exactly one wins', async () => {
     const codes = await Promise.all(
-      ['first', 'second'].map((by) => codeOf(journal().append({ entries: [entry('a', 1, { by })], records: [] }))),
+      ['first', 'second'].map((by) =>
+        codeOf(journal().append({ entries: [entry('a', 1, { by })], records: [] })),
+      ),
     );
     expect(codes.toSorted()).toEqual(['no failure', 'wrong-state']);
     expect(await journal().history('a', 1, 10)).toHaveLength(1);
   });
 
-  test('[J4] append returns the cursor of its last entry, and the feed shows every entry in order', async () => {
+  test('[J4] append returns the cursor of its last entry, and the feed shows all in order', async () => {
     const first = await journal().append({ entries: [entry('a', 1), entry('b', 1)], records: [] });
     const second = await journal().append({ entries: [entry('a', 2)], records: [] });
     expect(second).toBeGreaterThan(first);
@@ -112,7 +138,8 @@ function writing(journal: () => Journal): void {
 
 function reading(journal: () => Journal): void {
   test('[J5] live actors come oldest first, and those that ended do not come', async () => {
-    for (const actor of ['c', 'a', 'b']) await journal().append({ entries: [entry(actor, 1)], records: [record(actor, 1)] });
+    for (const actor of ['c', 'a', 'b'])
+      await journal().append({ entries: [entry(actor, 1)], records: [record(actor, 1)] });
     await journal().append({ entries: [entry('a', 2)], records: [record('a', 2, { live: false })] });
     await journal().append({ entries: [entry('c', 2)], records: [record('c', 2)] });
     expect((await journal().live()).map((r) => `${r.actor}${r.seq}`)).toEqual(['c2', 'b1']);

@@ -56,7 +56,7 @@ async function until(fact: () => boolean, what: string): Promise<void> {
 const seqs = (lines: readonly string[]): number[] => lines.filter((l) => /^\d+$/.test(l)).map(Number);
 
 describe('kill -9', () => {
-  test('[J10] everything that was acknowledged before a kill -9 is there afterwards, without a hole', async () => {
+  test('[J10] everything acknowledged before a kill -9 is there afterwards, without a hole', async () => {
     let acknowledged = 0;
     for (let round = 0; round < 3; round += 1) {
       const { child, lines, reading } = writer('write');
@@ -78,7 +78,7 @@ describe('kill -9', () => {
     }
   });
 
-  test('[J11] a second server on the same file is refused and told which process has it, until that one is killed', async () => {
+  test('[J11] a second server on the file is refused and told who has it, until that is killed', async () => {
     const first = writer('hold');
     await until(() => first.lines.includes('open'), 'the first server to open');
     const second = writer('hold');
@@ -134,7 +134,7 @@ describe('trouble with the disk', () => {
     await journal.close();
   });
 
-  test('[J13] a damaged file, a foreign file and a newer file are refused by name, and left as they are', async () => {
+  test('[J13] a damaged, a foreign and a newer file are refused by name, and left as they are', async () => {
     writeFileSync(path, 'this is a diary, not a database\n'.repeat(64));
     await expect(open()).rejects.toThrow(path);
     rmSync(path);
@@ -148,12 +148,14 @@ describe('trouble with the disk', () => {
     newer.run('PRAGMA user_version = 99');
     newer.close();
     await expect(open()).rejects.toThrow('schema 99');
-    expect(new Database(path, { readonly: true }).query('PRAGMA user_version').get()).toEqual({ user_version: 99 });
+    expect(new Database(path, { readonly: true }).query('PRAGMA user_version').get()).toEqual({
+      user_version: 99,
+    });
   });
 });
 
 describe('the file', () => {
-  test('[J14] it is private, can be read by others while it is in use, and is one file again after a clean end', async () => {
+  test('[J14] it is private, can be read while in use, and is one file again after a clean end', async () => {
     const journal = await open();
     await journal.append({ entries: [entry('a', 1)], records: [record('a', 1)] });
     expect(statSync(path).mode & 0o777).toBe(0o600);
@@ -167,9 +169,9 @@ describe('the file', () => {
   test('[J14] it remembers which schema steps it went through', async () => {
     await (await open()).close();
     const db = new Database(path, { readonly: true });
-    expect(db.query<{ version: number; name: string }, []>('SELECT version, name FROM schema_step').all()).toEqual([
-      { version: 1, name: 'entries and actors' },
-    ]);
+    expect(
+      db.query<{ version: number; name: string }, []>('SELECT version, name FROM schema_step').all(),
+    ).toEqual([{ version: 1, name: 'entries and actors' }]);
     db.close();
   });
 });
