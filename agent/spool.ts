@@ -1,0 +1,156 @@
+/**
+ * Output of one session that is not acknowledged yet.
+ *
+ * Holds everything from the first unacknowledged byte on: in memory first, then in a file. It never drops a
+ * byte: when it is full it says so, and the reader of the process waits until there is room again.
+ * Offsets are absolute over all streams of the session.
+ */
+import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+
+export type Stream = 'stdout' | 'stderr';
+
+export interface Piece {
+  readonly stream: Stream;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface SpoolLimits {
+  readonly memoryBytes: number;
+  /** Used only while nobody takes anything. */
+  readonly diskBytes: number;
+  /** Null: memory only. */
+  readonly file: string | null;
+}
+
+const HEADER_BYTES = 5;
+const streams: readonly Stream[] = ['stdout', 'stderr'];
+
+export class Spool {
+  readonly #limits: SpoolLimits;
+  /** Oldest first; all of it before what is in the file. */
+  #pieces: Piece[] = [];
+  #memoryBytes = 0;
+  #first = 0;
+  #next = 0;
+  #fd: number | null = null;
+  #fileAt = 0;
+  #fileEnd = 0;
+  /** Offset of the first byte that is in the file. */
+  #fileFirst = 0;
+  #bytesInFile = 0;
+
+  constructor(limits: SpoolLimits) {
+    this.#limits = limits;
+  }
+
+  /** The oldest byte that is kept. */
+  get first(): number {
+    return this.#first;
+  }
+
+  /** The next byte to come. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** Whether the process must wait. `taken`: somebody takes output, so the disk is not needed. */
+  isFull(taken: boolean): boolean {
+    const disk = taken || this.#limits.file === null ? 0 : this.#limits.diskBytes;
+    return this.#memoryBytes + this.#bytesInFile >= this.#limits.memoryBytes + disk;
+  }
+
+  /** Keeps bytes; always takes them, also when full: whoever reads looks at `isFull` before reading on. */
+  append(stream: Stream, bytes: Uint8Array, taken: boolean): void {
+    const piece = { stream, offset: this.#next, bytes };
+    this.#next += bytes.length;
+    const toDisk = this.#bytesInFile > 0 || (!taken && this.#memoryBytes >= this.#limits.memoryBytes);
+    if (toDisk && this.#limits.file !== null) return this.#toFile(piece);
+    this.#pieces.push(piece);
+    this.#memoryBytes += bytes.length;
+  }
+
+  /** The piece that holds `offset`, from there on, and what follows it in the same stream, up to `maxBytes`. */
+  read(offset: number, maxBytes: number): Piece | null {
+    this.#refill(offset);
+    let index = this.#indexOf(offset);
+    const found = this.#pieces[index];
+    if (!found) return null;
+    const head = found.bytes.subarray(offset - found.offset);
+    if (head.length >= maxBytes) return { stream: found.stream, offset, bytes: head.subarray(0, maxBytes) };
+    const parts = [head];
+    let length = head.length;
+    for (index += 1; index < this.#pieces.length; index++) {
+      const piece = this.#pieces[index] as Piece;
+      if (piece.stream !== found.stream || length + piece.bytes.length > maxBytes) break;
+      parts.push(piece.bytes);
+      length += piece.bytes.length;
+    }
+    return { stream: found.stream, offset, bytes: parts.length === 1 ? head : Buffer.concat(parts, length) };
+  }
+
+  /** Everything below `offset` is kept elsewhere now. */
+  acknowledge(offset: number): void {
+    const upTo = Math.min(offset, this.#next);
+    if (upTo <= this.#first) return;
+    let drop = 0;
+    for (const piece of this.#pieces) {
+      if (piece.offset + piece.bytes.length > upTo) break;
+      this.#memoryBytes -= piece.bytes.length;
+      drop += 1;
+    }
+    if (drop > 0) this.#pieces = this.#pieces.slice(drop);
+    this.#first = upTo;
+  }
+
+  close(): void {
+    if (this.#fd !== null) closeSync(this.#fd);
+    this.#fd = null;
+    if (this.#limits.file !== null) rmSync(this.#limits.file, { force: true });
+    this.#pieces = [];
+  }
+
+  #indexOf(offset: number): number {
+    let low = 0;
+    let high = this.#pieces.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const piece = this.#pieces[middle] as Piece;
+      if (offset < piece.offset) high = middle - 1;
+      else if (offset >= piece.offset + piece.bytes.length) low = middle + 1;
+      else return middle;
+    }
+    return -1;
+  }
+
+  #toFile({ stream, offset, bytes }: Piece): void {
+    this.#fd ??= openSync(this.#limits.file as string, 'w+', 0o600);
+    if (this.#bytesInFile === 0) this.#fileFirst = offset;
+    const framed = Buffer.allocUnsafe(HEADER_BYTES + bytes.length);
+    framed.writeUInt32BE(bytes.length, 0);
+    framed.writeUInt8(streams.indexOf(stream), 4);
+    framed.set(bytes, HEADER_BYTES);
+    writeSync(this.#fd, framed, 0, framed.length, this.#fileEnd);
+    this.#fileEnd += framed.length;
+    this.#bytesInFile += bytes.length;
+  }
+
+  /** Brings pieces back from the file until `offset` is in memory. */
+  #refill(offset: number): void {
+    while (this.#fd !== null && this.#bytesInFile > 0 && this.#fileFirst <= offset) {
+      const header = Buffer.allocUnsafe(HEADER_BYTES);
+      readSync(this.#fd, header, 0, HEADER_BYTES, this.#fileAt);
+      const bytes = Buffer.allocUnsafe(header.readUInt32BE(0));
+      readSync(this.#fd, bytes, 0, bytes.length, this.#fileAt + HEADER_BYTES);
+      this.#pieces.push({ stream: streams[header.readUInt8(4)] ?? 'stdout', offset: this.#fileFirst, bytes });
+      this.#memoryBytes += bytes.length;
+      this.#fileAt += HEADER_BYTES + bytes.length;
+      this.#fileFirst += bytes.length;
+      this.#bytesInFile -= bytes.length;
+    }
+    if (this.#fd === null || this.#bytesInFile > 0 || this.#fileEnd === 0) return;
+    ftruncateSync(this.#fd, 0);
+    this.#fileAt = 0;
+    this.#fileEnd = 0;
+  }
+}
