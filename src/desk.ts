@@ -74,6 +74,26 @@ export interface SessionDesk {
   ended(id: string, signal: AbortSignal): Promise<SessionView>;
 }
 
+export interface ExecWanted {
+  readonly agent: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly workingDir: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** Seconds, 0 is none. */
+  readonly timeoutSeconds: number;
+}
+
+export type ExecPart =
+  | { readonly stream: 'stdout' | 'stderr'; readonly bytes: Uint8Array }
+  | { readonly ended: SessionView };
+
+/** Runs one command as a session and hands its output on as it comes; leaving early ends the process. */
+export interface ExecDesk {
+  /** Throws 'not-found', 'agent-gone'. The last part is `ended`. */
+  run(wanted: ExecWanted, by: string, signal: AbortSignal): AsyncIterable<ExecPart>;
+}
+
 export interface TaskDesk {
   list(query: TaskQuery): { tasks: readonly TaskView[]; total: number };
   find(id: string): TaskView | null;

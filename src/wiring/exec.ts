@@ -1,5 +1,5 @@
 /** Runs one command on an agent and hands its output on as it comes: the session behind `Exec`. */
-import type { NewSession } from '../desk.ts';
+import type { ExecPart, ExecWanted, NewSession } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId, SessionId } from '../ids.ts';
 import type { SessionView } from '../views.ts';
@@ -7,20 +7,6 @@ import { type House, until } from './house.ts';
 import { endSession, sessionDesk, startSession } from './sessions.ts';
 
 const READ_BYTES_MAX = 256 << 10;
-
-export interface ExecWanted {
-  readonly agent: string;
-  readonly command: string;
-  readonly args: readonly string[];
-  readonly workingDir: string;
-  readonly env: Readonly<Record<string, string>>;
-  /** Seconds, 0 is none. */
-  readonly timeoutSeconds: number;
-}
-
-export type ExecPart =
-  | { readonly stream: 'stdout' | 'stderr'; readonly bytes: Uint8Array }
-  | { readonly ended: SessionView };
 
 /** Ends the process when the consumer leaves early or the signal is aborted. */
 export async function* exec(house: House, wanted: ExecWanted, signal: AbortSignal): AsyncGenerator<ExecPart> {
