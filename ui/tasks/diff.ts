@@ -33,8 +33,9 @@ export function readDiff(patch: string): DiffFile[] {
   const files: Draft[] = [];
   for (const line of patch.replace(/\n$/, '').split('\n')) {
     const file = files.at(-1);
-    if (file && (file.oldLeft > 0 || file.newLeft > 0)) body(file, line);
-    else if (line.startsWith('diff --git ')) files.push(draft(pathOf(line)));
+    // Inside a hunk every line starts with a sign, so this one is never content, whatever the counts say.
+    if (line.startsWith('diff --git ')) files.push(draft(pathOf(line)));
+    else if (file && (file.oldLeft > 0 || file.newLeft > 0)) body(file, line);
     else if (line.startsWith('--- ') && (!file || file.lines.length > 0)) files.push(draft(''));
     else if (file) header(file, line);
     else if (line !== '') files.push({ ...draft('(patch)'), lines: [note(line)] });

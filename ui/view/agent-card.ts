@@ -35,7 +35,7 @@ export function AgentCard({ agent }: { agent: AgentView }): VNode {
     h('p', { class: 'muted ellipsis host' }, hostWords(agent)),
     h(Metrics, { agent }),
     h('footer', { class: 'card-foot' }, [
-      h('span', null, plural(mine.length, 'session')),
+      h('span', { class: 'nowrap' }, plural(mine.length, 'session')),
       task ? h('a', { href: to('tasks', task.id), class: 'ellipsis' }, [h(Icon, { name: 'tasks', size: 14 }), task.name]) : null,
       h('span', { class: 'push muted nowrap' }, [agent.last_heartbeat === null ? 'not seen yet' : 'seen ', h(Ago, { at: agent.last_heartbeat })]),
     ]),

@@ -65,8 +65,8 @@ function Row({ instance }: { instance: InstanceView }): VNode {
     h('a', { class: 'strong nowrap', href: to('agents', instance.name) }, instance.name),
     h('span', { class: 'tag' }, instance.runtime),
     h('span', { class: `ellipsis grow ${instance.failure ? 'bad' : 'muted'}`, title: reason ?? undefined }, reason ?? ''),
-    agent ? h('span', { class: 'nowrap muted' }, ['agent ', h(State, { state: agent.state })]) : null,
-    instance.crashes > 0 ? h('span', { class: 'bad nowrap' }, `${instance.crashes} crashes`) : null,
+    agent ? h('span', { class: 'nowrap muted' }, ['agent ', h(State, { state: agent.state })]) : h('span', null),
+    instance.crashes > 0 ? h('span', { class: 'bad nowrap' }, `${instance.crashes} crashes`) : h('span', null),
     h('span', { class: 'muted nowrap' }, h(Ago, { at: instance.state_changed_at })),
     h(InstanceActions, { instance }),
   ]);

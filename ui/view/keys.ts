@@ -26,7 +26,7 @@ export const shortcuts: readonly Shortcut[] = [
   { keys: '/', words: 'Filter this list', run: focusFilter },
   { keys: 'j', words: 'Next entry', run: () => move(1) },
   { keys: 'k', words: 'Previous entry', run: () => move(-1) },
-  { keys: 'd', words: 'Light or dark', run: () => void toggleTheme() },
+  { keys: 'd', words: 'Light or dark', run: toggleTheme },
   { keys: '?', words: 'These keys', run: () => show('help') },
 ];
 

@@ -7,15 +7,15 @@ import { type Problem, remedy } from '../wire/problem.ts';
 import { ago, countdown } from '../words.ts';
 import { Icon, type IconName } from './icons.ts';
 
-export type Tone = 'good' | 'busy' | 'ask' | 'bad' | 'idle';
+/** `ask` means that a human is needed, and nothing else does; `warn` is trouble that may pass by itself. */
+export type Tone = 'good' | 'busy' | 'ask' | 'warn' | 'bad' | 'idle';
 
 const tones: Readonly<Record<string, Tone>> = {
   ready: 'good', running: 'good', live: 'good', COMPLETED: 'good', answered: 'good',
   busy: 'busy', RUNNING: 'busy', STAGING: 'busy', PROVISIONING: 'busy', READY: 'busy', COMPLETING: 'busy',
   provisioning: 'busy', starting: 'busy', stopping: 'busy', destroying: 'busy', answering: 'busy',
-  open: 'ask', stale: 'ask', detached: 'ask', expired: 'ask',
+  open: 'ask', stale: 'warn', detached: 'warn', disconnected: 'warn', expired: 'warn',
   FAILED: 'bad', FAILED_PRESERVED: 'bad', failed: 'bad', 'crash-looping': 'bad', lost: 'bad', undeliverable: 'bad',
-  disconnected: 'bad',
 };
 
 export function toneOf(state: string): Tone {
@@ -134,7 +134,7 @@ export function TroubleBox({ problem, testId }: { problem: Problem; testId?: str
 }
 
 export function Meter({ label, part, text }: { label: string; part: number; text: string }): VNode {
-  const tone = part > 92 ? 'bad' : part > 80 ? 'ask' : 'idle';
+  const tone = part > 92 ? 'bad' : 'idle';
   return h(
     'div',
     { class: 'meter', role: 'meter', 'aria-label': label, 'aria-valuenow': Math.round(part), 'aria-valuetext': text },

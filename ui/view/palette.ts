@@ -34,7 +34,7 @@ function entriesOf(known: House): Entry[] {
     visit('plus', 'New task', 'do', to('tasks', 'new')),
     { id: 'new-terminal', icon: 'terminal', words: 'New terminal', side: 'do', run: () => show('session') },
     { id: 'new-instance', icon: 'instances', words: 'Create instance', side: 'do', run: () => show('instance') },
-    { id: 'theme', icon: 'moon', words: 'Switch between light and dark', side: 'do', run: () => void toggleTheme() },
+    { id: 'theme', icon: 'moon', words: 'Switch between light and dark', side: 'do', run: toggleTheme },
     { id: 'keys', icon: 'keyboard', words: 'Keyboard shortcuts', side: 'do', run: () => show('help') },
     ...agentsByName(known).map((one) => visit('instances', one.id, `agent · ${one.state}`, to('agents', one.id))),
     ...live.map((one) => visit('terminal', `${one.session_name} on ${one.agent_id}`, one.command, to('sessions', one.session_id))),

@@ -37,9 +37,12 @@ export function useCurrentQuestions(): HitlView[] {
   return [...open, ...lingering];
 }
 
-/** The column beside every other view. */
-export function Inbox(): VNode | null {
-  const current = useCurrentQuestions();
+/** The column beside every other view, but for the question that the view itself shows. */
+export function Inbox({ path }: { path: readonly string[] }): VNode | null {
+  const [place, id] = path;
+  const isShown = (question: HitlView) =>
+    (place === 'tasks' && question.task_id === id) || (place === 'sessions' && question.session_id === id);
+  const current = useCurrentQuestions().filter((question) => !isShown(question));
   if (current.length === 0) return null;
   const waiting = current.filter((question) => question.state === 'open').length;
   return h('aside', { class: 'inbox', 'aria-label': 'Open questions', 'data-testid': 'inbox' }, [

@@ -1,6 +1,6 @@
 /** The page around every view: where to go, who is there, what is asked, and whether what you see is live. */
 import type { VNode } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { dismiss } from '../state/notes.ts';
 import { agentsByName, openQuestions } from '../state/readings.ts';
 import { connection, house, notes, now, useCell, wantsToken } from '../state/store.ts';
@@ -40,11 +40,12 @@ export function Shell(): VNode {
     h('a', { class: 'skip', href: '#main', onClick: skip }, 'Skip to the content'),
     h(Sidebar, { route }),
     h('div', { class: 'middle' }, [
+      h(TopBar, {}),
       h(ConnectionBanner, {}),
       showsInbox ? h(QuestionBanner, {}) : null,
       h('main', { ref: main, id: 'main', tabIndex: -1, key: place }, view(route)),
     ]),
-    showsInbox ? h(Inbox, {}) : null,
+    showsInbox ? h(Inbox, { path: route.path }) : null,
     h(BottomBar, { route }),
     h(Notes, {}),
     h(Announcer, {}),
@@ -140,9 +141,9 @@ function Mark(): VNode {
 }
 
 function Tools(): VNode {
-  const [current, setCurrent] = useState(theme);
+  const current = useCell(theme);
   return h('div', { class: 'tools' }, [
-    h(Button, { label: '', icon: current === 'dark' ? 'sun' : 'moon', tone: 'quiet', name: current === 'dark' ? 'Light colours' : 'Dark colours', onClick: () => setCurrent(toggleTheme()), testId: 'theme' }),
+    h(Button, { label: '', icon: current === 'dark' ? 'sun' : 'moon', tone: 'quiet', name: current === 'dark' ? 'Light colours' : 'Dark colours', onClick: toggleTheme, testId: 'theme' }),
     h(Button, { label: '', icon: 'keyboard', tone: 'quiet', name: 'Keyboard shortcuts', onClick: () => show('help') }),
     h('a', { class: 'button quiet icon-only', href: '/docs', title: 'API reference', 'aria-label': 'API reference' }, h(Icon, { name: 'book' })),
   ]);
@@ -162,6 +163,17 @@ function ConnectionBanner(): VNode | null {
   if (link === 'live' || link === 'connecting' || problem?.status === 401) return null;
   const words = link === 'refused' ? 'The server refuses the feed.' : `Not connected for ${duration(nowMs - since)}; trying again. What you see may be old.`;
   return h('p', { class: 'banner bad', role: 'alert', 'data-testid': 'connection-banner' }, [h(Icon, { name: 'alert' }), h('span', null, [words, problem?.detail ? ` ${problem.detail}` : ''])]);
+}
+
+/** What the column holds elsewhere, in one line. */
+function TopBar(): VNode {
+  return h('header', { class: 'top' }, [
+    h('a', { class: 'brand', href: to(), 'aria-label': 'Agentic Sandbox' }, h(Mark, {})),
+    h(ConnectionState, {}),
+    h('span', { class: 'push' }),
+    h(Button, { label: '', icon: 'search', tone: 'quiet', name: 'Go to or do', onClick: () => show('palette') }),
+    h(Tools, {}),
+  ]);
 }
 
 /** On a phone the way around is under the thumb. */

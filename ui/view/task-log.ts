@@ -77,7 +77,7 @@ export function TaskLog({ taskId }: { taskId: string }): VNode {
   };
   return h('div', { class: 'log-frame' }, [
     h('header', { class: 'log-head' }, [
-      h('span', { class: `state tone-${log.state === 'live' ? 'good' : log.state === 'done' ? 'idle' : 'ask'}`, 'data-testid': 'log-state', 'data-state': log.state }, [h('span', { class: 'dot', 'aria-hidden': 'true' }), stateWords[log.state]]),
+      h('span', { class: `state tone-${log.state === 'live' ? 'good' : log.state === 'done' ? 'idle' : 'warn'}`, 'data-testid': 'log-state', 'data-state': log.state }, [h('span', { class: 'dot', 'aria-hidden': 'true' }), stateWords[log.state]]),
       log.dropped > 0 ? h('span', { class: 'muted' }, `${log.dropped} earlier lines not shown`) : null,
       isFollowing ? null : h('button', { type: 'button', class: 'link push', onClick: () => setFollowing(true) }, 'Follow the end'),
     ]),

@@ -1,7 +1,7 @@
 /** One task, whole: how far it is, what it asks, what it says, what it made. */
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import type { ArtifactView, TaskState, TaskView } from '../../src/views.ts';
+import type { ArtifactView, TaskState as StateName, TaskView } from '../../src/views.ts';
 import { learn } from '../state/feed.ts';
 import { noteGood } from '../state/notes.ts';
 import { isOver } from '../state/readings.ts';
@@ -12,12 +12,12 @@ import { bytes, clockTime, count, dollars, shortId } from '../words.ts';
 import { ArtifactsTab, ChangesTab, ManifestTab, useArtifacts } from './artifacts.ts';
 import { confirm } from './dialog.ts';
 import { h } from './h.ts';
-import { Ago, Button, Copy, Countdown, Empty, Fact, loading, State, stateWord, TroubleBox } from './marks.ts';
+import { Ago, Button, Copy, Countdown, Empty, Fact, loading, stateWord, TroubleBox } from './marks.ts';
 import { Back, Page } from './page.ts';
 import { QuestionCard } from './question-card.ts';
 import { setQuery, to, useRoute } from './route.ts';
 import { TaskLog } from './task-log.ts';
-import { Elapsed } from './tasks.ts';
+import { Elapsed, TaskState } from './tasks.ts';
 import { TerminalView } from './terminal.ts';
 
 const pollMs = 3000;
@@ -72,8 +72,8 @@ function useFetchedTask(id: string, task: TaskView | undefined): boolean {
 function Line({ task }: { task: TaskView }): VNode {
   const { repository } = task;
   return h('p', { class: 'counts' }, [
-    h(State, { state: task.waiting_for_human ? 'open' : task.state, title: task.state_message }),
-    h('span', { 'data-testid': 'task-state', 'data-state': task.state }, task.waiting_for_human ? 'running, waits for you' : task.state_message),
+    h(TaskState, { task }),
+    h('span', { 'data-testid': 'task-state', 'data-state': task.state }, task.state_message),
     h('span', null, [task.tool, ' ', task.mode, task.model ? ` · ${task.model}` : '']),
     task.agent_id ? h('a', { href: to('agents', task.agent_id) }, task.agent_id) : null,
     repository ? h('span', { class: 'ellipsis' }, [h('code', null, repository.url), repository.branch ? ` @ ${repository.branch}` : '']) : null,
@@ -117,9 +117,9 @@ function taskIn(answer: TaskView | { task: TaskView }): TaskView {
 
 function Timeline({ task }: { task: TaskView }): VNode {
   const { events } = useCell(house);
-  const seen = new Map<TaskState, string>();
+  const seen = new Map<StateName, string>();
   for (const event of events) {
-    const view = event.data as { state?: TaskState } | null;
+    const view = event.data as { state?: StateName } | null;
     if (event.actor === `task:${task.id}` && view?.state && !seen.has(view.state)) seen.set(view.state, event.timestamp);
   }
   return h(
@@ -138,7 +138,7 @@ function Question({ task }: { task: TaskView }): VNode | null {
   const { questions } = useCell(house);
   const question = task.hitl_id ? questions.get(task.hitl_id) : undefined;
   if (!question) return null;
-  return h('div', { class: 'inline-question' }, h(QuestionCard, { key: question.hitl_id, question }));
+  return h('div', { class: 'inline-question' }, h(QuestionCard, { key: question.hitl_id, question, isCompact: true }));
 }
 
 function Progress({ task }: { task: TaskView }): VNode {

@@ -83,15 +83,21 @@ function NoTasks(): VNode {
 function TaskRow({ task }: { task: TaskView }): VNode {
   const { progress } = task;
   return h('li', { class: `row${task.waiting_for_human ? ' asks' : ''}`, 'data-testid': 'task-row', 'data-task-id': task.id, 'data-state': task.state }, [
-    task.waiting_for_human ? h('span', { class: 'state tone-ask', 'data-state': 'waiting' }, [h('span', { class: 'dot', 'aria-hidden': 'true' }), 'waits for you']) : h(State, { state: task.state, title: task.state_message }),
+    h(TaskState, { task }),
     h('a', { class: 'strong ellipsis', href: to('tasks', task.id) }, task.name),
     h('span', { class: 'tag' }, `${task.tool} ${task.mode}`),
     h('span', { class: `ellipsis grow ${task.failure ? 'bad' : 'muted'}` }, task.failure?.message ?? (isOver(task) ? (task.summary ?? '') : (progress.current_tool ?? task.state_message))),
     h('span', { class: 'muted nowrap numbers' }, progressWords(task)),
-    task.agent_id ? h('a', { href: to('agents', task.agent_id), class: 'nowrap' }, task.agent_id) : null,
+    task.agent_id ? h('a', { href: to('agents', task.agent_id), class: 'nowrap' }, task.agent_id) : h('span', null),
     h('span', { class: 'muted nowrap numbers' }, h(Elapsed, { task })),
     h('span', { class: 'muted nowrap' }, h(Ago, { at: task.created_at })),
   ]);
+}
+
+/** A task that waits for a human says so first. */
+export function TaskState({ task }: { task: TaskView }): VNode {
+  if (!task.waiting_for_human) return h(State, { state: task.state, title: task.state_message });
+  return h('span', { class: 'state tone-ask', 'data-state': 'waiting' }, [h('span', { class: 'dot', 'aria-hidden': 'true' }), 'waits for you']);
 }
 
 export function progressWords({ progress }: TaskView): string {

@@ -74,7 +74,7 @@ export function TerminalView({ session, isTile }: { session: SessionView; isTile
   return h(
     'section',
     {
-      class: `terminal${isTile ? ' tile' : ' full'}${isController ? ' controlled' : ''}${session.hitl_id ? ' asks' : ''}`,
+      class: `term${isTile ? ' tile' : ' full'}${isController ? ' controlled' : ''}${session.hitl_id ? ' asks' : ''}`,
       'aria-label': `Terminal ${session.session_name} on ${session.agent_id}`,
       tabIndex: -1,
       'data-terminal': '',
@@ -108,7 +108,7 @@ function Head({ session, state, pane, isTile }: PartProps): VNode {
       : null,
     h('span', { class: 'ellipsis muted', title: label }, isTile ? `${session.session_name} · ${label}` : label),
     h('span', { class: 'push' }),
-    h(Control, { state, pane, canControl: isLive(session) }),
+    h(Control, { state, pane, isTile, canControl: isLive(session) }),
     isTile ? null : h(FullTools, { state, pane }),
     isTile
       ? h('a', { class: 'button quiet icon-only', href: to('sessions', session.session_id), 'aria-label': 'Open full size' }, h(Icon, { name: 'expand' }))
@@ -116,7 +116,7 @@ function Head({ session, state, pane, isTile }: PartProps): VNode {
   ]);
 }
 
-function Control({ state, pane, canControl }: { state: AttachState | null; pane: PartProps['pane']; canControl: boolean }): VNode | null {
+function Control({ state, pane, isTile, canControl }: Omit<PartProps, 'session'> & { canControl: boolean }): VNode | null {
   if (!state || !canControl || state.link === 'ended') return null;
   const others = state.observers.filter((name) => name !== state.viewerId).length;
   const take = () => {
@@ -131,9 +131,10 @@ function Control({ state, pane, canControl }: { state: AttachState | null; pane:
   }
   const who = state.controller ? `Controlled by ${state.controller}` : others > 0 ? `${others + 1} watching` : 'Watching';
   return h('span', { class: 'control' }, [
-    h('span', { class: 'control-who', 'data-testid': 'control-state', title: who }, [h(Icon, { name: 'eye', size: 14 }), who]),
+    h('span', { class: 'control-who', 'data-testid': 'control-state', title: who }, [h(Icon, { name: 'eye', size: 14 }), isTile && !state.controller ? h('span', { class: 'sr' }, who) : who]),
     h(Button, {
-      label: 'Take control',
+      label: isTile ? '' : 'Take control',
+      name: 'Take control',
       tone: 'quiet',
       icon: 'hand',
       onClick: take,
