@@ -1,0 +1,278 @@
+/**
+ * The one stream to the server: registration, heartbeats, and what both sides have to say about sessions.
+ *
+ * It comes back by itself, with a backoff that doubles and is jittered; nothing about sessions is lost meanwhile,
+ * for they are not here. A server that does not speak our additions (RegistrationAck.config without
+ * `agentic.acks`) gets only what the original protocol has.
+ */
+import { create } from '@bufbuild/protobuf';
+import { type ChannelCredentials, Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import {
+  AgentMessageSchema,
+  type AgentMessage,
+  AgentRegistrationSchema,
+  AgentStatus,
+  HeartbeatSchema,
+  type ManagementMessage,
+  MetricsSchema,
+  SessionReportSchema,
+} from '../proto/gen/agent_pb.ts';
+import { agentService } from '../proto/service.ts';
+import * as facts from './facts.ts';
+import type { Log } from './log.ts';
+import type { Options } from './options.ts';
+import type { Outlet } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+export const FEATURES = 'offsets,started,stdin-acks,terminal-state';
+
+const BACKOFF_FIRST_MS = 200;
+const BACKOFF_MAX_MS = 30_000;
+/** A link that was lost sooner does not count as a success. */
+const GOOD_AFTER_MS = 3_000;
+const ACCEPT_WITHIN_MS = 15_000;
+/** What the server may say at once. */
+const MESSAGE_BYTES_MAX = 16 << 20;
+const LOOK_EVERY_MS = 50;
+
+type Call = ClientDuplexStream<AgentMessage, ManagementMessage>;
+
+export interface Shutdown {
+  readonly reason: string;
+  readonly graceMs: number;
+}
+
+export interface LinkOptions {
+  readonly options: Options;
+  readonly sessions: Sessions;
+  readonly log: Log;
+  readonly onShutdown: (shutdown: Shutdown) => void;
+}
+
+export interface Link {
+  /** Drops the stream and connects anew at once. */
+  renew(): void;
+  /** Says goodbye and ends. */
+  close(): Promise<void>;
+}
+
+export function link(given: LinkOptions): Link {
+  const { log } = given;
+  let isClosed = false;
+  let connection: Connection | null = null;
+  let wake = () => {};
+  const over = (async () => {
+    for (let backoffMs = BACKOFF_FIRST_MS; !isClosed; ) {
+      const startedAt = Date.now();
+      connection = connect(given);
+      const { reason, hurry } = await connection.over;
+      connection = null;
+      if (isClosed) break;
+      if (hurry || Date.now() - startedAt > GOOD_AFTER_MS) backoffMs = BACKOFF_FIRST_MS;
+      const waitMs = hurry ? 0 : Math.round(backoffMs * (0.5 + Math.random() / 2));
+      log('warn', 'no link to the server', { reason, again_in_ms: waitMs });
+      await Promise.race([Bun.sleep(waitMs), new Promise<void>((resolve) => (wake = resolve))]);
+      backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
+    }
+  })();
+  return {
+    renew() {
+      connection?.drop('asked to register again');
+      wake();
+    },
+    async close() {
+      isClosed = true;
+      connection?.end();
+      wake();
+      await over;
+    },
+  };
+}
+
+interface Connection {
+  readonly over: Promise<{ readonly reason: string; readonly hurry: boolean }>;
+  drop(reason: string): void;
+  end(): void;
+}
+
+function channelCredentials({ target }: Options): ChannelCredentials {
+  if (!target.tls) return credentials.createInsecure();
+  const { ca, cert, key } = target.tls;
+  return credentials.createSsl(readFileSync(ca), readFileSync(key), readFileSync(cert));
+}
+
+function metadata({ agentId, instanceId, secretFile }: Options): Metadata {
+  const meta = new Metadata();
+  meta.set('x-agent-id', agentId);
+  if (instanceId) meta.set('x-agent-instance-id', instanceId);
+  // Read anew every time: an instance that was made anew has a new secret.
+  if (secretFile) meta.set('authorization', `Bearer ${readFileSync(secretFile, 'utf8').trim()}`);
+  return meta;
+}
+
+function open(options: Options): { client: Client; call: Call } {
+  const client = new Client(options.target.address, channelCredentials(options), {
+    'grpc.keepalive_time_ms': 10_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.keepalive_permit_without_calls': 1,
+    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+    'grpc.max_send_message_length': -1,
+    'grpc.enable_retries': 0,
+    'grpc.use_local_subchannel_pool': 1,
+    ...(options.target.tls ? { 'grpc.ssl_target_name_override': options.target.tls.serverName } : {}),
+  });
+  const { path, requestSerialize, responseDeserialize } = agentService.connect;
+  const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata(options));
+  return { client, call };
+}
+
+function connect({ options, sessions, log, onShutdown }: LinkOptions): Connection {
+  const over = Promise.withResolvers<{ reason: string; hurry: boolean }>();
+  let opened: { client: Client; call: Call };
+  try {
+    opened = open(options);
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    return { over: Promise.resolve({ reason, hurry: false }), drop() {}, end() {} };
+  }
+  const { client, call } = opened;
+  let outlet: (Outlet & { drained(): void }) | null = null;
+  let pulse: ReturnType<typeof beat> | null = null;
+  const patience = setTimeout(() => finish('the server did not answer the registration'), ACCEPT_WITHIN_MS);
+  const finish = (reason: string, hurry = false) => {
+    clearTimeout(patience);
+    pulse?.stop();
+    if (outlet) sessions.detach(outlet);
+    outlet = null;
+    call.cancel();
+    client.close();
+    over.resolve({ reason, hurry });
+  };
+  const send = (payload: AgentMessage['payload']) => call.write(create(AgentMessageSchema, { payload }));
+  call.on('error', ({ details, message, code }: ServiceError) => finish(`${details || message} (${code})`));
+  call.on('end', () => finish('the server ended the stream'));
+  call.on('drain', () => outlet?.drained());
+  call.on('data', ({ payload }: ManagementMessage) => {
+    switch (payload.case) {
+      case 'registrationAck': {
+        const { accepted, message, config, heartbeatIntervalSeconds } = payload.value;
+        if (!accepted) return finish(`the server refused: ${message}`);
+        clearTimeout(patience);
+        outlet = outletOf(call, config['agentic.acks'] === '1', sessions);
+        sessions.attach(outlet);
+        const seconds = options.heartbeatSeconds ?? (heartbeatIntervalSeconds > 0 ? heartbeatIntervalSeconds : 5);
+        pulse = beat({ options, sessions, send, seconds });
+        log('info', 'registered', { server: options.target.address, acks: outlet.acks, heartbeat_seconds: seconds });
+        return;
+      }
+      case 'sessionQuery': {
+        const { reportAll, sessionIds } = payload.value;
+        const found = sessions.report(reportAll ? [] : sessionIds);
+        const timestampMs = BigInt(Date.now());
+        const report = create(SessionReportSchema, { agentId: options.agentId, sessions: found, timestampMs });
+        return void send({ case: 'sessionReport', value: report });
+      }
+      case 'shutdown':
+        return onShutdown({ reason: payload.value.reason, graceMs: payload.value.gracePeriodSeconds * 1_000 });
+      case 'config':
+        Object.assign(options.childEnv, payload.value.config);
+        return;
+      default:
+        sessions.take(payload);
+    }
+  });
+  send({ case: 'registration', value: registration(options) });
+  return {
+    over: over.promise,
+    drop: (reason) => finish(reason, true),
+    end() {
+      pulse?.say(AgentStatus.SHUTTING_DOWN);
+      call.end();
+      // The server closes its half; if it does not, we do.
+      setTimeout(() => finish('closed'), 500);
+    },
+  };
+}
+
+function outletOf(call: Call, acks: boolean, sessions: Sessions): Outlet & { drained(): void } {
+  let isOpen = true;
+  return {
+    acks,
+    isOpen: () => isOpen,
+    send(payload) {
+      if (!call.write(create(AgentMessageSchema, { payload }))) isOpen = false;
+    },
+    drained() {
+      isOpen = true;
+      sessions.wake();
+    },
+  };
+}
+
+function registration({ agentId, instanceId, profile, loadout, home }: Options) {
+  return create(AgentRegistrationSchema, {
+    agentId,
+    instanceId,
+    ipAddress: facts.ipAddress(),
+    hostname: hostname(),
+    profile,
+    loadout,
+    labels: { 'agentic.features': FEATURES, ...(profile ? { profile } : {}), ...(loadout ? { loadout } : {}) },
+    system: facts.system(),
+    aiwgFrameworks: facts.frameworks(home),
+  });
+}
+
+interface Beating {
+  readonly options: Options;
+  readonly sessions: Sessions;
+  readonly send: (payload: AgentMessage['payload']) => void;
+  readonly seconds: number;
+}
+
+/** Heartbeats and metrics, and a look at the terminals in between. */
+function beat({ options, sessions, send, seconds }: Beating) {
+  const cpu = facts.cpuMeter();
+  const say = (status: AgentStatus | null) => {
+    const now = { agentId: options.agentId, timestampMs: BigInt(Date.now()) };
+    const setup = facts.setup(options.setup);
+    const memory = facts.memory();
+    const disk = facts.disk(options.home);
+    const cpuPercent = cpu();
+    const running = sessions.running;
+    const own = running > 0 ? AgentStatus.BUSY : AgentStatus.READY;
+    const heartbeat = create(HeartbeatSchema, {
+      ...now,
+      status: status ?? (setup.isReady ? own : AgentStatus.PROVISIONING),
+      cpuPercent,
+      memoryUsedBytes: BigInt(memory.used),
+      uptimeSeconds: BigInt(facts.uptimeSeconds()),
+      setupStatus: setup.status,
+      setupProgressJson: setup.progressJson,
+    });
+    send({ case: 'heartbeat', value: heartbeat });
+    const metrics = create(MetricsSchema, {
+      ...now,
+      cpuPercent,
+      memoryUsedBytes: BigInt(memory.used),
+      memoryTotalBytes: BigInt(memory.total),
+      diskUsedBytes: BigInt(disk.used),
+      diskTotalBytes: BigInt(disk.total),
+      loadAvg: facts.loads(),
+      custom: { sessions: BigInt(running), [`memory_scope_${memory.scope}`]: 1n },
+    });
+    send({ case: 'metrics', value: metrics });
+  };
+  say(null);
+  const beats = setInterval(() => say(null), seconds * 1_000);
+  const looks = setInterval(() => sessions.look(), LOOK_EVERY_MS);
+  return {
+    say,
+    stop() {
+      clearInterval(beats);
+      clearInterval(looks);
+    },
+  };
+}
