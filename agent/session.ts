@@ -19,7 +19,7 @@ import {
   SessionType,
 } from '../proto/gen/agent_pb.ts';
 import { argvOf } from './argv.ts';
-import { type Ended, run, type Running, type TerminalFacts } from './process.ts';
+import { type Command, type Ended, run, type Running, type TerminalFacts } from './process.ts';
 import { Spool } from './spool.ts';
 
 /** The way to the server while there is one. */
@@ -106,6 +106,7 @@ export class Session {
       const cwd = directory(this.#request.workingDir, this.#place.home);
       const pty = this.#size && { ...this.#size, term: this.#request.ptyTerm || 'xterm-256color' };
       const command = { argv: argvOf(this.#request), cwd, env: { ...this.#place.env, ...env }, pty };
+      findable(command);
       this.#running = run(command, (stream, bytes) => this.#take(stream, bytes));
     } catch (thrown) {
       const error = thrown instanceof Error ? thrown.message : String(thrown);
@@ -131,6 +132,8 @@ export class Session {
   hold(): void {
     this.#isFlowing = false;
     this.#isResultSent = false;
+    // There is the disk now.
+    this.#easeUp();
   }
 
   acknowledge(offset: number): void {
@@ -276,6 +279,13 @@ export class Session {
   get isDone(): boolean {
     return this.#isResultSent;
   }
+}
+
+/** Throws an Error: asked here, because `setsid` would start in its stead and fail on its own. */
+function findable({ argv, cwd, env }: Command): void {
+  const [program = ''] = argv;
+  if (Bun.which(program, { PATH: env['PATH'] ?? '', cwd }) !== null) return;
+  throw new Error(program.includes('/') ? `${program} is not a program` : `there is no program "${program}" on PATH`);
 }
 
 function directory(wanted: string, home: string): string {
