@@ -51,10 +51,14 @@ const reminders = /<(system-reminder|local-command-[a-z]+|command-[a-z]+)>.*?<\/
 /** A string says what is wrong with the request. */
 export function readConversation(body: Body, counting = false): Conversation | string {
   if (typeof body.model !== 'string' || body.model === '') return 'model: Field required';
-  if (!counting && !(typeof body.max_tokens === 'number' && body.max_tokens > 0)) return 'max_tokens: Field required';
-  if (!Array.isArray(body.messages) || body.messages.length === 0) return 'messages: at least one message is required';
+  if (!counting && !(typeof body.max_tokens === 'number' && body.max_tokens > 0))
+    return 'max_tokens: Field required';
+  if (!Array.isArray(body.messages) || body.messages.length === 0)
+    return 'messages: at least one message is required';
   const messages: readonly Message[] = body.messages;
-  const wrong = messages.map((message, i) => messageFault(message, messages[i - 1], i)).find((fault) => fault !== null);
+  const wrong = messages
+    .map((message, i) => messageFault(message, messages[i - 1], i))
+    .find((fault) => fault !== null);
   if (wrong !== undefined) return wrong;
   const newest = messages.findLastIndex((message) => message.role === 'user' && words(message) !== '');
   const since = messages.slice(newest + 1);
@@ -74,12 +78,15 @@ const blocks = (message: Message): readonly Block[] =>
 
 function messageFault(message: Message, before: Message | undefined, at: number): string | null {
   if (!['user', 'assistant', 'system'].includes(message.role)) return `messages.${at}.role: unexpected value`;
-  if (typeof message.content !== 'string' && !Array.isArray(message.content)) return `messages.${at}.content: Field required`;
+  if (typeof message.content !== 'string' && !Array.isArray(message.content))
+    return `messages.${at}.content: Field required`;
   if (blocks(message).length === 0) return `messages.${at}: must have non-empty content`;
-  const asked = before?.role === 'assistant' ? blocks(before).flatMap((b) => (b.type === 'tool_use' ? [b.id] : [])) : [];
+  const asked =
+    before?.role === 'assistant' ? blocks(before).flatMap((b) => (b.type === 'tool_use' ? [b.id] : [])) : [];
   const answered = blocks(message).flatMap((b) => (b.type === 'tool_result' ? [b.tool_use_id] : []));
   const unasked = answered.find((id) => !asked.includes(id));
-  if (unasked !== undefined) return `messages.${at}: unexpected tool_use_id in tool_result blocks: ${unasked}`;
+  if (unasked !== undefined)
+    return `messages.${at}: unexpected tool_use_id in tool_result blocks: ${unasked}`;
   const open = asked.find((id) => !answered.includes(id));
   return open === undefined ? null : `messages.${at}: tool_use ids without tool_result blocks: ${open}`;
 }
@@ -90,12 +97,18 @@ function words(message: Message): string {
 }
 
 function results(messages: readonly Message[], from: number): ToolResult[] {
-  const names = new Map(messages.flatMap(blocks).flatMap((b) => (b.type === 'tool_use' ? [[b.id, b.name ?? ''] as const] : [])));
-  return messages.slice(from).flatMap(blocks).flatMap((block) => {
-    if (block.type !== 'tool_result') return [];
-    const text = typeof block.content === 'string'
-      ? block.content
-      : (block.content ?? []).map((part) => part.text ?? '').join('\n');
-    return [{ tool: names.get(block.tool_use_id) ?? '', text, isError: block.is_error === true }];
-  });
+  const names = new Map(
+    messages.flatMap(blocks).flatMap((b) => (b.type === 'tool_use' ? [[b.id, b.name ?? ''] as const] : [])),
+  );
+  return messages
+    .slice(from)
+    .flatMap(blocks)
+    .flatMap((block) => {
+      if (block.type !== 'tool_result') return [];
+      const text =
+        typeof block.content === 'string'
+          ? block.content
+          : (block.content ?? []).map((part) => part.text ?? '').join('\n');
+      return [{ tool: names.get(block.tool_use_id) ?? '', text, isError: block.is_error === true }];
+    });
 }

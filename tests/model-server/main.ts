@@ -10,7 +10,10 @@ function stop(message: string): never {
   process.exit(2);
 }
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { port: { type: 'string', default: '0' } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { port: { type: 'string', default: '0' } },
+});
 const [file] = positionals;
 const port = Number(values.port);
 if (file === undefined || !Number.isInteger(port) || port < 0 || port > 65_535) stop(usage);

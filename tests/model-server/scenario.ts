@@ -67,14 +67,22 @@ function rule(value: unknown, path: string): Rule {
 
 function readTurn(value: unknown, path: string): Turn {
   const one = fields(value, path, ['say', 'use', 'delay_ms', 'pace_ms', 'error', 'hang']);
-  const use = one['use'] === undefined ? [] : list(one['use'], `${path}.use`).map((u, i) => readUse(u, `${path}.use[${i}]`));
+  const use =
+    one['use'] === undefined
+      ? []
+      : list(one['use'], `${path}.use`).map((u, i) => readUse(u, `${path}.use[${i}]`));
   const say = optionalText(one, 'say', `${path}.say`);
   const error = one['error'] === undefined ? null : readError(one['error'], `${path}.error`);
   const hang = one['hang'] === true;
-  if (say === null && use.length === 0 && error === null && !hang) throw new Wrong(path, 'does nothing; give say, use, error or hang');
+  if (say === null && use.length === 0 && error === null && !hang)
+    throw new Wrong(path, 'does nothing; give say, use, error or hang');
   return {
-    say, use, error, hang,
-    delayMs: wait(one['delay_ms'], `${path}.delay_ms`), paceMs: wait(one['pace_ms'], `${path}.pace_ms`),
+    say,
+    use,
+    error,
+    hang,
+    delayMs: wait(one['delay_ms'], `${path}.delay_ms`),
+    paceMs: wait(one['pace_ms'], `${path}.pace_ms`),
   };
 }
 
@@ -86,19 +94,26 @@ function readUse(value: unknown, path: string): ToolUse {
 function readError(value: unknown, path: string) {
   const one = fields(value, path, ['status', 'type', 'message']);
   const status = one['status'];
-  if (typeof status !== 'number' || status < 400 || status > 599) throw new Wrong(`${path}.status`, 'must be from 400 to 599');
-  return { status, type: text(one['type'], `${path}.type`), message: text(one['message'], `${path}.message`) };
+  if (typeof status !== 'number' || status < 400 || status > 599)
+    throw new Wrong(`${path}.status`, 'must be from 400 to 599');
+  return {
+    status,
+    type: text(one['type'], `${path}.type`),
+    message: text(one['message'], `${path}.message`),
+  };
 }
 
 function object(value: unknown, path: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Wrong(path, 'must be an object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Wrong(path, 'must be an object');
   return value as Fields;
 }
 
 function fields(value: unknown, path: string, known: readonly string[]): Fields {
   const given = object(value, path);
   const strange = Object.keys(given).find((name) => !known.includes(name));
-  if (strange !== undefined) throw new Wrong(path, `has an unknown field ${strange}; known: ${known.join(', ')}`);
+  if (strange !== undefined)
+    throw new Wrong(path, `has an unknown field ${strange}; known: ${known.join(', ')}`);
   return given;
 }
 
@@ -117,6 +132,7 @@ const optionalText = (from: Fields, name: string, path: string): string | null =
 
 function wait(value: unknown, path: string): number {
   if (value === undefined) return 0;
-  if (typeof value !== 'number' || !(value >= 0 && value <= 600_000)) throw new Wrong(path, 'must be from 0 to 600000');
+  if (typeof value !== 'number' || !(value >= 0 && value <= 600_000))
+    throw new Wrong(path, 'must be from 0 to 600000');
   return value;
 }

@@ -34,7 +34,10 @@ interface Answer {
   readonly fault?: string;
 }
 
-export function startModelServer(scenario: Scenario, { port = 0 }: { readonly port?: number } = {}): ModelServer {
+export function startModelServer(
+  scenario: Scenario,
+  { port = 0 }: { readonly port?: number } = {},
+): ModelServer {
   const requests: ModelRequest[] = [];
   const server = Bun.serve({
     port,
@@ -44,7 +47,14 @@ export function startModelServer(scenario: Scenario, { port = 0 }: { readonly po
       const { pathname: path } = new URL(request.url);
       if (request.method === 'GET' && path === '/requests') return Response.json({ requests });
       const { response, conversation = null, fault = null } = await answer(scenario, request, path);
-      requests.push({ at: new Date().toISOString(), method: request.method, path, conversation, status: response.status, fault });
+      requests.push({
+        at: new Date().toISOString(),
+        method: request.method,
+        path,
+        conversation,
+        status: response.status,
+        fault,
+      });
       if (requests.length > REQUESTS_MAX) requests.shift();
       return response;
     },
@@ -52,7 +62,8 @@ export function startModelServer(scenario: Scenario, { port = 0 }: { readonly po
   return {
     url: `http://127.0.0.1:${server.port}`,
     requests,
-    faults: () => requests.flatMap((one) => (one.fault === null ? [] : [`${one.method} ${one.path}: ${one.fault}`])),
+    faults: () =>
+      requests.flatMap((one) => (one.fault === null ? [] : [`${one.method} ${one.path}: ${one.fault}`])),
     stop: () => server.stop(true),
   };
 }
@@ -61,7 +72,8 @@ async function answer(scenario: Scenario, request: Request, path: string): Promi
   const asks = request.method === 'GET' || request.method === 'HEAD';
   // Claude Code warms its connection up with HEAD / and, with some keys, lists the models.
   if (asks && path === '/') return { response: new Response(null, { status: 200 }) };
-  if (asks && path === '/v1/models') return { response: Response.json({ data: [], has_more: false, first_id: null, last_id: null }) };
+  if (asks && path === '/v1/models')
+    return { response: Response.json({ data: [], has_more: false, first_id: null, last_id: null }) };
   const counting = path === '/v1/messages/count_tokens';
   if (request.method !== 'POST' || (path !== '/v1/messages' && !counting)) {
     return refused(404, 'not_found_error', `there is no ${request.method} ${path} here`);
@@ -70,7 +82,8 @@ async function answer(scenario: Scenario, request: Request, path: string): Promi
     return { response: problem(401, 'authentication_error', 'invalid x-api-key') };
   }
   const body = (await request.json().catch(() => null)) as Body | null;
-  if (typeof body !== 'object' || body === null) return refused(400, 'invalid_request_error', 'the body is no JSON object');
+  if (typeof body !== 'object' || body === null)
+    return refused(400, 'invalid_request_error', 'the body is no JSON object');
   const conversation = readConversation(body, counting);
   if (typeof conversation === 'string') return refused(400, 'invalid_request_error', conversation);
   if (counting) return { response: Response.json({ input_tokens: conversation.inputTokens }), conversation };
@@ -84,7 +97,8 @@ async function turnAnswer(scenario: Scenario, conversation: Conversation): Promi
   const turn = turnOf(scenario, conversation);
   if (typeof turn === 'string') return refused(400, 'invalid_request_error', turn);
   if (turn.delayMs > 0) await Bun.sleep(turn.delayMs);
-  if (turn.error !== null) return { response: problem(turn.error.status, turn.error.type, turn.error.message) };
+  if (turn.error !== null)
+    return { response: problem(turn.error.status, turn.error.type, turn.error.message) };
   if (conversation.stream) return { response: streamed(messageEvents(turn, conversation), turn) };
   if (turn.hang) await new Promise<never>(() => {});
   return { response: Response.json(wholeMessage(turn, conversation)) };
@@ -97,15 +111,19 @@ function turnOf(scenario: Scenario, conversation: Conversation): Turn | string {
   }
   const at = scenario.rules.findIndex((rule) => rule.user.test(user));
   const rule = scenario.rules[at];
-  if (rule === undefined) return `no rule of the scenario matches the newest user text: ${JSON.stringify(user.slice(0, 300))}`;
+  if (rule === undefined)
+    return `no rule of the scenario matches the newest user text: ${JSON.stringify(user.slice(0, 300))}`;
   const turn = rule.turns[answers];
   if (turn === undefined) {
     return `rules[${at}] has ${rule.turns.length} turns, and this would be turn ${answers + 1}; add it to the scenario`;
   }
   const strange = turn.use.find((use) => !tools.includes(use.tool));
-  if (strange !== undefined) return `rules[${at}] uses the tool ${strange.tool}, which the request does not offer: ${tools.join(', ')}`;
+  if (strange !== undefined)
+    return `rules[${at}] uses the tool ${strange.tool}, which the request does not offer: ${tools.join(', ')}`;
   return turn;
 }
 
-const refused = (status: number, type: string, fault: string): Answer =>
-  ({ response: problem(status, type, `the scripted model: ${fault}`), fault });
+const refused = (status: number, type: string, fault: string): Answer => ({
+  response: problem(status, type, `the scripted model: ${fault}`),
+  fault,
+});
