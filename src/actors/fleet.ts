@@ -9,38 +9,14 @@
  * again [S3]; an actor that dies of a bug comes back at most `max` times inside `withinMs` [S4].
  * Knows nothing of what the machines mean, nor of any adapter but the journal.
  */
-import type { Clock } from '../clock.ts';
 import { Failure, type FailureInfo, toFailureInfo } from '../failure.ts';
-import type { ActorKind, ActorRecord, Journal, JournalEntry } from '../journal.ts';
-import type { Log } from '../log.ts';
-import { type Kinds, revive } from './kinds.ts';
+import type { ActorKind, ActorRecord, JournalEntry } from '../journal.ts';
+import { type FleetLimits, type FleetWorld, limitsDefault } from './fleet-world.ts';
+import { revive } from './kinds.ts';
 import { type OpenPorts, openPorts } from './open-ports.ts';
 import type { ChildSpec, Told } from './port.ts';
 import { judge, type RestartPolicy } from './restarts.ts';
 import { type Act, born, type Living, remember, step } from './step.ts';
-
-export interface FleetWorld {
-  readonly clock: Clock;
-  readonly journal: Journal;
-  readonly kinds: Kinds;
-  readonly log: Log;
-  /** Runs a function after the current turn; what happens in one turn is one write. */
-  readonly defer: (fn: () => void) => void;
-  /** The journal refused a batch for good, as when another server writes it: nothing can go on. */
-  readonly fatal: (thrown: unknown) => void;
-  readonly limits?: Partial<FleetLimits>;
-}
-
-export interface FleetLimits {
-  /** Ended actors of each kind whose view stays in memory; older ones are read from the journal. */
-  readonly endedKeptMax: number;
-  /** Transitions waiting for a journal that is away; beyond it commands are refused. */
-  readonly pendingEntriesMax: number;
-  /** How long a command waits for its durability before it is told that nothing is promised. */
-  readonly promiseMs: number;
-}
-
-const limitsDefault: FleetLimits = { endedKeptMax: 2_000, pendingEntriesMax: 50_000, promiseMs: 10_000 };
 
 /** How often an actor may come back from a bug. */
 const revival: Omit<RestartPolicy, 'restart'> = { max: 5, withinMs: 60_000, backoffMs: [0, 200, 1_000, 5_000] };

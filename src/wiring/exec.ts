@@ -1,5 +1,5 @@
 /** Runs one command on an agent and hands its output on as it comes: the session behind `Exec`. */
-import type { ExecPart, ExecWanted, NewSession } from '../desk.ts';
+import type { ExecDesk, ExecPart, ExecWanted, NewSession } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId, SessionId } from '../ids.ts';
 import type { SessionView } from '../views.ts';
@@ -57,3 +57,7 @@ async function more(house: House, id: SessionId, { offset, signal }: { offset: n
     stop.abort(new Failure('cancelled', 'one of the two was enough'));
   }
 }
+
+export const execDesk = (house: House): ExecDesk => ({
+  run: (wanted, _by, signal) => exec(house, wanted, signal),
+});

@@ -1,0 +1,45 @@
+/** What the data plane tells the house, and what the house tells the data plane when an actor has changed. */
+import type { Change } from '../actors/fleet.ts';
+import type { AgentId, SessionId } from '../ids.ts';
+import type { TerminalListener } from '../terminal.ts';
+import { type House, sessionOf } from './house.ts';
+import { asked, questionChanged } from './questions.ts';
+
+/** A session that has ended stays open to its viewers so long; its recording stays on disk. */
+const LINGER_MS = 30_000;
+
+export function terminalListener(house: () => House): TerminalListener {
+  const linkOf = (session: SessionId) => {
+    const agent = sessionOf(house(), session)?.agent;
+    return agent === undefined ? null : (house().links.get(agent as AgentId) ?? null);
+  };
+  return {
+    reply(session, bytes) {
+      // A program that asks its terminal while the link is down asks again, or its answer is of no use any more.
+      linkOf(session)?.type(session, bytes, null).catch(() => {});
+    },
+    asking: (session, question) => asked(house(), session, question),
+    recorded(session, offset) {
+      linkOf(session)?.ackOutput(session, offset, false);
+      house().signals.tell(`recorded:${session}`);
+    },
+    recordingFailed(session, reason) {
+      house().log.error('terminal not recorded; the session goes on and the gap will show', { session, reason });
+    },
+  };
+}
+
+/** Wakes who waits for an actor, and settles what hangs on it. */
+export function changed(house: House, { entry, view }: Change): void {
+  const { fleet, signals, terminals, clock, asked: screens } = house;
+  signals.tell(`changed:${entry.actor}`);
+  if (entry.kind === 'hitl') questionChanged(house, view as { state: string; session_id: string; hitl_id: string });
+  if (entry.kind !== 'session' || fleet.isLive(entry.actor)) return;
+  const session = entry.actor.slice('session:'.length) as SessionId;
+  screens.delete(session);
+  signals.tell(`recorded:${session}`);
+  signals.tell(`ended:${session}`);
+  clock.setTimeout(() => {
+    if (!fleet.isLive(entry.actor)) terminals.release(session);
+  }, LINGER_MS);
+}

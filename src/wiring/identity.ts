@@ -1,0 +1,96 @@
+/**
+ * Who an agent is: the id it claims must be the id its transport proves.
+ *
+ * On plain loopback that is a secret, made for one instance, handed over in a file that only its user can read. On
+ * the Unix socket it is the kernel's word: the process descends from the instance it claims to be. Certificates
+ * will come in by the same door.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { InstanceContext } from '../actors/instance.ts';
+import type { Fleet } from '../actors/fleet.ts';
+import type { Proof } from '../agent-link.ts';
+import { Failure } from '../failure.ts';
+import { instanceNamePattern, newSecret } from '../ids.ts';
+
+export interface Secrets {
+  /** Makes the secret of an instance, or finds it; returns the path of its file, mode 0600. */
+  issue(name: string): Promise<string>;
+  revoke(name: string): Promise<void>;
+  matches(name: string, token: string): Promise<boolean>;
+}
+
+/** One file an instance, in the instance's own directory under `root`. */
+export function fileSecrets(root: string): Secrets {
+  const pathOf = (name: string) => join(root, name, 'secret');
+  const read = (name: string) => readFile(pathOf(name), 'utf8').then((text) => text.trim(), () => null);
+  return {
+    async issue(name) {
+      const path = pathOf(name);
+      if (await read(name)) return path;
+      await mkdir(join(root, name), { recursive: true, mode: 0o700 });
+      // Whole or not at all: an agent may read it at any moment.
+      await writeFile(`${path}.new`, `${newSecret()}\n`, { mode: 0o600 });
+      await chmod(`${path}.new`, 0o600);
+      await rename(`${path}.new`, path);
+      return path;
+    },
+    revoke: (name) => rm(pathOf(name), { force: true }),
+    async matches(name, token) {
+      const secret = await read(name);
+      if (!secret) return false;
+      const [mine, theirs] = [Buffer.from(secret), Buffer.from(token)];
+      return mine.length === theirs.length && timingSafeEqual(mine, theirs);
+    },
+  };
+}
+
+export interface Identity {
+  readonly secrets: Secrets;
+  readonly fleet: () => Fleet;
+  /** The instance on this host that a process belongs to, by the kernel's word. */
+  readonly instanceOf: (pid: number) => string | null;
+  /** The user this server runs as. */
+  readonly uid: number;
+}
+
+/** The effect behind `AgentListener.admit`. Throws Failure('unauthenticated' | 'forbidden' | 'bad-input'). */
+export const admission = ({ secrets, fleet, instanceOf, uid }: Identity) =>
+  async (proof: Proof, agent: string, instanceId: string): Promise<void> => {
+    if (!instanceNamePattern.test(agent)) {
+      throw new Failure('bad-input', `"${agent}" is no agent id: a lower-case letter, then lower-case letters, digits, dashes`);
+    }
+    const instance = fleet().isLive(`instance:${agent}`)
+      ? (fleet().context(`instance:${agent}`) as InstanceContext | null)
+      : null;
+    await proven({ proof, agent, isInstance: instance !== null });
+    const own = instance?.spec.instanceId;
+    if (own && instanceId && instanceId !== own) {
+      throw new Failure('forbidden', `agent ${agent} belongs to instance ${own} and not to ${instanceId}`);
+    }
+    if (instance && ['destroying', 'destroyed'].includes(stateOf(fleet(), agent))) {
+      throw new Failure('forbidden', `instance ${agent} is being destroyed`);
+    }
+
+    async function proven(claim: { proof: Proof; agent: string; isInstance: boolean }): Promise<void> {
+      switch (claim.proof.kind) {
+        case 'secret':
+          if (await secrets.matches(agent, claim.proof.token)) return;
+          throw new Failure('unauthenticated', `that is not the secret of agent ${agent}`);
+        case 'peer': {
+          const { uid: theirs, pid } = claim.proof;
+          if (theirs !== uid) throw new Failure('forbidden', `user ${theirs} may not connect agents to this server`);
+          const owner = instanceOf(pid);
+          if (owner === agent || (owner === null && !claim.isInstance)) return;
+          throw new Failure('forbidden', `process ${pid} belongs to ${owner ?? 'no instance'} and claims to be ${agent}`);
+        }
+        case 'certificate':
+        case 'none':
+          throw new Failure('unauthenticated', `agent ${agent} has not proven who it is; start it with AGENT_SECRET_FILE`);
+      }
+    }
+  };
+
+const stateOf = (fleet: Fleet, agent: string) =>
+  (fleet.view(`instance:${agent}`) as { state?: string } | null)?.state ?? '';
