@@ -1,0 +1,237 @@
+/**
+ * One `Connect` stream, from its registration to its end.
+ *
+ * The first message registers; the id in it, the id in the metadata and the id that the transport proves must be one.
+ * What an agent says is taken in its order: while something it said is being made durable, the stream waits. A newer
+ * stream of the same agent supersedes the older one.
+ */
+import { create } from '@bufbuild/protobuf';
+import { Metadata, status } from '@grpc/grpc-js';
+import {
+  type AgentMessage,
+  type AgentRegistration,
+  type OutputChunk,
+  RegistrationAckSchema,
+  SessionQuerySchema,
+} from '../../proto/gen/agent_pb.ts';
+import type { AgentListener } from '../agent-link.ts';
+import type { Clock } from '../clock.ts';
+import { Failure, failures } from '../failure.ts';
+import type { AgentId, SessionId } from '../ids.ts';
+import type { Log } from '../log.ts';
+import { proofOf } from './identity.ts';
+import { type AgentStream, Link } from './link.ts';
+import { featuresOf, heartbeatOf, message, metricsOf, registrationOf, reportedOf, resultOf, whole } from './messages.ts';
+import type { Peer } from './peer.ts';
+
+export interface Limits {
+  /** How long a stream may take to register. */
+  readonly registerMs: number;
+  readonly agentsMax: number;
+  /** Streams that have not registered yet. */
+  readonly unregisteredMax: number;
+  /** One message from an agent. */
+  readonly messageBytesMax: number;
+  readonly unsentBytesMax: number;
+}
+
+export interface Serving {
+  readonly listener: AgentListener;
+  readonly heartbeatSeconds: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+  readonly links: Map<AgentId, Link>;
+  readonly unregistered: Set<AgentStream>;
+  /** False once the server is closing: nothing of what happens then is told to the house. */
+  isOpen: boolean;
+}
+
+export const statusOf = (thrown: unknown): { code: number; details: string; metadata: Metadata } => {
+  const metadata = new Metadata();
+  if (!(thrown instanceof Failure)) return { code: status.INTERNAL, details: 'this is a bug of the server; see its log', metadata };
+  metadata.set('agentic-code', thrown.code);
+  return { code: failures[thrown.code].grpc, details: thrown.message, metadata };
+};
+
+export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | null): void {
+  const { clock, limits, log, unregistered } = serving;
+  let link: Link | null = null;
+  let isOver = false;
+  /** What was said while something before it is being made durable. */
+  let turn: Promise<void> | null = null;
+  const waiting: AgentMessage[] = [];
+
+  const over = (reason: string) => {
+    if (isOver) return;
+    isOver = true;
+    clock.clearTimeout(patience);
+    unregistered.delete(stream);
+    if (!link) return;
+    link.end(reason);
+    if (serving.links.get(link.agent) === link) serving.links.delete(link.agent);
+    if (serving.isOpen) serving.listener.lost(link, reason);
+  };
+  const fail = (thrown: unknown) => {
+    if (isOver) return;
+    if (!(thrown instanceof Failure)) log.error('agent stream ended by a bug', { agent: link?.agent, why: String(thrown) });
+    const told = statusOf(thrown);
+    over(told.details);
+    stream.emit('error', told);
+  };
+  const patience = clock.setTimeout(() => fail(new Failure('timed-out', 'no registration came')), limits.registerMs);
+
+  const take = (said: AgentMessage): Promise<void> | null => {
+    if (link) return told(serving, link, said.payload, fail);
+    if (said.payload.case !== 'registration') throw new Failure('bad-input', 'the first message must be the registration');
+    const registration = said.payload.value;
+    return admit({ serving, stream, peer, fail }, registration).then(async (admitted) => {
+      if (isOver) return;
+      clock.clearTimeout(patience);
+      unregistered.delete(stream);
+      link = admitted;
+      await welcome(serving, stream, { link, registration });
+    }, (thrown) => {
+      refuse(stream, thrown);
+      throw thrown;
+    });
+  };
+  const drain = () => {
+    turn = null;
+    try {
+      while (!isOver && turn === null && waiting.length > 0) turn = inTurn(take(waiting.shift() as AgentMessage));
+    } catch (thrown) {
+      fail(thrown);
+    }
+    if (turn === null && !isOver) stream.resume();
+  };
+  const inTurn = (work: Promise<void> | null) => work?.then(drain, fail) ?? null;
+
+  if (!serving.isOpen) return fail(new Failure('busy', 'the server is shutting down'));
+  if (serving.links.size >= limits.agentsMax) return fail(new Failure('over-quota', `${limits.agentsMax} agents are connected`));
+  if (unregistered.size >= limits.unregisteredMax) return fail(new Failure('over-quota', 'too many streams wait to register'));
+  unregistered.add(stream);
+  stream.on('data', (said: AgentMessage) => {
+    if (isOver) return;
+    waiting.push(said);
+    if (turn !== null) return void stream.pause();
+    drain();
+  });
+  stream.on('end', () => {
+    over('the agent ended the stream');
+    stream.end();
+  });
+  stream.on('cancelled', () => over('the stream was cut'));
+  stream.on('error', (thrown: Error) => over(thrown.message));
+  stream.on('close', () => over('the connection was lost'));
+}
+
+interface Admitting {
+  readonly serving: Serving;
+  readonly stream: AgentStream;
+  readonly peer: Peer | null;
+  readonly fail: (thrown: unknown) => void;
+}
+
+const first = (stream: AgentStream, name: string): string => String(stream.metadata.get(name)[0] ?? '');
+
+async function admit({ serving, stream, peer, fail }: Admitting, registration: AgentRegistration): Promise<Link> {
+  const { listener, clock, limits } = serving;
+  const { agentId, instanceId } = registration;
+  const claimed = first(stream, 'x-agent-id');
+  if (claimed !== '' && claimed !== agentId) {
+    throw new Failure('forbidden', `the metadata says ${claimed} and the registration says ${agentId}`);
+  }
+  const instance = first(stream, 'x-agent-instance-id') || instanceId;
+  if (instanceId !== '' && instance !== instanceId) {
+    throw new Failure('forbidden', `the metadata says instance ${instance} and the registration says ${instanceId}`);
+  }
+  await listener.admit(proofOf(stream.metadata, peer), agentId, instance);
+  return new Link(stream, {
+    agent: agentId as AgentId,
+    instanceId: instance,
+    features: featuresOf(registration),
+    clock,
+    unsentBytesMax: limits.unsentBytesMax,
+    cut: fail,
+  });
+}
+
+interface Admitted {
+  readonly link: Link;
+  readonly registration: AgentRegistration;
+}
+
+async function welcome(serving: Serving, stream: AgentStream, { link, registration }: Admitted): Promise<void> {
+  const { links, listener, heartbeatSeconds } = serving;
+  const older = links.get(link.agent);
+  links.set(link.agent, link);
+  older?.supersede();
+  await listener.connected(link, registrationOf(registration));
+  if (link.isGone) return;
+  stream.write(message({
+    case: 'registrationAck',
+    value: create(RegistrationAckSchema, {
+      accepted: true,
+      message: 'Welcome to agentic-sandbox',
+      heartbeatIntervalSeconds: heartbeatSeconds,
+      config: { 'agentic.acks': '1' },
+    }),
+  }));
+  stream.write(message({ case: 'sessionQuery', value: create(SessionQuerySchema, { reportAll: true }) }));
+}
+
+/** A refusal is said in the protocol's own words too, for agents that do not show a status. */
+function refuse(stream: AgentStream, thrown: unknown): void {
+  const { details } = statusOf(thrown);
+  stream.write(message({ case: 'registrationAck', value: create(RegistrationAckSchema, { accepted: false, message: details }) }));
+}
+
+/** Null: taken. A promise: what follows waits for it. */
+function told(
+  { listener }: Serving, link: Link, { case: what, value }: AgentMessage['payload'], fail: (thrown: unknown) => void,
+): Promise<void> | null {
+  switch (what) {
+    case 'stdout':
+    case 'stderr':
+    case 'log':
+      if (value.data.length > 0) listener.output(link, value.streamId as SessionId, pieceOf(what, value));
+      return null;
+    case 'heartbeat':
+      listener.heartbeat(link, heartbeatOf(value));
+      return null;
+    case 'metrics':
+      listener.metrics(link, metricsOf(value));
+      return null;
+    case 'sessionReport':
+      return listener.reported(link, value.sessions.map(reportedOf));
+    case 'commandResult':
+      // Not waited for: it may itself wait for output that is still to come.
+      listener.result(link, resultOf(value)).catch(fail);
+      return null;
+    case 'sessionStarted':
+      link.started(value);
+      return null;
+    case 'stdinAck':
+      link.typed(value);
+      return null;
+    case 'terminalState': {
+      const { echo, canonical, foreground, reading } = value;
+      listener.terminalState(link, value.commandId as SessionId, { echo, canonical, foreground, reading: reading ?? null });
+      return null;
+    }
+    case 'sessionReconcileAck':
+      link.reconciled(value);
+      return null;
+    case 'registration':
+      throw new Failure('bad-input', 'the agent is registered already; open a new stream to register again');
+    default:
+      return null; // Of a newer agent; what we do not know we do not need.
+  }
+}
+
+const pieceOf = (stream: 'stdout' | 'stderr' | 'log', { data, offset }: OutputChunk) => ({
+  stream,
+  bytes: data,
+  offset: offset === undefined ? null : whole(offset, 'offset'),
+});

@@ -1,0 +1,238 @@
+/**
+ * One connected agent, as the house calls it.
+ *
+ * What waits for the agent's word is rejected with `agent-gone` when the stream ends. An agent that does not read is
+ * cut off once too much waits for it; nothing is lost by that, because it comes back and is told again.
+ */
+import { create } from '@bufbuild/protobuf';
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import {
+  type AgentMessage,
+  CommandRequestSchema,
+  type ManagementMessage,
+  OutputAckSchema,
+  PtyControlSchema,
+  ResultAckSchema,
+  type SessionReconcileAck,
+  SessionReconcileSchema,
+  type SessionStarted,
+  ShutdownSignalSchema,
+  type StdinAck,
+  StdinChunkSchema,
+} from '../../proto/gen/agent_pb.ts';
+import type { AgentLink, Launch, ReconcileOutcome, ReconcilePlan } from '../agent-link.ts';
+import { type Clock, sleep } from '../clock.ts';
+import { Failure } from '../failure.ts';
+import type { AgentId, SessionId } from '../ids.ts';
+import { commandOf, message } from './messages.ts';
+
+export type AgentStream = ServerDuplexStream<AgentMessage, ManagementMessage>;
+
+export interface LinkFacts {
+  readonly agent: AgentId;
+  readonly instanceId: string;
+  readonly features: ReadonlySet<string>;
+  readonly clock: Clock;
+  /** What may wait to be sent to one agent. */
+  readonly unsentBytesMax: number;
+  /** Ends the stream. */
+  readonly cut: (failure: Failure) => void;
+}
+
+/** Beyond the grace that a reconcile gives, how long its outcome may take. */
+const OUTCOME_MS = 15_000;
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+interface Reconciling extends Waiting {
+  readonly kill: readonly string[];
+}
+
+export class Link implements AgentLink {
+  readonly agent: AgentId;
+  readonly instanceId: string;
+  readonly features: ReadonlySet<string>;
+  readonly #stream: AgentStream;
+  readonly #facts: LinkFacts;
+  readonly #waiting = new Map<string, Set<Waiting>>();
+  readonly #reconciling: Reconciling[] = [];
+  #unsentBytes = 0;
+  #gone: Failure | null = null;
+
+  constructor(stream: AgentStream, facts: LinkFacts) {
+    this.agent = facts.agent;
+    this.instanceId = facts.instanceId;
+    this.features = facts.features;
+    this.#stream = stream;
+    this.#facts = facts;
+    stream.on('drain', () => {
+      this.#unsentBytes = 0;
+    });
+  }
+
+  async launch(launch: Launch, signal: AbortSignal): Promise<void> {
+    const value = create(CommandRequestSchema, commandOf(launch));
+    if (!this.features.has('started')) return this.#send({ case: 'command', value }, launch.command.length);
+    const started = this.#answer<SessionStarted>(`start:${launch.session}`, signal);
+    this.#send({ case: 'command', value }, launch.command.length);
+    const { error } = await started;
+    if (error) throw new Failure('runtime-failed', `${launch.command} could not be started: ${error}`);
+  }
+
+  async type(session: SessionId, bytes: Uint8Array, key: string | null, signal?: AbortSignal): Promise<void> {
+    const data = { commandId: session, data: bytes, ...(key === null ? {} : { key }) };
+    const value = create(StdinChunkSchema, data);
+    if (key === null || !this.features.has('stdin-acks')) return this.#send({ case: 'stdin', value }, bytes.length);
+    const written = this.#answer<StdinAck>(`stdin:${session}:${key}`, signal);
+    this.#send({ case: 'stdin', value }, bytes.length);
+    const ack = await written;
+    if (!ack.written) throw new Failure('undeliverable', `the agent could not type into session ${session}: ${ack.error}`);
+  }
+
+  closeStdin(session: SessionId): void {
+    this.#sendIfThere({ case: 'stdin', value: create(StdinChunkSchema, { commandId: session, eof: true }) });
+  }
+
+  resize(session: SessionId, cols: number, rows: number): void {
+    const action = { case: 'resize', value: { cols, rows } } as const;
+    this.#sendIfThere({ case: 'ptyControl', value: create(PtyControlSchema, { commandId: session, action }) });
+  }
+
+  signal(session: SessionId, number: number): void {
+    const action = { case: 'signal', value: { signalNumber: number } } as const;
+    this.#sendIfThere({ case: 'ptyControl', value: create(PtyControlSchema, { commandId: session, action }) });
+  }
+
+  ackOutput(session: SessionId, offset: number, resume: boolean): void {
+    if (!this.features.has('offsets')) return;
+    const value = create(OutputAckSchema, { commandId: session, offset: BigInt(offset), resume });
+    this.#sendIfThere({ case: 'outputAck', value });
+  }
+
+  ackResult(session: SessionId): void {
+    if (!this.features.has('offsets')) return;
+    this.#sendIfThere({ case: 'resultAck', value: create(ResultAckSchema, { commandId: session }) });
+  }
+
+  async reconcile(plan: ReconcilePlan): Promise<ReconcileOutcome> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const waiting: Reconciling = { kill: plan.kill, resolve, reject };
+    const value = create(SessionReconcileSchema, {
+      keepSessionIds: [...plan.keep],
+      killSessionIds: [...plan.kill],
+      killUnrecognized: plan.killUnrecognized,
+      gracePeriodSeconds: plan.graceSeconds,
+    });
+    this.#send({ case: 'sessionReconcile', value }, 0);
+    this.#reconciling.push(waiting);
+    const stop = new AbortController();
+    const late = sleep(this.#facts.clock, plan.graceSeconds * 1_000 + OUTCOME_MS, stop.signal).then(
+      () => reject(new Failure('timed-out', `agent ${this.agent} did not say what became of its sessions`)),
+      () => {},
+    );
+    try {
+      const ack = (await promise) as SessionReconcileAck;
+      return { killed: ack.killedSessionIds, kept: ack.keptSessionIds, failed: ack.failedToKill };
+    } finally {
+      stop.abort();
+      await late;
+      const at = this.#reconciling.indexOf(waiting);
+      if (at >= 0) this.#reconciling.splice(at, 1);
+    }
+  }
+
+  shutdown(reason: string, graceSeconds: number): void {
+    const value = create(ShutdownSignalSchema, { reason, gracePeriodSeconds: graceSeconds });
+    this.#sendIfThere({ case: 'shutdown', value });
+  }
+
+  /** The agent's answers. */
+  started(value: SessionStarted): void {
+    this.#settle(`start:${value.commandId}`, value);
+  }
+
+  typed(value: StdinAck): void {
+    this.#settle(`stdin:${value.commandId}:${value.key}`, value);
+  }
+
+  /** Outcomes carry no name of their plan: it is the oldest plan whose sessions are all in it. */
+  reconciled(value: SessionReconcileAck): void {
+    const told = new Set([...value.killedSessionIds, ...value.failedToKill]);
+    this.#reconciling.find(({ kill }) => kill.every((id) => told.has(id)))?.resolve(value);
+  }
+
+  /** The stream is over: whoever waits is told. */
+  end(reason: string): void {
+    if (this.#gone) return;
+    this.#gone = new Failure('agent-gone', `the link to agent ${this.agent} was lost: ${reason}`);
+    for (const waiters of this.#waiting.values()) for (const { reject } of waiters) reject(this.#gone);
+    for (const { reject } of this.#reconciling) reject(this.#gone);
+    this.#waiting.clear();
+  }
+
+  /** A newer stream of this agent has come; it has the house's ear now. */
+  supersede(): void {
+    this.#facts.cut(new Failure('cancelled', 'superseded by a newer connection of the same agent'));
+  }
+
+  /** Ends the stream kindly. */
+  close(): void {
+    if (!this.#gone) this.#stream.end();
+  }
+
+  /** Whether the stream is over. */
+  get isGone(): boolean {
+    return this.#gone !== null;
+  }
+
+  #answer<T>(name: string, signal?: AbortSignal): Promise<T> {
+    if (this.#gone) return Promise.reject(this.#gone);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const waiters = this.#waiting.get(name) ?? new Set();
+    this.#waiting.set(name, waiters);
+    const answer = new Promise<T>((resolve, reject) => {
+      const give = () => done(() => reject(signal?.reason));
+      const waiting: Waiting = {
+        resolve: (value) => done(() => resolve(value as T)),
+        reject: (reason) => done(() => reject(reason)),
+      };
+      const done = (how: () => void) => {
+        signal?.removeEventListener('abort', give);
+        waiters.delete(waiting);
+        if (waiters.size === 0 && this.#waiting.get(name) === waiters) this.#waiting.delete(name);
+        how();
+      };
+      waiters.add(waiting);
+      signal?.addEventListener('abort', give, { once: true });
+    });
+    answer.catch(() => {}); // Whoever asked may have failed before it came to wait.
+    return answer;
+  }
+
+  #settle(name: string, value: unknown): void {
+    for (const { resolve } of [...(this.#waiting.get(name) ?? [])]) resolve(value);
+  }
+
+  /** Throws Failure('agent-gone') when the stream is over. */
+  #send(payload: ManagementMessage['payload'], bytes: number): void {
+    if (this.#gone) throw this.#gone;
+    if (this.#stream.write(message(payload))) return;
+    this.#unsentBytes += bytes + 64;
+    if (this.#unsentBytes <= this.#facts.unsentBytesMax) return;
+    const failure = new Failure('over-quota', `agent ${this.agent} does not read; ${this.#unsentBytes} bytes wait for it`);
+    this.#facts.cut(failure);
+    throw failure;
+  }
+
+  /** For what the agent will be told again after a reconnect, or what is of no use then. */
+  #sendIfThere(payload: ManagementMessage['payload']): void {
+    try {
+      if (!this.#gone) this.#send(payload, 0);
+    } catch (thrown) {
+      if (!(thrown instanceof Failure)) throw thrown;
+    }
+  }
+}

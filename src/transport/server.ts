@@ -1,0 +1,153 @@
+/**
+ * The gRPC doors: loopback TCP, and a Unix socket whose callers the kernel names.
+ *
+ * grpc-js tells nobody which socket a call came by, so every connection on the Unix socket gets a server of its own,
+ * which knows its peer.
+ */
+import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { chmod, rm } from 'node:fs/promises';
+import { createServer, type Server as SocketServer, type Socket } from 'node:net';
+import { agentService } from '../../proto/service.ts';
+import { type Clock, sleep } from '../clock.ts';
+import { Failure } from '../failure.ts';
+import { type Limits, serveAgent, type Serving } from './connect.ts';
+import { type ExecCall, type ExecDoor, serveExec } from './exec.ts';
+import type { AgentStream } from './link.ts';
+import { type Peer, peerOf } from './peer.ts';
+
+export interface AgentServerOptions extends ExecDoor, Pick<Serving, 'listener' | 'heartbeatSeconds' | 'clock'> {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Null: no Unix socket. What is there is replaced: the journal's lock says that nobody else uses it. */
+  readonly socketPath: string | null;
+  readonly limits?: Partial<Limits>;
+}
+
+export interface AgentServer {
+  readonly port: number;
+  readonly socketPath: string | null;
+  /** New streams are refused from now on. */
+  stopAccepting(): void;
+  /** Ends every stream; agents keep what they have and come back. */
+  close(graceMs: number): Promise<void>;
+}
+
+const limitsDefault: Limits = {
+  registerMs: 10_000,
+  agentsMax: 10_000,
+  unregisteredMax: 64,
+  messageBytesMax: 4 << 20,
+  unsentBytesMax: 16 << 20,
+};
+
+/** Connections on the Unix socket; each has a small server of its own. */
+const SOCKETS_MAX = 1_024;
+
+/** Throws Failure('already-exists') when the port is taken. */
+export async function agentServer(options: AgentServerOptions): Promise<AgentServer> {
+  const { listener, heartbeatSeconds, clock, log, host } = options;
+  const limits = { ...limitsDefault, ...options.limits };
+  const serving: Serving = {
+    listener, heartbeatSeconds, clock, log, limits, links: new Map(), unregistered: new Set(), isOpen: true,
+  };
+  const make = (peer: Peer | null) => {
+    const server = new Server({
+      'grpc.max_receive_message_length': limits.messageBytesMax,
+      'grpc.keepalive_time_ms': 10_000,
+      'grpc.keepalive_timeout_ms': 10_000,
+      'grpc.keepalive_permit_without_calls': 1,
+    });
+    server.addService(agentService as never, handlers(serving, options, peer) as never);
+    return server;
+  };
+  const tcp = make(null);
+  const port = await bound(tcp, host, options.port);
+  const unix = options.socketPath === null ? null : await unixDoor(options.socketPath, make).catch((thrown) => {
+    tcp.forceShutdown();
+    throw thrown;
+  });
+  return {
+    port,
+    socketPath: options.socketPath,
+    stopAccepting() {
+      serving.isOpen = false;
+    },
+    async close(graceMs) {
+      serving.isOpen = false;
+      for (const link of serving.links.values()) link.close();
+      await gone(serving, clock, graceMs);
+      await unix?.close();
+      tcp.forceShutdown();
+    },
+  };
+}
+
+/** Streams take a moment to end by themselves. */
+async function gone({ links }: Serving, clock: Clock, graceMs: number): Promise<void> {
+  for (let waited = 0; links.size > 0 && waited < graceMs; waited += 20) await sleep(clock, 20);
+}
+
+const handlers = (serving: Serving, door: ExecDoor, peer: Peer | null) => ({
+  connect: (stream: AgentStream) => serveAgent(serving, stream, peer),
+  exec: (call: ExecCall) => serveExec(door, call, peer),
+  renewCertificate: (_: unknown, answer: (error: object) => void) =>
+    answer({ code: status.UNIMPLEMENTED, details: 'this server issues no certificates; agents prove themselves by secret or socket' }),
+});
+
+async function bound(server: Server, host: string, port: number): Promise<number> {
+  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  try {
+    return await new Promise((resolve, reject) => {
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error, at) => (error ? reject(error) : resolve(at)));
+    });
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    const taken = /EADDRINUSE|already in use/i.test(why);
+    const cure = 'end what uses it, or set LISTEN_ADDR to another address (127.0.0.1:0 takes any free ports)';
+    throw new Failure(
+      taken ? 'already-exists' : 'bad-input',
+      taken ? `port ${port} on ${host}, for agents, is taken: ${cure}` : `cannot listen for agents on ${address}: ${why}; ${cure}`,
+    );
+  }
+}
+
+interface UnixDoor {
+  close(): Promise<void>;
+}
+
+async function unixDoor(path: string, make: (peer: Peer) => Server): Promise<UnixDoor> {
+  const open = new Map<Socket, Server>();
+  const door = createServer((socket) => {
+    socket.on('error', () => socket.destroy());
+    const peer = peerOf(socket);
+    if (!peer || open.size >= SOCKETS_MAX) return void socket.destroy();
+    const server = make(peer);
+    open.set(socket, server);
+    socket.on('close', () => {
+      open.delete(socket);
+      server.forceShutdown();
+    });
+    server.createConnectionInjector(ServerCredentials.createInsecure()).injectConnection(socket);
+  });
+  await rm(path, { force: true });
+  await listening(door, path);
+  await chmod(path, 0o600);
+  return {
+    async close() {
+      door.close();
+      for (const [socket, server] of open) {
+        server.forceShutdown();
+        socket.destroy();
+      }
+      await rm(path, { force: true });
+    },
+  };
+}
+
+function listening(door: SocketServer, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    door.once('error', reject);
+    door.listen(path, () => resolve());
+  });
+}
