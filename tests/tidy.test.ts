@@ -1,6 +1,6 @@
 /**
- * The rules of the house, run as tests. When one fails, its message says what to do instead; when a rule is wrong,
- * change it here and not around it.
+ * The rules of the house, run as tests. When one fails, its message says what to do instead; when a rule is
+ * wrong, change it here and not around it.
  */
 import { describe, expect, test } from 'bun:test';
 import { committed, type Node, nameOf, type Source, sources } from './tidy/source.ts';
@@ -8,6 +8,8 @@ import { committed, type Node, nameOf, type Source, sources } from './tidy/sourc
 const FILE_LINES = 400;
 const FUNCTION_LINES = 70;
 const LINE_CHARS = 110;
+/** A literal longer than this may run over the edge. */
+const LONG_LITERAL = 40;
 const PARAMETERS = 3;
 
 /** Who may import whom. A layer may always import itself and, inside src/, the vocabulary. */
@@ -228,6 +230,27 @@ const functionsOf = ({ nodes }: Source) => {
   return nodes.filter(({ node }) => functionTypes.test(node.type) && !frames.has(node));
 };
 
+/** Without the bodies of the functions inside it, which are measured by themselves. */
+function ownLines(source: Source, node: Node): number {
+  const span = (one: Node) => source.lineAt(one.end) - source.lineAt(one.start);
+  const inner = source.nodes.filter(
+    (one) =>
+      functionTypes.test(one.node.type) &&
+      one.around.findLast((around) => functionTypes.test(around.type)) === node,
+  );
+  return inner.reduce((sum, one) => sum - span(one.node), span(node) + 1);
+}
+
+/** Nothing to break: a text or a pattern that is whole where it stands. */
+function isLiteral(source: Source, line: number): boolean {
+  return source.nodes.some(
+    ({ node }) =>
+      /^(Literal|TemplateElement|TemplateLiteral)$/.test(node.type) &&
+      node.end - node.start > LONG_LITERAL &&
+      source.lineAt(node.start) === line,
+  );
+}
+
 describe('sizes', () => {
   test(`a file has at most ${FILE_LINES} lines`, () => {
     const long = sources.filter(({ lines }) => lines.length - 1 > FILE_LINES);
@@ -236,12 +259,12 @@ describe('sizes', () => {
     ).toEqual([]);
   });
 
-  test(`a function has at most ${FUNCTION_LINES} lines`, () => {
+  test(`a function has at most ${FUNCTION_LINES} lines of its own`, () => {
     const long = sources.flatMap((source) =>
       functionsOf(source).flatMap(({ node }) => {
-        const from = source.lineAt(node.start);
-        const count = source.lineAt(node.end) - from + 1;
-        return count > FUNCTION_LINES ? [`${source.file}:${from} has ${count}: name its parts`] : [];
+        const count = ownLines(source, node);
+        const at = `${source.file}:${source.lineAt(node.start)}`;
+        return count > FUNCTION_LINES ? [`${at} has ${count}: name its parts`] : [];
       }),
     );
     expect(long).toEqual([]);
@@ -259,9 +282,11 @@ describe('sizes', () => {
   });
 
   test(`a line has at most ${LINE_CHARS} characters`, () => {
-    const wide = sources.flatMap(({ file, lines }) =>
-      lines.flatMap((line, i) =>
-        line.length > LINE_CHARS ? [`${file}:${i + 1}: run \`bun run fix\`, or break it`] : [],
+    const wide = sources.flatMap((source) =>
+      source.lines.flatMap((line, i) =>
+        line.length > LINE_CHARS && !isLiteral(source, i + 1)
+          ? [`${source.file}:${i + 1}: run \`bun run fix\`, or break it`]
+          : [],
       ),
     );
     expect(wide).toEqual([]);

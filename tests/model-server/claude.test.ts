@@ -1,4 +1,6 @@
-/** The real Claude Code against the scripted model: what the one says, the other takes for the Messages API. */
+/**
+ * The real Claude Code against the scripted model: what the one says, the other takes for the Messages API.
+ */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,7 @@
 /**
- * A request of the Messages API as the real one would judge it: its shape, and that every tool result answers a tool
- * use of the message before. And what a rule needs of it: the newest words of the user, and the answers given since.
+ * A request of the Messages API as the real one would judge it: its shape, and that every tool result answers
+ * a tool use of the message before. And what a rule needs of it: the newest words of the user, and the
+ * answers given since.
  */
 export interface Conversation {
   readonly model: string;

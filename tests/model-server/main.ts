@@ -1,4 +1,7 @@
-/** `bun tests/model-server/main.ts SCENARIO.json [--port N]`: prints the URL on one line and serves until it is ended. */
+/**
+ * `bun tests/model-server/main.ts SCENARIO.json [--port N]`: prints the URL on one line and serves until it
+ * is ended.
+ */
 import { parseArgs } from 'node:util';
 import { readScenario } from './scenario.ts';
 import { startModelServer } from './server.ts';

@@ -1,9 +1,9 @@
 /**
  * A scenario: what the scripted model says, written as JSON and checked before it is used.
  *
- * A rule is chosen by the newest thing the user said; its turns are then taken one after the other, a turn for each
- * answer the conversation already holds since then. So a model has no memory of its own: a request that is sent
- * again, or after a restart, gets the same answer.
+ * A rule is chosen by the newest thing the user said; its turns are then taken one after the other, a turn
+ * for each answer the conversation already holds since then. So a model has no memory of its own: a request
+ * that is sent again, or after a restart, gets the same answer.
  */
 export interface Scenario {
   /** The key that must be presented; null: any. */

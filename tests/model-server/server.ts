@@ -1,7 +1,8 @@
 /**
- * A scripted model that speaks the Anthropic Messages API, for tests and examples: no network, no cost, the same words
- * every time. Strict: a request that no rule foresees is refused in plain words and kept as a fault, so that a test
- * can end with `faults` being empty. What was asked is kept too (`requests`, or `GET /requests` from another process).
+ * A scripted model that speaks the Anthropic Messages API, for tests and examples: no network, no cost, the
+ * same words every time. Strict: a request that no rule foresees is refused in plain words and kept as a
+ * fault, so that a test can end with `faults` being empty. What was asked is kept too (`requests`, or `GET
+ * /requests` from another process).
  */
 import { type Body, type Conversation, readConversation } from './conversation.ts';
 import type { Scenario, Turn } from './scenario.ts';

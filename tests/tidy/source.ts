@@ -64,7 +64,12 @@ function readSource(file: string): Source {
   const [error] = parsed.errors;
   if (error) throw new Error(`${file}: ${error.message}`);
   const lines = text.split('\n');
-  const starts = lines.reduce<number[]>((sum, line) => [...sum, (sum.at(-1) ?? 0) + line.length + 1], [0]);
+  let offset = 0;
+  const starts = lines.map((line) => {
+    const start = offset;
+    offset += line.length + 1;
+    return start;
+  });
   const nodes: { node: Node; around: Node[] }[] = [];
   walk(parsed.program, [], nodes);
   return {
@@ -74,7 +79,7 @@ function readSource(file: string): Source {
     nodes,
     imports: importsOf(file, parsed.module),
     comments: parsed.comments.map((comment) => comment.value),
-    lineAt: (offset) => starts.findLastIndex((start) => start <= offset) + 1,
+    lineAt: (at) => starts.findLastIndex((start) => start <= at) + 1,
   };
 }
 
