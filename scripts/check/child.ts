@@ -1,0 +1,156 @@
+/**
+ * Runs one command to its end or to its limit, and lets nothing survive it: whatever it started, in whatever
+ * process group, becomes our child when its parent ends (Linux), is found there, ended and named. Elsewhere
+ * than on Linux only its own process group is ended.
+ */
+import { dlopen, FFIType } from 'bun:ffi';
+import { readdirSync, readFileSync } from 'node:fs';
+
+export interface Outcome {
+  readonly exitCode: number | null;
+  readonly timedOut: boolean;
+  readonly output: string;
+  /** Command lines of what was still running afterwards; ended by now. */
+  readonly left: readonly string[];
+  readonly seconds: number;
+}
+
+export interface Run {
+  readonly command: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly limitSeconds: number;
+}
+
+const OUTPUT_BYTES_MAX = 4 * 1024 * 1024;
+/** What closes down by itself within this is no orphan. */
+const GRACE_MS = 3_000;
+const PR_SET_CHILD_SUBREAPER = 36;
+
+/** From here on, orphans below us become our children. Where that cannot be, they are not found. */
+export function adoptOrphans(): void {
+  if (process.platform !== 'linux') return;
+  const prctl = {
+    args: [FFIType.i32, FFIType.u64, FFIType.u64, FFIType.u64, FFIType.u64],
+    returns: FFIType.i32,
+  };
+  for (const library of ['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1']) {
+    try {
+      dlopen(library, { prctl }).symbols.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+      return;
+    } catch {
+      // Another C library; try its name.
+    }
+  }
+}
+
+export async function runToEnd({ command, cwd, env, limitSeconds }: Run): Promise<Outcome> {
+  const started = performance.now();
+  const child = Bun.spawn([...command], {
+    cwd,
+    env,
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    // Its own group, so that a Ctrl-C reaches us first and the whole group can be ended.
+    detached: true,
+  });
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    endGroup(child.pid);
+    for (const one of descendants()) end(one.pid);
+  }, limitSeconds * 1_000);
+  const parts: Uint8Array[] = [];
+  const reading = Promise.all([collect(child.stdout, parts), collect(child.stderr, parts)]);
+  await child.exited;
+  clearTimeout(timer);
+  const left = await endLeftovers();
+  await Promise.race([reading, Bun.sleep(GRACE_MS)]);
+  return {
+    exitCode: child.exitCode,
+    timedOut,
+    output: Buffer.concat(parts).toString(),
+    left,
+    seconds: (performance.now() - started) / 1_000,
+  };
+}
+
+async function collect(stream: ReadableStream<Uint8Array>, parts: Uint8Array[]): Promise<void> {
+  let bytes = 0;
+  for await (const part of stream) {
+    bytes += part.length;
+    if (bytes <= OUTPUT_BYTES_MAX) parts.push(part);
+  }
+}
+
+/** Waits a little for what is closing down, then ends the rest. */
+async function endLeftovers(): Promise<string[]> {
+  const until = performance.now() + GRACE_MS;
+  while (descendants().length > 0 && performance.now() < until) await Bun.sleep(50);
+  const named = descendants().map((one) => one.command);
+  // What ends may leave children of its own to us, so look again until there are none.
+  for (let round = 0; round < 100 && descendants().length > 0; round++) {
+    for (const one of descendants()) end(one.pid);
+    await Bun.sleep(20);
+  }
+  return named;
+}
+
+/** Everything below this process: for an interrupt. */
+export function endEverything(): void {
+  for (let round = 0; round < 20; round++) for (const one of descendants()) end(one.pid);
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // Already gone.
+  }
+}
+
+function endGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // Already gone.
+  }
+}
+
+interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly command: string;
+}
+
+/** Living processes below this one, by the parents that /proc tells. */
+function descendants(): Process[] {
+  const all = processes();
+  const found: Process[] = [];
+  const below = (parent: number): void => {
+    for (const one of all.filter((process) => process.parent === parent)) {
+      found.push(one);
+      below(one.pid);
+    }
+  };
+  below(process.pid);
+  return found;
+}
+
+function processes(): Process[] {
+  if (process.platform !== 'linux') return [];
+  return readdirSync('/proc').flatMap((name) => {
+    const pid = Number(name);
+    if (!Number.isInteger(pid)) return [];
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      const [state = '', parent = ''] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      if (state === 'Z') return [];
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim().slice(0, 160);
+      return [{ pid, parent: Number(parent), command: command || stat.slice(0, 40) }];
+    } catch {
+      return []; // It ended while we looked.
+    }
+  });
+}

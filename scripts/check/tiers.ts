@@ -1,0 +1,82 @@
+/**
+ * What is checked, in this order: the cheap and telling first. A tier is one process, so that nothing of one
+ * leaks into another. Every folder of tests belongs to exactly one tier; a folder that is in none is a
+ * failure.
+ */
+import { Glob } from 'bun';
+
+export interface Tier {
+  readonly name: string;
+  /** Part of `--fast`. */
+  readonly fast: boolean;
+  /** One command that is right or wrong, or test files and folders below tests/. */
+  readonly run: { readonly command: readonly string[] } | { readonly tests: readonly string[] };
+  readonly needs: readonly Need[];
+  readonly limitSeconds: number;
+}
+
+/** A program that Debian has and package.json cannot bring. */
+export interface Need {
+  readonly program: string;
+  readonly debian: string;
+}
+
+const git: Need = { program: 'git', debian: 'git' };
+const chromium: Need = { program: 'chromium', debian: 'chromium' };
+
+const command = (name: string, ...words: readonly string[]): Tier => ({
+  name,
+  fast: true,
+  run: { command: words },
+  needs: [],
+  limitSeconds: 60,
+});
+
+interface TestsWish {
+  readonly fast?: boolean;
+  readonly needs?: readonly Need[];
+  readonly limitSeconds?: number;
+}
+
+const tests = (name: string, paths: readonly string[], wish: TestsWish = {}): Tier => ({
+  name,
+  fast: wish.fast ?? false,
+  run: { tests: paths },
+  needs: wish.needs ?? [],
+  limitSeconds: wish.limitSeconds ?? 180,
+});
+
+export const tiers: readonly Tier[] = [
+  command('proto', 'bun', 'scripts/gen.ts', '--check'),
+  command('lint', 'bun', 'run', 'lint'),
+  command('types', 'bun', 'run', 'types'),
+  tests('tidy', ['tidy.test.ts'], { fast: true, needs: [git] }),
+  tests('spec', ['spec.test.ts'], { fast: true, needs: [git] }),
+  tests('unit', ['actors', 'asking', 'wiring', 'check'], { fast: true }),
+  tests('simulation', ['sim'], { fast: true }),
+  tests('journal', ['journal']),
+  tests('runtime', ['runtime']),
+  tests('transport', ['transport', 'agent']),
+  tests('terminal', ['terminal']),
+  tests('http', ['http']),
+  tests('tasks', ['tasks', 'model-server'], { needs: [git], limitSeconds: 300 }),
+  tests('browser', ['ui'], { needs: [chromium], limitSeconds: 300 }),
+  tests('e2e', ['e2e'], { needs: [git, chromium], limitSeconds: 600 }),
+];
+
+/** Test files below tests/ that no tier runs. */
+export function strays(root: string): string[] {
+  const claimed = tiers.flatMap((tier) => ('tests' in tier.run ? tier.run.tests : []));
+  const files = [...new Glob('tests/**/*.test.ts').scanSync(root)].sort();
+  return files.filter(
+    (file) => !claimed.some((one) => file === `tests/${one}` || file.startsWith(`tests/${one}/`)),
+  );
+}
+
+/** The paths of a tier that are there: a folder may be named before its first test is written. */
+export function pathsOf(root: string, paths: readonly string[]): string[] {
+  const files = [...new Glob('tests/**/*.test.ts').scanSync(root)];
+  return paths
+    .filter((path) => files.some((file) => file === `tests/${path}` || file.startsWith(`tests/${path}/`)))
+    .map((path) => `./tests/${path}${path.endsWith('.ts') ? '' : '/'}`);
+}
