@@ -27,21 +27,30 @@ const OUTPUT_BYTES_MAX = 4 * 1024 * 1024;
 const GRACE_MS = 3_000;
 const PR_SET_CHILD_SUBREAPER = 36;
 
-/** From here on, orphans below us become our children. Where that cannot be, they are not found. */
-export function adoptOrphans(): void {
-  if (process.platform !== 'linux') return;
-  const prctl = {
-    args: [FFIType.i32, FFIType.u64, FFIType.u64, FFIType.u64, FFIType.u64],
-    returns: FFIType.i32,
-  };
+const WNOHANG = 1;
+
+/** Null elsewhere than on Linux: then orphans are not found. */
+const libc = openLibc();
+
+function openLibc() {
+  const { i32, u64, ptr } = FFIType;
+  const symbols = {
+    prctl: { args: [i32, u64, u64, u64, u64], returns: i32 },
+    waitpid: { args: [i32, ptr, i32], returns: i32 },
+  } as const;
   for (const library of ['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1']) {
     try {
-      dlopen(library, { prctl }).symbols.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-      return;
+      if (process.platform === 'linux') return dlopen(library, symbols).symbols;
     } catch {
       // Another C library; try its name.
     }
   }
+  return null;
+}
+
+/** From here on, orphans below us become our children. */
+export function adoptOrphans(): void {
+  libc?.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
 export async function runToEnd({ command, cwd, env, limitSeconds }: Run): Promise<Outcome> {
@@ -91,8 +100,10 @@ async function endLeftovers(): Promise<string[]> {
   const named = descendants().map((one) => one.command);
   // What ends may leave children of its own to us, so look again until there are none.
   for (let round = 0; round < 100 && descendants().length > 0; round++) {
-    for (const one of descendants()) end(one.pid);
+    const rest = descendants();
+    for (const one of rest) end(one.pid);
     await Bun.sleep(20);
+    for (const one of rest) libc?.waitpid(one.pid, null, WNOHANG);
   }
   return named;
 }
