@@ -1,0 +1,241 @@
+/**
+ * All the bytes a terminal ever said, in segment files named by their first offset.
+ *
+ * A byte is in the hands of the operating system when `output` returns, so it outlives the server. What could not be
+ * written, and what the agent could not keep, is a gap with its length: never hidden, never filled. Knows nothing of
+ * screens and viewers.
+ */
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../clock.ts';
+import type { Slice } from '../terminal.ts';
+import { gapBytes, isOutput, type Kind, missingOf, PAYLOAD_BYTES_MAX, sizeBytes, type Stream } from './records.ts';
+import { type Found, Segment } from './segment.ts';
+
+/** A segment is closed beyond it. */
+const SEGMENT_BYTES = 8 << 20;
+/** After the disk has refused, how long it is left alone. */
+const RETRY_MS = 1_000;
+const REASON_MAX = 4_096;
+
+export interface RecordingOptions {
+  readonly dir: string;
+  readonly clock: Clock;
+  /** Once for every time the disk begins to refuse. */
+  readonly onFailure: (reason: string) => void;
+}
+
+export interface Resize {
+  /** The new size counts from this offset on. */
+  readonly offset: number;
+  readonly cols: number;
+  readonly rows: number;
+}
+
+/** Ids of foreign agents may hold anything; a directory may not. */
+export const directoryOf = (root: string, session: string): string =>
+  join(root, /^[A-Za-z0-9][A-Za-z0-9_-]{0,120}$/.test(session) ? session : `x${Buffer.from(session).toString('hex').slice(0, 240)}`);
+
+const nameOf = (first: number) => `${String(first).padStart(16, '0')}.rec`;
+
+export class Recording {
+  readonly #options: RecordingOptions;
+  readonly #segments: Segment[];
+  #next = 0;
+  /** Bytes that were said and could not be written. */
+  #lost = 0;
+  #refusedAt: number | null = null;
+  #isEnded = false;
+
+  constructor(options: RecordingOptions) {
+    this.#options = options;
+    const names = existsSync(options.dir) ? readdirSync(options.dir).filter((name) => /^\d{16}\.rec$/.test(name)) : [];
+    this.#segments = names.toSorted().map((name) => new Segment(join(options.dir, name), Number(name.slice(0, 16))));
+    const last = this.#segments.at(-1);
+    if (!last) return;
+    last.openForWriting();
+    this.#next = last.next;
+  }
+
+  static exists(dir: string): boolean {
+    return existsSync(dir) && readdirSync(dir).some((name) => name.endsWith('.rec'));
+  }
+
+  /** Everything below is recorded, or is a recorded gap. */
+  get next(): number {
+    return this.#next + this.#lost;
+  }
+
+  /** The oldest offset there is. */
+  get first(): number {
+    return this.#segments[0]?.first ?? 0;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** How many of the bytes are new; they are in the recording, or known to be lost. */
+  output(stream: Stream, bytes: Uint8Array, offset: number | null): { fresh: Uint8Array; from: number; gap: number } {
+    const at = offset ?? this.next;
+    const held = Math.min(Math.max(0, this.next - at), bytes.length);
+    const fresh = bytes.subarray(held);
+    const gap = Math.max(0, at - this.next);
+    if (fresh.length === 0) return { fresh, from: this.next, gap: 0 };
+    if (gap > 0) this.#lost += gap;
+    const from = this.next;
+    this.#keep(stream, fresh);
+    return { fresh, from, gap };
+  }
+
+  resized(cols: number, rows: number): void {
+    this.#note('resize', sizeBytes(cols, rows));
+  }
+
+  ended(exitCode: number | null, reason: string): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#note('end', Buffer.from(JSON.stringify({ exitCode, reason: reason.slice(0, REASON_MAX) })));
+  }
+
+  /** Bytes of one stream from `from` on; empty at the end. */
+  slice(from: number, maxBytes: number): Slice {
+    const { segment, found } = this.#find(from);
+    if (!segment || !found) return this.#nothing(from);
+    if (found.head.kind === 'gap') {
+      const missing = new Uint8Array(8);
+      segment.read(found.at, missing);
+      const rest = this.slice(found.head.offset + missingOf(missing), maxBytes);
+      return { ...rest, gapBytes: rest.from - from };
+    }
+    const start = Math.max(from, found.head.offset);
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    let record: Found | null = found;
+    const stream = found.head.kind as Stream;
+    while (record && length < maxBytes && (record.head.kind === stream || record.head.kind === 'resize')) {
+      if (record.head.kind === stream) {
+        const skip = Math.max(0, start - record.head.offset);
+        const want = Math.min(record.head.bytes - skip, maxBytes - length);
+        const part = Buffer.allocUnsafe(want);
+        const got = segment.read(record.at + skip, part);
+        if (got === 0) break;
+        parts.push(part.subarray(0, got));
+        length += got;
+        if (got < want) break;
+      }
+      record = segment.after(record);
+    }
+    const bytes = parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts, length);
+    return { from: start, stream, bytes, next: start + length, gapBytes: start - from, at: found.head.at };
+  }
+
+  /** Changes of size at or after an offset, oldest first. */
+  resizes(from: number): Resize[] {
+    const found: Resize[] = [];
+    for (const [i, segment] of this.#segments.entries()) {
+      const following = this.#segments[i + 1];
+      if (following && following.first < from) continue;
+      for (const { head, at } of segment.records()) {
+        if (head.kind !== 'resize' || head.offset < from) continue;
+        const size = Buffer.alloc(4);
+        segment.read(at, size);
+        found.push({ offset: head.offset, cols: size.readUInt16BE(0), rows: size.readUInt16BE(2) });
+      }
+    }
+    return found;
+  }
+
+  /** How it ended, when that was recorded. */
+  ending(): { readonly exitCode: number | null; readonly reason: string } | null {
+    const last = this.#segments.at(-1);
+    let found: { exitCode: number | null; reason: string } | null = null;
+    for (const { head, at } of last?.records() ?? []) {
+      if (head.kind !== 'end') continue;
+      const text = Buffer.alloc(head.bytes);
+      last?.read(at, text);
+      found = JSON.parse(text.toString('utf8')) as { exitCode: number | null; reason: string };
+    }
+    return found;
+  }
+
+  close(): void {
+    for (const segment of this.#segments) segment.close();
+  }
+
+  async erase(): Promise<void> {
+    this.close();
+    await rm(this.#options.dir, { recursive: true, force: true });
+  }
+
+  #nothing(from: number): Slice {
+    // What was lost at the very end is a gap too, as soon as something can be written after it.
+    return { from, stream: 'stdout', bytes: new Uint8Array(), next: from, gapBytes: 0, at: this.#options.clock.now() };
+  }
+
+  #find(from: number): { segment: Segment | null; found: Found | null } {
+    let index = this.#segments.length - 1;
+    while (index > 0 && (this.#segments[index] as Segment).first > from) index -= 1;
+    for (; index < this.#segments.length; index++) {
+      const segment = this.#segments[index] as Segment;
+      const found = segment.find(from);
+      if (found) return { segment, found };
+    }
+    return { segment: null, found: null };
+  }
+
+  #keep(stream: Stream, bytes: Uint8Array): void {
+    const { clock, onFailure } = this.#options;
+    const at = clock.now();
+    if (this.#refusedAt !== null && at - this.#refusedAt < RETRY_MS) {
+      this.#lost += bytes.length;
+      return;
+    }
+    for (let done = 0; done < bytes.length; ) {
+      const part = bytes.subarray(done, done + PAYLOAD_BYTES_MAX);
+      try {
+        this.#write(stream, part, at);
+      } catch (thrown) {
+        if (this.#refusedAt === null) onFailure(thrown instanceof Error ? thrown.message : String(thrown));
+        this.#refusedAt = at;
+        this.#lost += bytes.length - done;
+        return;
+      }
+      this.#refusedAt = null;
+      done += part.length;
+    }
+  }
+
+  /** For what is good to have and not to be counted on. */
+  #note(kind: Kind, payload: Uint8Array): void {
+    try {
+      this.#write(kind, payload, this.#options.clock.now());
+    } catch (thrown) {
+      this.#options.onFailure(thrown instanceof Error ? thrown.message : String(thrown));
+    }
+  }
+
+  #write(kind: Kind, payload: Uint8Array, at: number): void {
+    if (this.#lost > 0) {
+      const missing = this.#lost;
+      this.#segment().append({ kind: 'gap', bytes: 8, at, offset: this.#next }, gapBytes(missing));
+      this.#next += missing;
+      this.#lost = 0;
+    }
+    this.#segment().append({ kind, bytes: payload.length, at, offset: this.#next }, payload);
+    if (isOutput(kind)) this.#next += payload.length;
+  }
+
+  #segment(): Segment {
+    const last = this.#segments.at(-1);
+    if (last && last.bytes < SEGMENT_BYTES) return last;
+    const { dir } = this.#options;
+    if (!last) mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const segment = new Segment(join(dir, nameOf(this.#next)), this.#next);
+    segment.openForWriting();
+    this.#segments.push(segment);
+    last?.close();
+    return segment;
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * The true screen of a PTY, behind its recording by as little as the processor allows.
+ *
+ * It pulls from the recording, in bounded bites with a turn of the event loop between them, so that a flood keeps
+ * nobody waiting; a plain flood is forwarded over [T6]. Exactly one terminal answers what a program asks: this one,
+ * and never while it is being rebuilt from the past [T5].
+ */
+import { SerializeAddon } from '@xterm/addon-serialize';
+import { type ITerminalAddon, Terminal } from '@xterm/headless';
+import type { TerminalState } from '../agent-link.ts';
+import type { ScreenView } from '../terminal.ts';
+import { screenFacts, type ScreenFacts } from './asking-screen.ts';
+import { coloursOf, firstLineStart, plainOf } from './forward.ts';
+import { answerColours } from './replies.ts';
+import type { Recording, Resize } from './recording.ts';
+
+export const SCROLLBACK_LINES = 1_000;
+/** Parsed in one turn: about 3 ms. */
+const BITE_BYTES = 256 << 10;
+/** Behind by more, it is worth looking whether the flood is plain. */
+const FORWARD_BYTES = 1 << 20;
+const TAIL_LINES = 50;
+/** Looked through in one turn, and how much of a bite may be the beginning of a sequence or character. */
+const FORWARD_BITES = 16;
+const UNFINISHED_BYTES = 64;
+const COLOURS_MAX = 1_024;
+/** ParserState.GROUND of xterm.js; should a release number it otherwise, every byte is parsed. */
+const PARSER_GROUND = 0;
+
+export interface Checkpoint {
+  readonly offset: number;
+  readonly cols: number;
+  readonly rows: number;
+  /** What brings an empty terminal of that size to that screen. */
+  readonly serialized: string;
+}
+
+export interface ScreenOptions {
+  readonly recording: Recording;
+  readonly cols: number;
+  readonly rows: number;
+  /** Where to begin; null: at the beginning of the recording. */
+  readonly checkpoint: Checkpoint | null;
+  readonly onReply: (bytes: Uint8Array) => void;
+  /** Everything that was recorded is on the screen. */
+  readonly onCaughtUp: () => void;
+}
+
+export class Screen {
+  readonly #options: ScreenOptions;
+  readonly #terminal: Terminal;
+  readonly #serializer = new SerializeAddon();
+  readonly #resizes: Resize[];
+  readonly #waiting: (() => void)[] = [];
+  /** Questions before it are of the past and were answered then. */
+  readonly #answersFrom: number;
+  #parsed: number;
+  /** Parsed up to here, and a line begins here. */
+  #alignedAt = -1;
+  #isAnswering = false;
+  #title = '';
+  #isPulling = false;
+  #isClosed = false;
+  #serialized: Checkpoint | null = null;
+
+  constructor(options: ScreenOptions) {
+    const { recording, checkpoint, onReply } = options;
+    this.#options = options;
+    const { cols, rows } = checkpoint ?? options;
+    this.#terminal = new Terminal({ cols, rows, scrollback: SCROLLBACK_LINES, allowProposedApi: true, logLevel: 'off' });
+    // Written for the browser's terminal, and of this one it uses only what both have.
+    this.#terminal.loadAddon(this.#serializer as unknown as ITerminalAddon);
+    this.#answersFrom = recording.next;
+    this.#parsed = Math.max(checkpoint?.offset ?? 0, recording.first);
+    this.#resizes = recording.resizes(this.#parsed);
+    if (checkpoint) this.#terminal.write(checkpoint.serialized);
+    const reply = (text: string) => {
+      if (this.#isAnswering) onReply(Buffer.from(text, 'utf8'));
+    };
+    this.#terminal.onData(reply);
+    this.#terminal.onBinary((text) => reply(text));
+    this.#terminal.onTitleChange((title) => {
+      this.#title = title;
+    });
+    answerColours(this.#terminal, reply);
+    this.pull();
+  }
+
+  get parsed(): number {
+    return this.#parsed;
+  }
+
+  get size(): { readonly cols: number; readonly rows: number } {
+    return { cols: this.#terminal.cols, rows: this.#terminal.rows };
+  }
+
+  /** From the next byte on. */
+  resize(cols: number, rows: number): void {
+    this.#resizes.push({ offset: this.#options.recording.next, cols, rows });
+    this.pull();
+  }
+
+  /** There may be more in the recording. */
+  pull(): void {
+    if (this.#isPulling || this.#isClosed) return;
+    this.#isPulling = true;
+    this.#bite();
+  }
+
+  /** Resolves when everything that was recorded before this call has been parsed. */
+  async settled(): Promise<void> {
+    const wanted = this.#options.recording.next;
+    while (!this.#isClosed && (this.#parsed < wanted || this.#resizes.length > 0)) {
+      const caught = new Promise<void>((resolve) => this.#waiting.push(resolve));
+      this.pull();
+      await caught;
+    }
+  }
+
+  view(): ScreenView {
+    const terminal = this.#terminal;
+    const buffer = terminal.buffer.active;
+    const line = (y: number) => buffer.getLine(y)?.translateToString(true) ?? '';
+    const rows = Array.from({ length: terminal.rows }, (_, row) => line(buffer.baseY + row));
+    const above = Math.min(TAIL_LINES, buffer.baseY);
+    return {
+      cols: terminal.cols,
+      rows: terminal.rows,
+      text: rows.join('\n').trimEnd(),
+      cursor: { row: buffer.cursorY, col: buffer.cursorX, visible: this.facts(null).cursor.visible },
+      alternate: buffer.type === 'alternate',
+      scrollback: Array.from({ length: above }, (_, i) => line(buffer.baseY - above + i)),
+      title: this.#title,
+      offset: this.#parsed,
+    };
+  }
+
+  facts(evidence: TerminalState | null): ScreenFacts {
+    return screenFacts(this.#terminal, evidence);
+  }
+
+  /** What brings another terminal to this screen. The same object while nothing has changed. */
+  serialize(): Checkpoint {
+    const { cols, rows } = this.#terminal;
+    const held = this.#serialized;
+    if (held && held.offset === this.#parsed && held.cols === cols && held.rows === rows) return held;
+    const serialized = this.#serializer.serialize() + this.#unserialized();
+    this.#serialized = { offset: this.#parsed, cols, rows, serialized };
+    return this.#serialized;
+  }
+
+  /** What the serializer leaves out: a scroll region, and whether the cursor is hidden. */
+  #unserialized(): string {
+    const { scrollTop, scrollBottom } = this.#region();
+    const { cursorX, cursorY } = this.#terminal.buffer.active;
+    const isWhole = scrollTop === 0 && scrollBottom === this.#terminal.rows - 1;
+    const isKnown = typeof scrollTop === 'number' && typeof scrollBottom === 'number';
+    // Setting a region sends the cursor home.
+    const region = isWhole || !isKnown ? '' : `\x1b[${scrollTop + 1};${scrollBottom + 1}r\x1b[${cursorY + 1};${cursorX + 1}H`;
+    return `${region}${this.facts(null).cursor.visible ? '' : '\x1b[?25l'}`;
+  }
+
+  #region(): { readonly scrollTop?: unknown; readonly scrollBottom?: unknown } {
+    const inner: { _core?: { buffer?: { scrollTop?: unknown; scrollBottom?: unknown } } } = Object(this.#terminal);
+    return inner._core?.buffer ?? {};
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#terminal.dispose();
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #bite(): void {
+    if (this.#isClosed) return;
+    const { recording } = this.#options;
+    this.#applyResizes();
+    const until = this.#resizes[0]?.offset ?? recording.next;
+    if (this.#parsed >= until) return this.#rest();
+    const isBehind = until - this.#parsed > FORWARD_BYTES;
+    if (isBehind) this.#forward(until);
+    // What is of the past and what is of now are never in one bite.
+    const isPast = this.#parsed < this.#answersFrom;
+    const limit = isPast ? Math.min(until, this.#answersFrom) : until;
+    const slice = recording.slice(this.#parsed, Math.min(BITE_BYTES, limit - this.#parsed));
+    if (slice.bytes.length === 0) {
+      // Only a gap, or what is lost, is there.
+      this.#parsed = Math.max(slice.next, limit);
+      return void setImmediate(() => this.#bite());
+    }
+    const lineStart = isBehind && this.#alignedAt !== this.#parsed ? firstLineStart(slice.bytes) : -1;
+    const bytes = lineStart > 0 ? slice.bytes.subarray(0, lineStart) : slice.bytes;
+    const next = slice.from + bytes.length;
+    this.#isAnswering = !isPast;
+    this.#terminal.write(bytes, () => {
+      this.#parsed = next;
+      if (lineStart > 0) this.#alignedAt = next;
+      setImmediate(() => this.#bite());
+    });
+  }
+
+  #rest(): void {
+    this.#isPulling = false;
+    for (const resolve of this.#waiting.splice(0)) resolve();
+    this.#options.onCaughtUp();
+  }
+
+  #applyResizes(): void {
+    for (let next = this.#resizes[0]; next && next.offset <= this.#parsed; next = this.#resizes[0]) {
+      this.#terminal.resize(next.cols, next.rows);
+      this.#serialized = null;
+      this.#resizes.shift();
+    }
+  }
+
+  /** Drops the beginning of a plain stretch whose end alone fills screen and scrollback. */
+  #forward(until: number): void {
+    if (this.#alignedAt !== this.#parsed || !this.#isAtRest()) return;
+    const { recording } = this.#options;
+    const needed = SCROLLBACK_LINES + this.#terminal.rows;
+    let colours: Uint8Array[] = [];
+    let held: Uint8Array = new Uint8Array();
+    let at = this.#parsed;
+    // Bounded: the next bite goes on where this one stops.
+    for (let bites = 0; bites < FORWARD_BITES && until - at > BITE_BYTES; bites++) {
+      const { bytes, next, gapBytes } = recording.slice(at, BITE_BYTES);
+      const start = bytes.length === 0 || gapBytes > 0 ? -1 : firstLineStart(bytes);
+      if (start < 0) break;
+      const { length, lineEnds } = plainOf(bytes, start);
+      if (length < bytes.length - UNFINISHED_BYTES || lineEnds <= needed) break;
+      colours.push(...coloursOf(held), ...coloursOf(bytes.subarray(0, start)));
+      if (colours.length > COLOURS_MAX) {
+        this.#terminal.write(Buffer.concat(colours));
+        colours = [];
+      }
+      held = bytes.subarray(start, length);
+      // An unfinished sequence or character at its end is read again with what follows it.
+      at = next - (bytes.length - length);
+    }
+    if (held.length === 0) return;
+    this.#parsed = at - held.length;
+    if (colours.length > 0) this.#terminal.write(Buffer.concat(colours));
+  }
+
+  /** A checkpoint may be taken here: nothing is half said. */
+  get isAtRest(): boolean {
+    return !this.#isPulling && this.#isAtRest();
+  }
+
+  /** The parser is inside no sequence, and plain text moves the whole screen: no part of it is set apart. */
+  #isAtRest(): boolean {
+    const inner: { _core?: { _inputHandler?: { _parser?: { currentState?: unknown } } } } = Object(this.#terminal);
+    const { scrollTop, scrollBottom } = this.#region();
+    const ground = inner._core?._inputHandler?._parser?.currentState === PARSER_GROUND;
+    return ground && scrollTop === 0 && scrollBottom === this.#terminal.rows - 1;
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * One file of a recording: records one after the other, and where they are.
+ *
+ * Only the newest segment is written. A segment is indexed when it is first read, in one pass.
+ */
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writevSync } from 'node:fs';
+import { HEADER_BYTES, headOf, isOutput, isSound, missingOf, readHead, type RecordHead } from './records.ts';
+
+/** Records of output are indexed at least so far apart. */
+const INDEX_EVERY_BYTES = 64 << 10;
+
+interface Mark {
+  readonly offset: number;
+  readonly at: number;
+}
+
+export interface Found {
+  readonly head: RecordHead;
+  /** Where the payload begins in the file. */
+  readonly at: number;
+}
+
+export class Segment {
+  readonly first: number;
+  readonly path: string;
+  #fd: number | null = null;
+  #marks: Mark[] | null = null;
+  #end = 0;
+  /** The offset after its last record. */
+  #next: number;
+
+  /** `first`: the offset at which it begins. */
+  constructor(path: string, first: number) {
+    this.path = path;
+    this.first = first;
+    this.#next = first;
+  }
+
+  get bytes(): number {
+    return this.#end;
+  }
+
+  get next(): number {
+    return this.#next;
+  }
+
+  /** Makes the file, or opens what a crash left and cuts off what is torn. */
+  openForWriting(): void {
+    this.#fd = openSync(this.path, 'a+', 0o600);
+    const whole = this.#scan(this.#fd);
+    if (fstatSync(this.#fd).size > whole) ftruncateSync(this.#fd, whole);
+  }
+
+  /** Throws what the system throws; then nothing of the record is in. */
+  append(head: RecordHead, payload: Uint8Array): void {
+    const fd = this.#fd;
+    if (fd === null) throw new Error(`segment ${this.path} is not open`);
+    const wanted = HEADER_BYTES + payload.length;
+    try {
+      const written = writevSync(fd, [headOf(head, payload), payload]);
+      if (written < wanted) throw new Error('the disk took only a part of it');
+    } catch (thrown) {
+      ftruncateSync(fd, this.#end);
+      throw thrown;
+    }
+    this.#index(head, this.#end, payload);
+    this.#end += wanted;
+  }
+
+  /** The output or gap record that holds `offset`, or the first one after it; null when there is none. */
+  find(offset: number): Found | null {
+    const fd = this.#reading();
+    if (fd === null) return null;
+    const marks = this.#marks as Mark[];
+    let low = 0;
+    for (let high = marks.length - 1; low < high; ) {
+      const middle = (low + high + 1) >> 1;
+      if ((marks[middle] as Mark).offset <= offset) low = middle;
+      else high = middle - 1;
+    }
+    for (let at = marks[low]?.at ?? 0; at < this.#end; ) {
+      const head = this.#headAt(fd, at);
+      if (!head) return null;
+      const isAt = isOutput(head.kind) && head.offset + head.bytes > offset;
+      if (isAt || (head.kind === 'gap' && head.offset >= offset)) return { head, at: at + HEADER_BYTES };
+      at += HEADER_BYTES + head.bytes;
+    }
+    return null;
+  }
+
+  /** The record after a found one. */
+  after({ head, at }: Found): Found | null {
+    const fd = this.#reading();
+    const next = at + head.bytes;
+    const found = fd === null || next >= this.#end ? null : this.#headAt(fd, next);
+    return found && { head: found, at: next + HEADER_BYTES };
+  }
+
+  /** Reads a part of the payload into `into`; returns how much there was. */
+  read(at: number, into: Uint8Array): number {
+    const fd = this.#reading();
+    return fd === null ? 0 : readSync(fd, into, 0, into.length, at);
+  }
+
+  /** Every record, oldest first. */
+  *records(): Generator<Found> {
+    const fd = this.#reading();
+    for (let at = 0; fd !== null && at < this.#end; ) {
+      const head = this.#headAt(fd, at);
+      if (!head) return;
+      yield { head, at: at + HEADER_BYTES };
+      at += HEADER_BYTES + head.bytes;
+    }
+  }
+
+  close(): void {
+    if (this.#fd !== null) closeSync(this.#fd);
+    this.#fd = null;
+  }
+
+  #reading(): number | null {
+    if (this.#fd !== null) return this.#fd;
+    try {
+      this.#fd = openSync(this.path, 'r');
+    } catch {
+      return null; // Erased meanwhile.
+    }
+    if (this.#marks === null) this.#scan(this.#fd);
+    return this.#fd;
+  }
+
+  #headAt(fd: number, at: number): RecordHead | null {
+    const bytes = Buffer.allocUnsafe(HEADER_BYTES);
+    return readSync(fd, bytes, 0, HEADER_BYTES, at) < HEADER_BYTES ? null : readHead(bytes, 0);
+  }
+
+  /** Indexes what is whole and sound; returns where that ends. */
+  #scan(fd: number): number {
+    const { size } = fstatSync(fd);
+    const bytes = Buffer.allocUnsafe(size);
+    const held = readSync(fd, bytes, 0, size, 0);
+    this.#marks = [];
+    this.#end = 0;
+    for (;;) {
+      const head = readHead(bytes, this.#end);
+      if (!head || this.#end + HEADER_BYTES + head.bytes > held || !isSound(bytes, this.#end, head)) break;
+      const from = this.#end + HEADER_BYTES;
+      this.#index(head, this.#end, bytes.subarray(from, from + head.bytes));
+      this.#end = from + head.bytes;
+    }
+    return this.#end;
+  }
+
+  #index(head: RecordHead, at: number, payload: Uint8Array): void {
+    const marks = (this.#marks ??= []);
+    const last = marks.at(-1);
+    if (!last || at - last.at >= INDEX_EVERY_BYTES) marks.push({ offset: head.offset, at });
+    this.#next = head.offset + (isOutput(head.kind) ? head.bytes : head.kind === 'gap' ? missingOf(payload) : 0);
+  }
+}
