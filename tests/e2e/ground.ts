@@ -108,7 +108,7 @@ export const manifest = ({ name, mode, prompt, origin, model, patterns }: Wish) 
   kind: 'Task',
   metadata: { name },
   repository: { url: origin, branch: 'main' },
-  agent: { tool: 'claude', mode, prompt, model: 'claude-sonnet-4-5', env: { ANTHROPIC_BASE_URL: model.url } },
+  agent: { tool: 'claude', mode, prompt, model: 'sonnet', env: { ANTHROPIC_BASE_URL: model.url } },
   secrets: [{ name: 'ANTHROPIC_API_KEY', source: 'env' }],
   lifecycle: { timeout: '5m', artifact_patterns: patterns },
 });
