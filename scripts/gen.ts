@@ -17,17 +17,17 @@ const buf = Bun.spawnSync([join(root, 'node_modules', '.bin', 'buf'), 'generate'
   env: { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env['PATH'] ?? ''}` },
   stderr: 'inherit',
 });
-let different = buf.exitCode !== 0;
-if (check) {
-  const names = new Set([...readdirSync(join(out, 'gen')), ...readdirSync(join(proto, 'gen'))]);
-  for (const name of names) {
-    if (text(join(out, 'gen', name)) === text(join(proto, 'gen', name))) continue;
-    different = true;
-    process.stderr.write(`proto/gen/${name} is not what proto/agent.proto makes: run \`bun run gen\`\n`);
-  }
-  rmSync(out, { recursive: true });
+const different = buf.exitCode === 0 && check ? differences() : [];
+for (const name of different) {
+  process.stderr.write(`proto/gen/${name} is not what proto/agent.proto makes: run \`bun run gen\`\n`);
 }
-process.exit(different ? 1 : 0);
+if (check) rmSync(out, { recursive: true });
+process.exit(buf.exitCode === 0 && different.length === 0 ? 0 : 1);
+
+function differences(): string[] {
+  const names = new Set([...readdirSync(join(out, 'gen')), ...readdirSync(join(proto, 'gen'))]);
+  return [...names].filter((name) => text(join(out, 'gen', name)) !== text(join(proto, 'gen', name)));
+}
 
 function text(file: string): string | null {
   try {
