@@ -28,6 +28,7 @@ const GRACE_MS = 3_000;
 const PR_SET_CHILD_SUBREAPER = 36;
 
 const WNOHANG = 1;
+const REAP_EVERY_MS = 50;
 
 /** Null elsewhere than on Linux: then orphans are not found. */
 const libc = openLibc();
@@ -70,11 +71,14 @@ export async function runToEnd({ command, cwd, env, limitSeconds }: Run): Promis
     endGroup(child.pid);
     for (const one of descendants()) end(one.pid);
   }, limitSeconds * 1_000);
+  const reaping = setInterval(() => reap(child.pid), REAP_EVERY_MS);
   const parts: Uint8Array[] = [];
   const reading = Promise.all([collect(child.stdout, parts), collect(child.stderr, parts)]);
   await child.exited;
   clearTimeout(timer);
   const left = await endLeftovers();
+  clearInterval(reaping);
+  reap(child.pid);
   await Promise.race([reading, Bun.sleep(GRACE_MS)]);
   return {
     exitCode: child.exitCode,
@@ -100,12 +104,48 @@ async function endLeftovers(): Promise<string[]> {
   const named = descendants().map((one) => one.command);
   // What ends may leave children of its own to us, so look again until there are none.
   for (let round = 0; round < 100 && descendants().length > 0; round++) {
-    const rest = descendants();
-    for (const one of rest) end(one.pid);
+    for (const one of descendants()) end(one.pid);
     await Bun.sleep(20);
-    for (const one of rest) libc?.waitpid(one.pid, null, WNOHANG);
   }
   return named;
+}
+
+/** Takes leave of adopted processes that have ended, as init would: a test may look whether one is gone. */
+function reap(own: number): void {
+  if (libc === null) return;
+  for (const pid of children()) {
+    // Bun wants to hear of its own child itself.
+    if (pid !== own && stateOf(pid) === 'Z') libc.waitpid(pid, null, WNOHANG);
+  }
+}
+
+function children(): number[] {
+  const threads = readdirSync('/proc/self/task');
+  return threads.flatMap((thread) => {
+    const pids = textOf(`/proc/self/task/${thread}/children`)?.trim() ?? '';
+    return pids === '' ? [] : pids.split(' ').map(Number);
+  });
+}
+
+/** The letter of its state, and its parent. */
+function statOf(
+  pid: number,
+): { readonly state: string; readonly parent: number; readonly name: string } | null {
+  const stat = textOf(`/proc/${pid}/stat`);
+  if (stat === null) return null;
+  const [state = '', parent = ''] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { state, parent: Number(parent), name: stat.slice(0, stat.lastIndexOf(')') + 1) };
+}
+
+const stateOf = (pid: number): string | undefined => statOf(pid)?.state;
+
+/** Null: it ended while we looked. */
+function textOf(file: string): string | null {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return null;
+  }
 }
 
 /** Everything below this process: for an interrupt. */
@@ -154,14 +194,9 @@ function processes(): Process[] {
   return readdirSync('/proc').flatMap((name) => {
     const pid = Number(name);
     if (!Number.isInteger(pid)) return [];
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      const [state = '', parent = ''] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      if (state === 'Z') return [];
-      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim().slice(0, 160);
-      return [{ pid, parent: Number(parent), command: command || stat.slice(0, 40) }];
-    } catch {
-      return []; // It ended while we looked.
-    }
+    const stat = statOf(pid);
+    if (stat === null || stat.state === 'Z') return [];
+    const words = textOf(`/proc/${pid}/cmdline`)?.replaceAll('\0', ' ').trim().slice(0, 160);
+    return [{ pid, parent: stat.parent, command: words || stat.name }];
   });
 }

@@ -61,6 +61,13 @@ describe('a run', () => {
     },
     15_000,
   );
+
+  test.if(process.platform === 'linux')('lets an orphan that has ended be gone, as init would', async () => {
+    adoptOrphans();
+    const script = `sh -c 'sleep 0.1 & echo $! > orphan'; while kill -0 "$(cat orphan)" 2>/dev/null; do sleep 0.05; done`;
+    const outcome = await run(['sh', '-c', script], 5);
+    expect(outcome).toMatchObject({ exitCode: 0, timedOut: false, left: [] });
+  });
 });
 
 describe('a comment', () => {
