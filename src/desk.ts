@@ -5,7 +5,6 @@
  * change is durable, and throws a Failure otherwise. `by` names the caller for the log.
  */
 import type { FailureInfo } from './failure.ts';
-import type { JournalEntry } from './journal.ts';
 import type { Probe, RuntimeKind } from './runtime.ts';
 import type { Terminal } from './terminal.ts';
 import type {
@@ -82,6 +81,8 @@ export interface ExecWanted {
   readonly env: Readonly<Record<string, string>>;
   /** Seconds, 0 is none. */
   readonly timeoutSeconds: number;
+  /** Typed once, then its input ends; null: no input. */
+  readonly stdin: string | null;
 }
 
 export type ExecPart =
@@ -165,11 +166,6 @@ export interface HealthDesk {
     readonly tasks: Readonly<Record<string, number>>;
     readonly journal: { readonly kind: string; readonly away: FailureInfo | null };
   };
-}
-
-/** Past of any actor, as the journal has it. */
-export interface PastDesk {
-  log(actor: string, from: number, limit: number): Promise<readonly JournalEntry[]>;
 }
 
 /** Numbers that only the house knows; read at each scrape. */

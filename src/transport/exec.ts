@@ -31,7 +31,7 @@ export function serveExec({ exec, access, log }: ExecDoor, call: ExecCall, peer:
     const { agentId: agent, command, args, workingDir, env, timeoutSeconds } = call.request;
     if (agent === '' || command === '') throw new Failure('bad-input', 'agent_id and command must be given');
     if (timeoutSeconds < 0) throw new Failure('bad-input', 'timeout_seconds must not be negative');
-    const wanted = { agent, command, args, workingDir, env, timeoutSeconds: timeoutSeconds || TIMEOUT_SECONDS };
+    const wanted = { agent, command, args, workingDir, env, timeoutSeconds: timeoutSeconds || TIMEOUT_SECONDS, stdin: null };
     for await (const part of exec.run(wanted, caller.name, stop.signal)) {
       if ('ended' in part) {
         const { exit_code: exitCode, reason } = part.ended;

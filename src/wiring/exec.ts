@@ -3,22 +3,25 @@ import type { ExecDesk, ExecPart, ExecWanted, NewSession } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId, SessionId } from '../ids.ts';
 import type { SessionView } from '../views.ts';
-import { type House, until } from './house.ts';
+import { type House, sessionOf, stateOf, until } from './house.ts';
 import { endSession, sessionDesk, startSession } from './sessions.ts';
 
 const READ_BYTES_MAX = 256 << 10;
+const START_MS = 60_000;
 
 /** Ends the process when the consumer leaves early or the signal is aborted. */
 export async function* exec(house: House, wanted: ExecWanted, signal: AbortSignal): AsyncGenerator<ExecPart> {
   const { agent, command, args, workingDir, env, timeoutSeconds } = wanted;
   const session: NewSession = {
-    command, args, workingDir, env, timeoutSeconds, name: null, type: 'headless', cols: 80, rows: 24, stdin: 'closed',
+    command, args, workingDir, env, timeoutSeconds, name: null, type: 'headless', cols: 80, rows: 24,
+    stdin: wanted.stdin === null ? 'closed' : 'open',
   };
   const id = await startSession(house, agent as AgentId, session);
   const desk = sessionDesk(house);
   let offset = 0;
   let isOver = false;
   try {
+    if (wanted.stdin !== null) await feed(house, id, wanted.stdin, signal);
     for (;;) {
       isOver = !house.fleet.isLive(`session:${id}`);
       const terminal = await desk.terminal(id);
@@ -39,6 +42,18 @@ export async function* exec(house: House, wanted: ExecWanted, signal: AbortSigna
       });
     }
   }
+}
+
+/** Types the input once the process runs, and ends it. */
+async function feed(house: House, id: SessionId, stdin: string, signal: AbortSignal): Promise<void> {
+  const look = () => (stateOf(house, `session:${id}`) === 'starting' ? null : true);
+  const late = () => new Failure('timed-out', 'the process did not start');
+  await until(house, { fact: `changed:session:${id}`, look, withinMs: START_MS, signal, late });
+  const agent = sessionOf(house, id)?.agent;
+  const link = agent === undefined ? null : house.links.get(agent as AgentId);
+  if (!link || !house.fleet.isLive(`session:${id}`)) return;
+  await link.type(id, new TextEncoder().encode(stdin), `${id}:stdin`, signal);
+  link.closeStdin(id);
 }
 
 /** Waits until there is more output, or the end. */

@@ -5,7 +5,6 @@ import { taskMachine } from '../actors/task.ts';
 import type { TaskContext } from '../actors/task-ports.ts';
 import { tallyView, taskView } from '../actors/task-view.ts';
 import type { TaskLog } from '../desk.ts';
-import { Failure } from '../failure.ts';
 import type { SessionId, TaskId } from '../ids.ts';
 import type { Journal, JournalEntry } from '../journal.ts';
 import { type LogSources, type StoryEvent, taskLogs } from '../tasks/logs.ts';
@@ -110,14 +109,3 @@ function sourcesOf(house: House, journal: Journal, id: TaskId): LogSources {
     },
   };
 }
-
-/** Any actor's past, as the journal has it. */
-export const pastDesk = (journal: Journal) => ({
-  async log(actor: string, from: number, limit: number): Promise<readonly JournalEntry[]> {
-    const entries = await journal.history(actor, from, limit);
-    if (entries.length === 0 && (await journal.record(actor)) === null) {
-      throw new Failure('not-found', `there is no actor "${actor}", such as task:<id> or instance:<name>`);
-    }
-    return entries;
-  },
-});

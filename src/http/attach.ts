@@ -1,0 +1,72 @@
+/** One viewer of a terminal, in binary frames; docs/terminal.md has the format. */
+import type { ServerWebSocket } from 'bun';
+import { demand } from '../access.ts';
+import { Failure } from '../failure.ts';
+import type { Viewer } from '../terminal.ts';
+import { type Connecting, type Conversation, parsed, sizeOf, type SocketData, type SocketDoor } from './sockets.ts';
+
+const INPUT = 1;
+
+export function attached(
+  { sessions }: SocketDoor,
+  { id, session, caller, role, from, terminal }: Connecting,
+  socket: ServerWebSocket<SocketData>,
+): Conversation {
+  const view = sessions.find(session);
+  const viewer: Viewer = {
+    id,
+    label: caller.name,
+    send(frame) {
+      const sent = socket.sendBinary(frame);
+      return sent === 0 && socket.readyState !== WebSocket.OPEN ? -1 : socket.getBufferedAmount();
+    },
+    tell: (message) => void socket.send(JSON.stringify(message)),
+  };
+  const { cols, rows } = view ?? terminal.spec;
+  viewer.tell({
+    type: 'hello', session_id: session, viewer_id: id, role, cols, rows,
+    state: view?.state ?? 'exited', next_offset: terminal.nextOffset(),
+  });
+  const attachment = terminal.attach(viewer, { role, from });
+  const controls = () => {
+    if (attachment.role === 'controller') return;
+    throw new Failure('forbidden', 'an observer only watches; take control first');
+  };
+  const text = (message: Record<string, unknown>) => {
+    switch (message['type']) {
+      case 'ack':
+        return attachment.acknowledge(Number(message['offset']) || 0);
+      case 'screen':
+        return attachment.refresh();
+      case 'control':
+        if (message['action'] !== 'take' && message['action'] !== 'release') {
+          throw new Failure('bad-input', 'action is take or release');
+        }
+        demand(caller, 'operator');
+        return void attachment.control(message['action']);
+      case 'resize': {
+        controls();
+        const size = sizeOf(message);
+        return sessions.resize(session, size.cols, size.rows, caller.name);
+      }
+      case 'signal':
+        controls();
+        return void sessions.signal(session, String(message['signal']), caller.name).catch((thrown: unknown) => {
+          const why = thrown instanceof Failure ? thrown.message : 'the signal could not be sent';
+          viewer.tell({ type: 'error', code: thrown instanceof Failure ? thrown.code : 'bug', message: why });
+        });
+      default:
+        throw new Failure('bad-input', `type "${message['type']}" is none of ack, screen, control, resize, signal`);
+    }
+  };
+  return {
+    message(message) {
+      if (typeof message === 'string') return text(parsed(message));
+      if (message[0] !== INPUT) throw new Failure('bad-input', 'a binary message begins with 1, for input');
+      controls();
+      if (message.length > 1) sessions.input(session, message.subarray(1), caller.name);
+    },
+    drained: () => attachment.drained(),
+    closed: () => attachment.detach(),
+  };
+}

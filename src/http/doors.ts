@@ -1,0 +1,191 @@
+/**
+ * The HTTP and WebSocket listeners: two ports, the same doors behind both.
+ *
+ * Before a route is looked for, a request must come from a place that may ask: see gate.ts.
+ */
+import type { Server } from 'bun';
+import type { Clock } from '../clock.ts';
+import type { AgentDesk, EventDesk, ExecDesk, Gauges, HealthDesk, HitlDesk, InstanceDesk, SessionDesk, TaskDesk } from '../desk.ts';
+import { Failure } from '../failure.ts';
+import type { Log } from '../log.ts';
+import { agentRoutes } from './agents.ts';
+import { app, type App } from './app.ts';
+import { type Dashboard, dashboardRoutes } from './dashboard.ts';
+import { docsRoutes } from './docs.ts';
+import { eventRoutes } from './events.ts';
+import { execRoutes } from './exec.ts';
+import { checkOrigin, type GateOptions, rateLimit, type RateLimits, refuseOpenDoors, tokenOf } from './gate.ts';
+import { healthRoutes } from './health.ts';
+import { hitlRoutes } from './hitl.ts';
+import { idempotency } from './idempotency.ts';
+import { instanceRoutes } from './instances.ts';
+import { type Metrics, metrics, metricsRoute } from './metrics.ts';
+import { openApiDocument, openApiRoute } from './openapi.ts';
+import type { Operators } from './operators.ts';
+import { problemOf, problemResponse } from './problem.ts';
+import type { Route } from './route.ts';
+import { sessionRoutes } from './sessions.ts';
+import { isSocketPath, type SocketData, sockets } from './sockets.ts';
+import { taskRoutes } from './tasks.ts';
+import { tokenRoutes } from './tokens.ts';
+
+export interface Desks {
+  readonly instances: InstanceDesk;
+  readonly agents: AgentDesk;
+  readonly sessions: SessionDesk;
+  readonly exec: ExecDesk;
+  readonly tasks: TaskDesk;
+  readonly hitl: HitlDesk;
+  readonly events: EventDesk;
+  readonly health: HealthDesk;
+}
+
+export interface DoorOptions {
+  readonly httpHost: string;
+  /** 0: any free one; the same for the WebSocket port. */
+  readonly httpPort: number;
+  readonly wsPort: number;
+  readonly allowedHosts: readonly string[];
+  readonly behindProxy: boolean;
+  /** Serve /metrics. */
+  readonly metrics: boolean;
+  readonly version: string;
+  readonly limits?: Partial<DoorLimits>;
+}
+
+export interface DoorLimits {
+  readonly bodyBytesMax: number;
+  readonly rate: RateLimits;
+}
+
+export interface DoorWorld {
+  readonly desks: Desks;
+  readonly gauges: Gauges;
+  readonly access: Operators;
+  readonly options: DoorOptions;
+  readonly dashboard: Dashboard;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Doors {
+  readonly httpPort: number;
+  readonly wsPort: number;
+  /** Ends streams and connections, waits for open requests, and stops listening. */
+  close(graceMs: number): Promise<void>;
+}
+
+const limitsDefault: DoorLimits = { bodyBytesMax: 1 << 20, rate: { perSecond: 500, burst: 2_000 } };
+
+export interface Front {
+  readonly routes: readonly Route[];
+  readonly app: App;
+  readonly metrics: Metrics;
+  readonly sockets: ReturnType<typeof sockets>;
+}
+
+/** Everything but the listeners. `closing` ends the streams. */
+export function front({ desks, gauges, access, options, dashboard, clock, log }: DoorWorld, closing: AbortSignal): Front {
+  const question = (id: string) => desks.hitl.find(id);
+  const talk = sockets({ sessions: desks.sessions, question, clock, log });
+  const counted = metrics({ gauges, sockets: () => talk.count, clock });
+  const streaming = { clock, closing };
+  const routes: Route[] = [
+    ...healthRoutes(desks.health),
+    ...(options.metrics ? [metricsRoute(counted)] : []),
+    ...agentRoutes(desks),
+    ...instanceRoutes(desks.instances),
+    ...sessionRoutes({ sessions: desks.sessions, question, idempotency: idempotency(clock) }),
+    ...execRoutes({ exec: desks.exec, ...streaming }),
+    ...taskRoutes({ tasks: desks.tasks, ...streaming }),
+    ...hitlRoutes(desks.hitl),
+    ...eventRoutes({ events: desks.events, ...streaming }),
+    ...tokenRoutes(access),
+  ];
+  let document: object | null = null;
+  const described = () => (document ??= openApiDocument(routes, options.version));
+  routes.push(openApiRoute(described), ...docsRoutes(described), ...dashboardRoutes(dashboard));
+  return { routes, metrics: counted, sockets: talk, app: app({ routes, access, metrics: counted, clock, log }) };
+}
+
+/** Throws Failure('already-exists') for a port that is taken, 'wrong-state' where it would let anybody in. */
+export async function httpDoors(world: DoorWorld): Promise<Doors> {
+  const { options, access, clock, log } = world;
+  const limits = { ...limitsDefault, ...options.limits };
+  const gate: GateOptions = { ...options, hasTokens: () => access.hasTokens };
+  refuseOpenDoors(gate);
+  const closing = new AbortController();
+  const { app: routes, sockets: talk } = front(world, closing.signal);
+  const slowDown = rateLimit(clock, limits.rate);
+
+  const serve = async (request: Request, server: Server<SocketData>): Promise<Response | undefined> => {
+    const { pathname } = new URL(request.url);
+    try {
+      checkOrigin(request, gate);
+      slowDown(server.requestIP(request)?.address ?? 'unknown');
+      if (isSocketPath(pathname)) {
+        const caller = access.caller({ token: tokenOf(request), peerUid: null });
+        return (await talk.upgrade(request, server, caller)) ?? undefined;
+      }
+      // A stream is silent for as long as there is nothing to say.
+      server.timeout(request, 0);
+      const length = Number(request.headers.get('content-length') ?? 0);
+      if (length > limits.bodyBytesMax) throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
+      if (request.method !== 'HEAD') return await routes(request);
+      const { status, headers, body } = await routes(new Request(request, { method: 'GET' }));
+      void body?.cancel();
+      return new Response(null, { status, headers });
+    } catch (thrown) {
+      if (!(thrown instanceof Failure)) log.error('a bug at the door', { path: pathname, why: String(thrown) });
+      return problemResponse(problemOf(thrown), pathname);
+    }
+  };
+  const listen = (port: number, purpose: string): Server<SocketData> => {
+    try {
+      return Bun.serve<SocketData>({
+        hostname: options.httpHost,
+        port,
+        fetch: serve,
+        websocket: talk.handlers as never,
+        maxRequestBodySize: limits.bodyBytesMax + 1_024,
+        idleTimeout: 120,
+        error: () => problemResponse(problemOf(new Error('at the door')), '/'),
+      });
+    } catch (thrown) {
+      throw taken(thrown, `${options.httpHost}:${port}`, purpose);
+    }
+  };
+  const http = listen(options.httpPort, 'the dashboard and the API');
+  let ws: Server<SocketData>;
+  try {
+    ws = listen(options.wsPort, 'WebSockets');
+  } catch (thrown) {
+    await http.stop(true);
+    throw thrown;
+  }
+  return {
+    httpPort: http.port ?? 0,
+    wsPort: ws.port ?? 0,
+    async close(graceMs) {
+      closing.abort(new Failure('busy', 'the server is shutting down'));
+      talk.close();
+      let isLate = false;
+      const timer = clock.setTimeout(() => {
+        isLate = true;
+        void http.stop(true);
+        void ws.stop(true);
+      }, graceMs);
+      await Promise.all([http.stop(), ws.stop()]);
+      clock.clearTimeout(timer);
+      if (isLate) log.warn('requests were cut off at the end');
+    },
+  };
+}
+
+function taken(thrown: unknown, address: string, purpose: string): Failure {
+  const why = thrown instanceof Error ? thrown.message : String(thrown);
+  const isTaken = (thrown as { code?: unknown }).code === 'EADDRINUSE' || /in use/i.test(why);
+  const cure = 'end what uses it, or set LISTEN_ADDR to another address (127.0.0.1:0 takes any free ports)';
+  if (isTaken) return new Failure('already-exists', `${address}, for ${purpose}, is taken: ${cure}`);
+  return new Failure('bad-input', `cannot listen on ${address} for ${purpose}: ${why}; ${cure}`);
+}

@@ -1,0 +1,98 @@
+/**
+ * What a request must show before it is looked at: a host that is ours, an origin that is ours, and not too many of
+ * them. A page on another site can make a browser call us; it cannot make it lie about these two headers.
+ */
+import type { Clock } from '../clock.ts';
+import { Failure } from '../failure.ts';
+
+const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+export const isLoopback = (host: string): boolean => loopback.test(host) || host === '::1';
+
+export interface GateOptions {
+  /** Names besides the loopback's own that a `Host` header may carry. */
+  readonly allowedHosts: readonly string[];
+  readonly httpHost: string;
+  readonly hasTokens: () => boolean;
+  readonly behindProxy: boolean;
+}
+
+/** Throws Failure('wrong-state') when others could reach a server that asks nobody who they are. */
+export function refuseOpenDoors({ httpHost, hasTokens, behindProxy }: GateOptions): void {
+  if (isLoopback(httpHost)) return;
+  if (!hasTokens()) {
+    const how = 'start on 127.0.0.1 and make an admin token with POST /api/v1/tokens first';
+    throw new Failure('wrong-state', `listening on ${httpHost} without operator tokens would let anybody in: ${how}`);
+  }
+  if (!behindProxy) {
+    const how = 'put a proxy that speaks TLS in front and set AGENTIC_BEHIND_PROXY=1, or listen on 127.0.0.1';
+    throw new Failure('wrong-state', `listening on ${httpHost} without TLS would show tokens to the network: ${how}`);
+  }
+}
+
+/** Throws Failure('forbidden'). */
+export function checkOrigin(request: Request, { allowedHosts, httpHost }: GateOptions): void {
+  const host = request.headers.get('host') ?? new URL(request.url).host;
+  const name = host.replace(/:\d+$/, '').toLowerCase();
+  const known = isLoopback(name) || allowedHosts.includes(name) || allowedHosts.includes(host.toLowerCase());
+  if (!known && (isLoopback(httpHost) || allowedHosts.length > 0)) {
+    throw new Failure('forbidden', `"${host}" is not a name of this server; AGENTIC_ALLOWED_HOSTS adds names`);
+  }
+  const origin = request.headers.get('origin');
+  if (origin === null) return;
+  let from: URL | null = null;
+  try {
+    from = new URL(origin);
+  } catch {
+    // "null" is the origin of a sandboxed page, and not ours.
+  }
+  const isOurs = from !== null && from.host.toLowerCase() === host.toLowerCase();
+  const isSibling = from !== null && isLoopback(from.hostname) && isLoopback(name) && from.hostname === name;
+  if (isOurs || (isSibling && allowedOriginPort(from?.port ?? '', host))) return;
+  throw new Failure('forbidden', `pages of ${origin} may not use this server`);
+}
+
+/** The dashboard is on the HTTP port and may open a WebSocket on the port below it. */
+function allowedOriginPort(port: string, host: string): boolean {
+  const [, mine = ''] = /:(\d+)$/.exec(host) ?? [];
+  return port !== '' && mine !== '' && Math.abs(Number(port) - Number(mine)) <= 1;
+}
+
+export interface RateLimits {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/** A token bucket a caller. The number of callers that are remembered is bounded. */
+export function rateLimit(clock: Clock, { perSecond, burst }: RateLimits): (caller: string) => void {
+  const CALLERS_MAX = 10_000;
+  const buckets = new Map<string, { left: number; at: number }>();
+  return (caller) => {
+    const now = clock.now();
+    const bucket = buckets.get(caller) ?? { left: burst, at: now };
+    bucket.left = Math.min(burst, bucket.left + ((now - bucket.at) / 1_000) * perSecond);
+    bucket.at = now;
+    buckets.delete(caller);
+    buckets.set(caller, bucket);
+    if (buckets.size > CALLERS_MAX) for (const oldest of buckets.keys()) {
+      buckets.delete(oldest);
+      break;
+    }
+    if (bucket.left < 1) {
+      const failure = new Failure('over-quota', `more than ${perSecond} requests a second from ${caller}; slow down`);
+      failure.retryAfterSeconds = Math.ceil((1 - bucket.left) / perSecond);
+      throw failure;
+    }
+    bucket.left -= 1;
+  };
+}
+
+/** A bearer token from the header; for a WebSocket, which cannot set headers, also from the query or the subprotocol. */
+export function tokenOf(request: Request): string | null {
+  const [, bearer] = /^Bearer\s+(\S+)$/i.exec(request.headers.get('authorization') ?? '') ?? [];
+  if (bearer !== undefined) return bearer;
+  if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') return null;
+  const named = (request.headers.get('sec-websocket-protocol') ?? '').split(',').map((word) => word.trim());
+  const protocol = named.find((word) => word.startsWith('bearer.'));
+  return protocol?.slice('bearer.'.length) ?? new URL(request.url).searchParams.get('access_token');
+}

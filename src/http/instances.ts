@@ -1,0 +1,153 @@
+/** Instances, and the same under the names of their runtimes: `vms` and `containers`. */
+import { t } from 'elysia';
+import type { InstanceDesk } from '../desk.ts';
+import { Failure } from '../failure.ts';
+import type { RuntimeKind } from '../runtime.ts';
+import type { InstanceView } from '../views.ts';
+import { type Asked, json, notEmpty, route, type Route, strict } from './route.ts';
+import * as schemas from './schemas.ts';
+
+const GRACE_MS_MAX = 600_000;
+
+const wanted = {
+  name: t.String({ minLength: 1, maxLength: 63, description: 'a lower-case letter, then lower-case letters, digits, dashes' }),
+  loadout: t.Optional(t.String({ maxLength: 200 })),
+  profile: t.Optional(t.String({ maxLength: 200 })),
+  labels: t.Optional(t.Record(t.String({ maxLength: 100 }), t.String({ maxLength: 1_000 }))),
+  working_dir: t.Optional(t.String({ maxLength: 4_096, description: 'host runtime: an existing absolute directory' })),
+  start: t.Optional(t.Boolean({ description: 'start it once it is made; true when absent' })),
+};
+
+const withRuntime = strict({ ...wanted, runtime: t.Optional(t.Union([t.Literal('host'), t.Literal('container'), t.Literal('vm')])) });
+const withoutRuntime = strict(wanted);
+const grace = t.Optional(strict({ grace_ms: t.Optional(t.Integer({ minimum: 0, maximum: GRACE_MS_MAX })) }));
+
+type Wanted = (typeof withoutRuntime)['static'];
+type Verb = 'start' | 'stop' | 'restart' | 'reprovision' | 'reset' | 'destroy';
+
+const verbs: readonly (readonly [Verb, string])[] = [
+  ['start', 'Starts it, or finds it running'],
+  ['stop', 'Ends its sessions and then itself; its files stay'],
+  ['restart', 'Stops it and starts it'],
+  ['reprovision', 'Makes it anew, with the same name and identity'],
+  ['reset', 'Clears `failed` or `crash-looping`'],
+  ['destroy', 'Stops it and removes everything that was made for it'],
+];
+
+function make(desk: InstanceDesk, runtime: RuntimeKind, { body, caller }: Pick<Asked<unknown, unknown, Wanted>, 'body' | 'caller'>) {
+  const { name, loadout, profile, labels, working_dir: workingDir, start } = body;
+  return desk.create(
+    {
+      name,
+      runtime,
+      ...(notEmpty(loadout) ? { loadout } : {}),
+      ...(notEmpty(profile) ? { profile } : {}),
+      ...(labels ? { labels } : {}),
+      ...(notEmpty(workingDir) ? { workingDir } : {}),
+      ...(start === undefined ? {} : { start }),
+    },
+    caller.name,
+  );
+}
+
+function act(desk: InstanceDesk, verb: Verb, { name, graceMs, by }: { name: string; graceMs: number | null; by: string }) {
+  if (verb === 'stop' || verb === 'restart') return desk[verb](name, graceMs, by);
+  return desk[verb](name, by);
+}
+
+/** Instances of one kind under a name of their own; null: all of them. */
+interface Family {
+  readonly path: string;
+  readonly kind: RuntimeKind | null;
+  readonly listName: string;
+}
+
+const families: readonly Family[] = [
+  { path: 'instances', kind: null, listName: 'instances' },
+  { path: 'vms', kind: 'vm', listName: 'vms' },
+  { path: 'containers', kind: 'container', listName: 'containers' },
+];
+
+export const instanceRoutes = (desk: InstanceDesk): Route[] => [
+  route({
+    method: 'GET',
+    path: '/api/v1/instances/probes',
+    role: 'viewer',
+    tag: 'instances',
+    summary: 'Which runtimes work on this host, and why the others do not',
+    answers: { 200: json('one entry a runtime', t.Object({ probes: t.Array(schemas.probe) })) },
+    run: async () => ({ probes: await desk.probes() }),
+  }),
+  ...families.flatMap((family) => familyRoutes(desk, family)),
+];
+
+function familyRoutes(desk: InstanceDesk, { path, kind, listName }: Family): Route[] {
+  const of = (view: InstanceView | null) => (view && (kind === null || view.runtime === kind) ? view : null);
+  const there = (name: string): InstanceView => {
+    const view = of(desk.find(name));
+    if (view) return view;
+    throw new Failure('not-found', `there is no ${kind ?? 'instance'} "${name}"; see GET /api/v1/${path}`);
+  };
+  const place = { tag: path === 'instances' ? 'instances' : 'vms and containers' };
+  const noun = kind ?? 'instance';
+  const list = { [listName]: t.Array(schemas.instance), total: t.Integer() };
+  return [
+    route({
+      ...place,
+      method: 'GET',
+      path: `/api/v1/${path}`,
+      role: 'viewer',
+      summary: `Every ${noun}`,
+      answers: { 200: json('the list', t.Object(list)) },
+      run() {
+        const found = desk.list().filter((view) => of(view));
+        return { [listName]: found, total: found.length };
+      },
+    }),
+    route({
+      ...place,
+      method: 'POST',
+      path: `/api/v1/${path}`,
+      role: 'operator',
+      summary: `Makes one ${noun}${kind === null ? ' and starts it' : '; 501 with the reasons where this host has no such runtime'}`,
+      body: kind === null ? withRuntime : withoutRuntime,
+      answers: { 201: json('it is being made', schemas.instance) },
+      run: ({ body, caller }) => {
+        const { runtime = kind ?? 'host', ...rest } = body as Wanted & { readonly runtime?: RuntimeKind };
+        return make(desk, runtime, { body: rest, caller });
+      },
+    }),
+    route({
+      ...place,
+      method: 'GET',
+      path: `/api/v1/${path}/:name`,
+      role: 'viewer',
+      summary: `One ${noun}`,
+      answers: { 200: json('it', schemas.instance) },
+      run: ({ params }) => there(params['name'] ?? ''),
+    }),
+    route({
+      ...place,
+      method: 'DELETE',
+      path: `/api/v1/${path}/:name`,
+      role: 'operator',
+      summary: `Destroys one ${noun} and everything that was made for it`,
+      answers: { 200: json('it is being destroyed', schemas.instance) },
+      run: ({ params, caller }) => desk.destroy(there(params['name'] ?? '').name, caller.name),
+    }),
+    ...verbs.map(([verb, summary]) =>
+      route({
+        ...place,
+        method: 'POST',
+        path: `/api/v1/${path}/:name/${verb}`,
+        role: 'operator',
+        summary,
+        body: grace,
+        takes: 'optional-json',
+        answers: { 200: json('its new state', schemas.instance) },
+        run: ({ params, body, caller }) =>
+          act(desk, verb, { name: there(params['name'] ?? '').name, graceMs: body?.grace_ms ?? null, by: caller.name }),
+      }),
+    ),
+  ];
+}

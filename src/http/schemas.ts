@@ -1,0 +1,203 @@
+/** The JSON of every view, for the OpenAPI document. The names are those of src/views.ts. */
+import { t, type TSchema } from 'elysia';
+
+const orNull = <S extends TSchema>(schema: S) => t.Union([schema, t.Null()]);
+const text = t.String();
+const instant = t.String({ format: 'date-time' });
+const words = (names: readonly string[]) => t.String({ enum: [...names] });
+const labels = t.Record(t.String(), t.String());
+
+export const fault = t.Object({ path: t.String({ description: 'dotted, as in lifecycle.timeout' }), message: text });
+export const failure = t.Object({ code: text, message: text, faults: t.Optional(t.Array(fault)) });
+
+export const problemSchema = t.Object({
+  type: t.String({ format: 'uri' }),
+  title: text,
+  status: t.Integer(),
+  detail: text,
+  code: t.String({ description: 'stable; programs may rely on it' }),
+  instance: text,
+  faults: t.Optional(t.Array(fault)),
+});
+
+export const instance = t.Object({
+  name: text,
+  instance_id: text,
+  runtime: words(['host', 'container', 'vm']),
+  state: words(['provisioning', 'stopped', 'starting', 'running', 'stopping', 'failed', 'crash-looping', 'destroying', 'destroyed']),
+  reason: orNull(text),
+  failure: orNull(failure),
+  created_at: instant,
+  state_changed_at: instant,
+  loadout: orNull(text),
+  profile: orNull(text),
+  labels,
+  working_dir: orNull(text),
+  crashes: t.Integer(),
+  restarts_total: t.Integer(),
+  task_id: orNull(text),
+});
+
+export const probe = t.Object({
+  runtime: words(['host', 'container', 'vm']),
+  available: t.Boolean(),
+  isolation: words(['full-host-access', 'shared-kernel', 'hardware-virtualized']),
+  reasons: t.Array(text),
+});
+
+export const agent = t.Object({
+  id: text,
+  instance_id: text,
+  hostname: text,
+  ip_address: text,
+  profile: orNull(text),
+  loadout: orNull(text),
+  status: words(['Starting', 'Provisioning', 'Ready', 'Busy', 'Stale', 'Disconnected', 'ShuttingDown']),
+  state: words(['awaited', 'provisioning', 'ready', 'busy', 'stale', 'disconnected', 'gone']),
+  setup_status: orNull(text),
+  setup_progress_json: orNull(text),
+  connected_at: orNull(t.Integer({ description: 'Unix milliseconds' })),
+  last_heartbeat: orNull(t.Integer({ description: 'Unix milliseconds' })),
+  metrics: orNull(t.Object({
+    cpu_percent: t.Number(),
+    memory_used_bytes: t.Integer(),
+    memory_total_bytes: t.Integer(),
+    disk_used_bytes: t.Integer(),
+    disk_total_bytes: t.Integer(),
+    load_avg: t.Array(t.Number()),
+    uptime_seconds: t.Integer(),
+  })),
+  system_info: orNull(t.Object({
+    os: text, kernel: text, cpu_cores: t.Integer(), memory_bytes: t.Integer(), disk_bytes: t.Integer(),
+  })),
+  aiwg_frameworks: t.Array(t.Object({ name: text, providers: t.Array(text) })),
+  runtime: orNull(text),
+  task_id: orNull(text),
+  sessions: t.Integer(),
+});
+
+export const session = t.Object({
+  session_id: text,
+  agent_id: text,
+  session_name: text,
+  session_type: words(['interactive', 'headless', 'background']),
+  state: words(['starting', 'live', 'detached', 'exited', 'killed', 'lost']),
+  reason: orNull(text),
+  command: text,
+  args: t.Array(text),
+  working_dir: text,
+  cols: t.Integer(),
+  rows: t.Integer(),
+  created_at: instant,
+  ended_at: orNull(instant),
+  exit_code: orNull(t.Integer()),
+  task_id: orNull(text),
+  hitl_id: orNull(text),
+  output_bytes: t.Integer(),
+  has_screen: t.Boolean(),
+  controller: orNull(text),
+  observers: t.Array(text),
+  screen_url: text,
+  attach_url: t.String({ description: 'binary WebSocket' }),
+  orchestrate_url: t.String({ description: 'WebSocket of JSON screens' }),
+});
+
+export const screen = t.Object({
+  session_id: text,
+  rows: t.Integer(),
+  cols: t.Integer(),
+  text,
+  cursor: t.Object({ row: t.Integer(), col: t.Integer(), visible: t.Boolean() }),
+  alternate: t.Boolean(),
+  title: text,
+  scrollback_tail: t.Array(text),
+  offset: t.Integer({ description: 'everything below it is on the screen' }),
+  prompt_detected: t.Boolean(),
+  prompt_text: orNull(text),
+});
+
+export const taskStates = [
+  'PENDING', 'STAGING', 'PROVISIONING', 'READY', 'RUNNING', 'COMPLETING', 'COMPLETED', 'FAILED', 'FAILED_PRESERVED', 'CANCELLED',
+] as const;
+
+export const task = t.Object({
+  id: text,
+  name: text,
+  state: words(taskStates),
+  state_message: text,
+  waiting_for_human: t.Boolean(),
+  labels,
+  tool: text,
+  mode: words(['interactive', 'headless']),
+  model: orNull(text),
+  prompt: text,
+  repository: orNull(t.Object({ url: text, branch: orNull(text), commit: orNull(text), subpath: orNull(text) })),
+  created_at: instant,
+  started_at: orNull(instant),
+  state_changed_at: instant,
+  ended_at: orNull(instant),
+  deadline_at: orNull(instant),
+  agent_id: orNull(text),
+  session_id: orNull(text),
+  hitl_id: orNull(text),
+  vm_name: orNull(text),
+  vm_ip: orNull(text),
+  attempt: t.Integer(),
+  exit_code: orNull(t.Integer()),
+  error: orNull(text),
+  failure: orNull(failure),
+  summary: orNull(text),
+  progress: t.Object({
+    output_bytes: t.Integer(),
+    tool_calls: t.Integer(),
+    current_tool: orNull(text),
+    last_activity_at: orNull(instant),
+    input_tokens: t.Integer(),
+    output_tokens: t.Integer(),
+    cost_usd: orNull(t.Number()),
+    turns: t.Integer(),
+  }),
+});
+
+export const artifact = t.Object({
+  name: text,
+  size_bytes: t.Integer(),
+  content_type: text,
+  checksum: t.String({ description: 'sha256: and 64 hex digits' }),
+});
+
+export const hitl = t.Object({
+  hitl_id: text,
+  agent_id: text,
+  session_id: text,
+  task_id: orNull(text),
+  state: words(['open', 'answering', 'answered', 'undeliverable', 'expired', 'withdrawn', 'superseded']),
+  kind: words(['confirm', 'choice', 'text', 'secret']),
+  source: words(['screen', 'api', 'tool']),
+  prompt: text,
+  context: text,
+  options: t.Array(t.Object({ id: text, label: text })),
+  confidence: t.Number(),
+  created_at_ms: t.Integer(),
+  expires_at_ms: orNull(t.Integer()),
+  ended_at_ms: orNull(t.Integer()),
+  answer: orNull(t.Object({ option: orNull(text), text: orNull(text), by: text, at_ms: t.Integer() })),
+  failure: orNull(failure),
+});
+
+export const event = t.Object({
+  id: t.Integer({ description: 'resumes with Last-Event-ID' }),
+  actor: text,
+  kind: words(['instance', 'agent', 'session', 'task', 'hitl']),
+  event_type: text,
+  timestamp: instant,
+  data: t.Unknown({ description: 'the view of the actor after the event' }),
+});
+
+export const token = t.Object({
+  id: text,
+  name: text,
+  role: words(['viewer', 'operator', 'admin']),
+  created_at: instant,
+  expires_at: orNull(instant),
+});

@@ -1,0 +1,295 @@
+/**
+ * The composition root: configuration → journal → data plane → fleet → doors; a signal closes them in reverse.
+ *
+ * The way in is the way back: after a crash the same steps restore every live actor, and the agents, which run on
+ * without us, find the new server by themselves.
+ */
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
+import { fleet as makeFleet, type Fleet } from './actors/fleet.ts';
+import { systemClock } from './clock.ts';
+import { type Config, readConfig } from './config.ts';
+import { Failure } from './failure.ts';
+import { httpDoors } from './http/doors.ts';
+import { operators } from './http/operators.ts';
+import { sqliteJournal } from './journal/sqlite.ts';
+import type { Journal } from './journal.ts';
+import { jsonLog, type Log } from './log.ts';
+import { absentRuntime } from './runtime/absent.ts';
+import { type HostRuntime, hostRuntime } from './runtime/host.ts';
+import type { Runtime, RuntimeKind } from './runtime.ts';
+import { keysFor, readQuestion } from './terminal/asking.ts';
+import { terminals as makeTerminals } from './terminal/terminals.ts';
+import { agentServer, type AgentServer } from './transport/server.ts';
+import { socketPathOf } from './transport/socket-path.ts';
+import { agentDesk, observed } from './wiring/agents.ts';
+import { changed, terminalListener } from './wiring/data-plane.ts';
+import { eventDesk } from './wiring/events.ts';
+import { execDesk } from './wiring/exec.ts';
+import { gauges, healthDesk } from './wiring/health.ts';
+import { hitlDesk } from './wiring/hitl.ts';
+import { type House, signals, until } from './wiring/house.ts';
+import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
+import { instanceDesk, makeInstance } from './wiring/instances.ts';
+import { forgetLinks, liveness, presence } from './wiring/presence.ts';
+import { sessionDesk } from './wiring/sessions.ts';
+import { logsOf } from './wiring/task-story.ts';
+import { taskDesk, told } from './wiring/task-desk.ts';
+import { wire } from './wiring/wire.ts';
+import type { AgentView, InstanceView, TaskView } from './views.ts';
+import packageJson from '../package.json' with { type: 'json' };
+
+/** How long open requests may take to finish when the server is asked to stop. */
+const DRAIN_MS = 3_000;
+/** How long the first words wait for agents that should be there. */
+const WELCOME_MS = 20_000;
+
+const clock = systemClock;
+
+interface Ground {
+  readonly config: Config;
+  readonly log: Log;
+  readonly journal: Journal;
+  readonly secrets: Secrets;
+  readonly socketPath: string | null;
+  /** `host:port` of the gRPC server, once it listens. */
+  readonly grpc: { address: string };
+}
+
+async function ground(config: Config): Promise<Ground> {
+  const log = jsonLog({ clock, level: config.logLevel, write: (line) => void process.stderr.write(line) });
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  const journal = await sqliteJournal({ path: join(config.dataDir, 'journal.db'), clock });
+  const secrets = fileSecrets(join(config.dataDir, 'instances'));
+  const socketPath = await socketPathOf(config.dataDir);
+  return { config, log, journal, secrets, socketPath, grpc: { address: '' } };
+}
+
+function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
+  return hostRuntime({
+    root: join(config.dataDir, 'instances'),
+    agentCommand: config.agentCommand,
+    serverAddress: () => grpc.address,
+    socketPath,
+    issueSecret: (name) => secrets.issue(name),
+    clock,
+    log: (message) => log.info(message),
+    env: config.instanceEnv,
+  });
+}
+
+interface Built {
+  readonly house: House;
+  readonly host: HostRuntime;
+  readonly data: ReturnType<typeof makeTerminals>;
+}
+
+function build(on: Ground): Built {
+  const { config, log, journal, secrets } = on;
+  const host = hostRuntimeOf(on);
+  const { PATH: path = '', XDG_RUNTIME_DIR, DOCKER_HOST, CONTAINER_HOST } = config.env;
+  const absent = {
+    path,
+    runtimeDir: XDG_RUNTIME_DIR ?? null,
+    engineHosts: [DOCKER_HOST, CONTAINER_HOST].flatMap((host) => host || []),
+    clock,
+  };
+  const runtimes = new Map<RuntimeKind, Runtime>([
+    ['host', host],
+    ['container', absentRuntime('container', absent)],
+    ['vm', absentRuntime('vm', absent)],
+  ]);
+  const late: { house: House | null } = { house: null };
+  const houseNow = () => late.house as House;
+  const data = makeTerminals({
+    dir: join(config.dataDir, 'recordings'),
+    clock,
+    log,
+    listener: terminalListener(houseNow),
+    read: readQuestion,
+  });
+  const shared = {
+    clock, log, config, runtimes, terminals: data, links: new Map(), telemetry: new Map(), asked: new Map(),
+    unwritten: new Map(), tallies: new Map(), signals: signals(),
+  };
+  // The fleet needs the effects, the effects need the house, and the house has the fleet.
+  const house: House = { ...shared, get fleet(): Fleet { return fleet; } };
+  late.house = house;
+  const fleet = makeFleet({
+    clock,
+    journal,
+    kinds: wire(house, { keysFor, revoke: (name) => secrets.revoke(name) }),
+    log,
+    defer: (fn) => void setImmediate(fn),
+    fatal: (thrown) => leave(`the journal cannot be written any more: ${messageOf(thrown)}`),
+  });
+  return { house, host, data };
+}
+
+interface Doors {
+  readonly http: Awaited<ReturnType<typeof httpDoors>>;
+  readonly grpc: AgentServer;
+}
+
+async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
+  const { config, log, journal, secrets } = on;
+  const { version } = packageJson;
+  const access = await operators({ path: join(config.dataDir, 'secrets', 'operator-tokens.json'), clock, uid: uid() });
+  const admit = admission({ secrets, fleet: () => house.fleet, instanceOf: (pid) => host.instanceOf(pid), uid: uid() });
+  const exec = execDesk(house);
+  const { host: address, port } = config.listen;
+  const grpc = await agentServer({
+    host: address, port, socketPath: on.socketPath, listener: presence(house, admit), exec, access,
+    heartbeatSeconds: config.heartbeatSeconds, clock, log,
+  });
+  on.grpc.address = `${address}:${grpc.port}`;
+  const decorate = (kind: string, view: unknown) => {
+    if (view === null) return view;
+    if (kind === 'agent') return observed(house, view as AgentView);
+    return kind === 'task' ? told(house, view as TaskView) : view;
+  };
+  const http = await httpDoors({
+    desks: {
+      instances: instanceDesk(house),
+      agents: agentDesk(house),
+      sessions: sessionDesk(house),
+      exec,
+      tasks: taskDesk(house, logsOf(house, journal)),
+      hitl: hitlDesk(house, keysFor),
+      events: eventDesk(house.fleet, journal, decorate),
+      health: healthDesk(house, { version, journal: 'sqlite', startedAt }),
+    },
+    gauges: gauges(house, data.numbers),
+    access,
+    options: {
+      httpHost: config.httpHost,
+      httpPort: port === 0 ? 0 : port + 2,
+      wsPort: port === 0 ? 0 : port + 1,
+      allowedHosts: config.allowedHosts,
+      behindProxy: config.behindProxy,
+      metrics: config.metrics,
+      version,
+    },
+    dashboard: { files: await bundleDashboard({ cacheDir: join(config.dataDir, 'cache') }), contentSecurityPolicy },
+    clock,
+    log,
+  }).catch(async (thrown) => {
+    await grpc.close(0);
+    throw thrown;
+  });
+  return { http, grpc };
+}
+
+const uid = () => process.getuid?.() ?? 0;
+const messageOf = (thrown: unknown) => (thrown instanceof Error ? thrown.message : String(thrown));
+
+/** A newcomer finds one agent; what was destroyed on purpose is not made again. */
+async function firstInstance(house: House): Promise<void> {
+  const { fleet, config, log } = house;
+  if (config.firstInstance === null || fleet.views('instance').length > 0) return;
+  const name = config.firstInstance;
+  await makeInstance(house, { name, runtime: 'host' }, 'house');
+  log.info('first instance made', { name });
+}
+
+/** Waits until the agents that should be there are, but not for ever. */
+async function welcome(house: House): Promise<string> {
+  const wanted = () => (house.fleet.views('instance') as InstanceView[]).filter(({ state }) => state === 'running' || state === 'starting' || state === 'provisioning');
+  const late = () => new Failure('timed-out', 'not yet');
+  await Promise.all(
+    wanted().map(({ name }) => {
+      const look = () => (house.links.has(name as never) ? true : null);
+      return until(house, { fact: `link:${name}`, look, withinMs: WELCOME_MS, late }).catch(() => null);
+    }),
+  );
+  const names = wanted().map(({ name }) => `${name} ${house.links.has(name as never) ? 'ready' : 'not connected yet'}`);
+  return names.length === 0 ? 'no instances yet' : names.join(', ');
+}
+
+/** Where this server is, for programs. Whole or not at all. */
+async function publish({ config, grpc }: Ground, http: Doors['http']): Promise<string> {
+  const host = config.httpHost === '0.0.0.0' || config.httpHost === '::' ? '127.0.0.1' : config.httpHost;
+  const bracketed = host.includes(':') ? `[${host}]` : host;
+  const url = `http://${bracketed}:${http.httpPort}`;
+  const facts = { http: url, ws: `ws://${bracketed}:${http.wsPort}`, grpc: grpc.address, pid: process.pid };
+  const path = join(config.dataDir, 'server.json');
+  await writeFile(`${path}.new`, `${JSON.stringify(facts)}\n`, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+  return url;
+}
+
+function leave(reason: string): never {
+  process.stderr.write(`agentic-sandbox: ${reason}\n`);
+  process.exit(1);
+}
+
+const help = `agentic-sandbox ${packageJson.version}: supervises coding agents on this machine.
+
+Usage: bin/up [--help | --version]
+
+Everything is set by environment variables; README.md has the table. The usual ones:
+  LISTEN_ADDR         gRPC address; WebSocket is one port above, HTTP two (127.0.0.1:8120; port 0: any free ones)
+  AGENTIC_DATA_DIR    journal, recordings, instances and tasks (./.run)
+  LOG_LEVEL           debug, info, warn or error (info)
+`;
+
+async function main(): Promise<void> {
+  const [flag] = process.argv.slice(2);
+  if (flag === '--help' || flag === '-h') return void process.stdout.write(help);
+  if (flag === '--version') return void process.stdout.write(`${packageJson.version}\n`);
+  if (flag !== undefined) leave(`unknown argument "${flag}"; see --help`);
+  const startedAt = clock.now();
+  const on = await ground(readConfig(process.env, process.cwd(), import.meta.dir));
+  const built = build(on);
+  const { house, data } = built;
+  const { fleet, log } = house;
+  fleet.watch((change) => changed(house, change));
+  const restored = await fleet.restore();
+  log.info('restored', restored);
+  forgetLinks(house);
+  const doors = await openDoors(on, built, startedAt).catch(async (thrown) => {
+    await fleet.close();
+    await on.journal.close();
+    throw thrown;
+  });
+  const url = await publish(on, doors.http);
+  const stopLooking = liveness(house);
+  await firstInstance(house);
+  stopBySignal(on, async () => {
+    stopLooking();
+    doors.grpc.stopAccepting();
+    await doors.http.close(DRAIN_MS);
+    await fleet.close();
+    await doors.grpc.close(DRAIN_MS);
+    await data.close();
+    await on.journal.close();
+  });
+  const agents = await welcome(house);
+  process.stdout.write(`agentic-sandbox is ready at ${url}\n  agents: ${agents}\n  data:   ${on.config.dataDir}\n`);
+}
+
+/** Agents and their work go on without us; the next start finds them again. */
+function stopBySignal({ log }: Ground, close: () => Promise<void>): void {
+  let isStopping = false;
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      if (isStopping) process.exit(130);
+      isStopping = true;
+      log.info('stopping; agents go on', { signal: name });
+      close().then(
+        () => process.exit(0),
+        (thrown) => leave(messageOf(thrown)),
+      );
+    });
+  }
+  process.on('unhandledRejection', (thrown) => {
+    log.error('a bug: nobody waited for a failure', { why: messageOf(thrown), stack: (thrown as Error)?.stack });
+  });
+}
+
+main().catch((thrown) => {
+  if (!(thrown instanceof Failure)) process.stderr.write(`${(thrown as Error)?.stack ?? ''}\n`);
+  const faults = thrown instanceof Failure ? (thrown.faults ?? []) : [];
+  leave([messageOf(thrown), ...faults.map(({ path, message }) => `  ${path}: ${message}`)].join('\n'));
+});
