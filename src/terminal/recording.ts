@@ -175,7 +175,7 @@ export class Recording {
   }
 
   #find(from: number): { segment: Segment | null; found: Found | null } {
-    let index = this.#segments.length - 1;
+    let index = Math.max(0, this.#segments.length - 1);
     while (index > 0 && (this.#segments[index] as Segment).first > from) index -= 1;
     for (; index < this.#segments.length; index++) {
       const segment = this.#segments[index] as Segment;
