@@ -85,7 +85,8 @@ function shared(spec: ToolSpec): string[] {
     ...(wish.model === null ? [] : ['--model', wish.model]),
     ...(wish.allowed_tools.length === 0 ? [] : ['--allowedTools', ...wish.allowed_tools]),
     ...(mcp === null ? [] : ['--mcp-config', mcp]),
-    ...(wish.skip_permissions ? ['--dangerously-skip-permissions'] : []),
+    // Newer releases judge by themselves unless told to ask.
+    ...(wish.skip_permissions ? ['--dangerously-skip-permissions'] : ['--permission-mode', 'manual']),
     ...(spec.resume === null ? ['--session-id', spec.conversation] : ['--resume', spec.resume]),
   ];
 }
@@ -127,6 +128,8 @@ function hookSettings(told: string): object {
   const append = { type: 'command', command: `cat >> ${shellWord(told)}`, timeout: 10 };
   return {
     disableAllHooks: false,
+    // Who asks and who judges is the manifest's to say, not an answer's.
+    permissions: { disableAutoMode: 'disable' },
     hooks: Object.fromEntries(hooksTold.map((event) => [event, [{ hooks: [append] }]])),
   };
 }

@@ -138,12 +138,24 @@ export function end(house: House, id: string, model: ModelServer): Promise<TaskV
 }
 
 /** The open question of a task. */
-export function question(house: House, task: string): Promise<HitlView> {
+export async function question(house: House, task: string): Promise<HitlView> {
   const look = async (): Promise<HitlView | undefined> => {
     const { requests } = await house.get<{ requests: HitlView[] }>('hitl?state=open');
     return requests.find((one) => one.task_id === task);
   };
-  return until(`task ${task} asks`, look, { seen: () => house.log().slice(-8_000) });
+  try {
+    return await until(`task ${task} asks`, look, { withinMs: 30_000 });
+  } catch (thrown) {
+    throw new Error(`${thrown instanceof Error ? thrown.message : thrown}\n${await scene(house, task)}`);
+  }
+}
+
+/** What a person would look at first when a task does not do what it should. */
+async function scene(house: House, task: string): Promise<string> {
+  const view = await taskOf(house, task);
+  const screen = await house.get<{ text: string }>(`sessions/${view.session_id}/screen`).catch(String);
+  const shown = typeof screen === 'string' ? screen : screen.text.trim();
+  return [JSON.stringify(view, null, 1), shown, house.log().slice(-8_000)].join('\n');
 }
 
 export async function sessionOf(house: House, task: string): Promise<SessionView> {

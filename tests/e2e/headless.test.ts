@@ -55,6 +55,6 @@ test('[E1] a headless task clones its repository, and hands out what Claude Code
 
 test('[E1] nothing of the key is in what the server wrote or tells', async () => {
   const search = Bun.spawnSync(['grep', '-rlF', apiKey, house.dataDir]);
-  expect(search.stdout.toString()).toBe('');
+  expect({ found: search.stdout.toString(), code: search.exitCode }).toEqual({ found: '', code: 1 });
   expect(house.log()).not.toContain(apiKey);
 });

@@ -48,8 +48,9 @@ const begin = (name: string): Promise<string> =>
     patterns: ['made/**'],
   });
 
+/** Without the mark that blinks beside what Claude is at. */
 const screenOf = async (session: string): Promise<string> =>
-  (await house.get<{ text: string }>(`sessions/${session}/screen`)).text;
+  (await house.get<{ text: string }>(`sessions/${session}/screen`)).text.replace(/^[● ] /gm, '  ');
 
 async function allow(asked: HitlView): Promise<void> {
   const yes = asked.options.find((option) => /^yes$/i.test(option.label.trim()));
