@@ -52,8 +52,7 @@ test('claude-offline.yaml asks twice and leaves three greetings', async () => {
   const id = await submitted(example('claude-offline.yaml').replace('http://127.0.0.1:8190', model.url));
   const first = await question(house, id);
   await answer(first, { option: first.options[0]?.id });
-  const second = await question(house, id);
-  expect(second.hitl_id).not.toBe(first.hitl_id);
+  const second = await question(house, id, first);
   expect(second.prompt).toContain('german.txt');
   await answer(second, { option: second.options[0]?.id });
   expect(await end(house, id, model)).toMatchObject({ state: 'COMPLETED', error: null });

@@ -137,11 +137,11 @@ export function end(house: House, id: string, model: ModelServer): Promise<TaskV
   return until(`task ${id} has ended`, look, { seen });
 }
 
-/** The open question of a task. */
-export async function question(house: House, task: string): Promise<HitlView> {
+/** The open question of a task; `after` is one that has been dealt with. */
+export async function question(house: House, task: string, after?: HitlView): Promise<HitlView> {
   const look = async (): Promise<HitlView | undefined> => {
     const { requests } = await house.get<{ requests: HitlView[] }>('hitl?state=open');
-    return requests.find((one) => one.task_id === task);
+    return requests.find((one) => one.task_id === task && one.hitl_id !== after?.hitl_id);
   };
   try {
     return await until(`task ${task} asks`, look, { withinMs: 30_000 });
