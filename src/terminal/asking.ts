@@ -8,6 +8,7 @@
  * screen. A doubtful reading comes back with a confidence below `askingThreshold`; the house asks nobody then.
  */
 import type { AskedOnScreen } from '../terminal.ts';
+import { readBox } from './asking-box.ts';
 import { asked } from './asking-found.ts';
 import { readButtons, readMarked } from './asking-marked.ts';
 import { readMenu } from './asking-menu.ts';
@@ -26,6 +27,6 @@ export const askingThreshold = 0.85;
 export function readQuestion(screen: ScreenFacts): AskedOnScreen | null {
   const page = pageOf(screen);
   if (page.last < 0) return null;
-  const found = readMenu(page) ?? readMarked(page) ?? readButtons(page) ?? readPrompt(page);
+  const found = readBox(page) ?? readMenu(page) ?? readMarked(page) ?? readButtons(page) ?? readPrompt(page);
   return found === null || found.question.trim() === '' ? null : asked(page, found);
 }

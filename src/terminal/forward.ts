@@ -73,3 +73,19 @@ export function firstLineStart(bytes: Uint8Array): number {
   for (let i = bytes.indexOf(LF); i >= 0; i = bytes.indexOf(LF, i + 1)) if (i > 0 && bytes[i - 1] === CR) return i + 1;
   return -1;
 }
+
+/** How many bytes at the end belong to a sequence or a character that has only begun. */
+export function unfinishedOf(bytes: Uint8Array, isInGround: boolean): number {
+  if (!isInGround) {
+    const begun = bytes.lastIndexOf(ESC);
+    return begun < 0 ? 0 : bytes.length - begun;
+  }
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] as number;
+    if (byte < 0x80) return 0;
+    if (byte < 0xc0) continue;
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+    return back < length ? back : 0;
+  }
+  return 0;
+}

@@ -43,6 +43,8 @@ export class LiveTerminal implements Terminal {
   readonly #audience: FanOut;
   #toldOffset: number;
   #toldAt = 0;
+  /** The screen may be behind it. */
+  #size: { readonly cols: number; readonly rows: number };
   #timer: unknown = null;
 
   constructor(options: TerminalOptions) {
@@ -53,6 +55,7 @@ export class LiveTerminal implements Terminal {
     this.#recording = recording;
     this.#toldOffset = recording.next;
     const { cols, rows } = spec;
+    this.#size = recording.resizes(checkpoint?.offset ?? recording.first).at(-1) ?? checkpoint ?? spec;
     this.#screen = spec.pty
       ? new Screen({ recording, cols, rows, checkpoint, onReply, onCaughtUp: () => this.#screen && onCaughtUp(this.#screen) })
       : null;
@@ -72,7 +75,7 @@ export class LiveTerminal implements Terminal {
   }
 
   get size(): { readonly cols: number; readonly rows: number } {
-    return this.#screen?.size ?? this.spec;
+    return this.#size;
   }
 
   nextOffset(): number {
@@ -92,6 +95,7 @@ export class LiveTerminal implements Terminal {
   resized(cols: number, rows: number): void {
     const now = this.size;
     if (now.cols === cols && now.rows === rows) return;
+    this.#size = { cols, rows };
     this.#recording.resized(cols, rows);
     this.#screen?.resize(cols, rows);
     this.#audience.resized(cols, rows);

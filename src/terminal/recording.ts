@@ -37,11 +37,18 @@ export interface Resize {
 export const directoryOf = (root: string, session: string): string =>
   join(root, /^[A-Za-z0-9][A-Za-z0-9_-]{0,120}$/.test(session) ? session : `x${Buffer.from(session).toString('hex').slice(0, 240)}`);
 
+function sizeIn(segment: Segment, { head, at }: Found): Resize {
+  const size = Buffer.alloc(4);
+  segment.read(at, size);
+  return { offset: head.offset, cols: size.readUInt16BE(0), rows: size.readUInt16BE(2) };
+}
+
 const nameOf = (first: number) => `${String(first).padStart(16, '0')}.rec`;
 
 export class Recording {
   readonly #options: RecordingOptions;
   readonly #segments: Segment[];
+  #reader: Segment | null = null;
   #next = 0;
   /** Bytes that were said and could not be written. */
   #lost = 0;
@@ -137,14 +144,22 @@ export class Recording {
     for (const [i, segment] of this.#segments.entries()) {
       const following = this.#segments[i + 1];
       if (following && following.first < from) continue;
-      for (const { head, at } of segment.records()) {
-        if (head.kind !== 'resize' || head.offset < from) continue;
-        const size = Buffer.alloc(4);
-        segment.read(at, size);
-        found.push({ offset: head.offset, cols: size.readUInt16BE(0), rows: size.readUInt16BE(2) });
+      for (const record of segment.records()) {
+        if (record.head.kind === 'resize' && record.head.offset >= from) found.push(sizeIn(segment, record));
       }
+      if (following) segment.close();
     }
     return found;
+  }
+
+  /** Its size at the beginning; null for what has no screen. */
+  firstSize(): Resize | null {
+    const [segment] = this.#segments;
+    for (const found of segment?.records() ?? []) {
+      if (found.head.kind === 'resize') return sizeIn(segment as Segment, found);
+      if (found.head.offset > 0) return null;
+    }
+    return null;
   }
 
   /** How it ended, when that was recorded. */
@@ -179,10 +194,17 @@ export class Recording {
     while (index > 0 && (this.#segments[index] as Segment).first > from) index -= 1;
     for (; index < this.#segments.length; index++) {
       const segment = this.#segments[index] as Segment;
+      this.#isRead(segment);
       const found = segment.find(from);
       if (found) return { segment, found };
     }
     return { segment: null, found: null };
+  }
+
+  /** One older file is open at a time, however long the recording. */
+  #isRead(segment: Segment): void {
+    if (this.#reader !== segment && this.#reader !== this.#segments.at(-1)) this.#reader?.close();
+    this.#reader = segment;
   }
 
   #keep(stream: Stream, bytes: Uint8Array): void {

@@ -10,7 +10,7 @@ import { type ITerminalAddon, Terminal } from '@xterm/headless';
 import type { TerminalState } from '../agent-link.ts';
 import type { ScreenView } from '../terminal.ts';
 import { screenFacts, type ScreenFacts } from './asking-screen.ts';
-import { coloursOf, firstLineStart, plainOf } from './forward.ts';
+import { coloursOf, firstLineStart, plainOf, unfinishedOf } from './forward.ts';
 import { answerColours } from './replies.ts';
 import type { Recording, Resize } from './recording.ts';
 
@@ -24,6 +24,8 @@ const TAIL_LINES = 50;
 const FORWARD_BITES = 16;
 const UNFINISHED_BYTES = 64;
 const COLOURS_MAX = 1_024;
+/** A sequence that began earlier is not looked for. */
+const LOOKBACK_BYTES = 4_096;
 /** ParserState.GROUND of xterm.js; should a release number it otherwise, every byte is parsed. */
 const PARSER_GROUND = 0;
 
@@ -51,7 +53,7 @@ export class Screen {
   readonly #terminal: Terminal;
   readonly #serializer = new SerializeAddon();
   readonly #resizes: Resize[];
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: { readonly wanted: number; readonly resolve: () => void }[] = [];
   /** Questions before it are of the past and were answered then. */
   readonly #answersFrom: number;
   #parsed: number;
@@ -61,7 +63,7 @@ export class Screen {
   #title = '';
   #isPulling = false;
   #isClosed = false;
-  #serialized: Checkpoint | null = null;
+  #serialized: (Checkpoint & { readonly parsed: number }) | null = null;
 
   constructor(options: ScreenOptions) {
     const { recording, checkpoint, onReply } = options;
@@ -110,8 +112,8 @@ export class Screen {
   /** Resolves when everything that was recorded before this call has been parsed. */
   async settled(): Promise<void> {
     const wanted = this.#options.recording.next;
-    while (!this.#isClosed && (this.#parsed < wanted || this.#resizes.length > 0)) {
-      const caught = new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (!this.#isClosed && !this.#isShown(wanted)) {
+      const caught = new Promise<void>((resolve) => this.#waiting.push({ wanted, resolve }));
       this.pull();
       await caught;
     }
@@ -143,10 +145,26 @@ export class Screen {
   serialize(): Checkpoint {
     const { cols, rows } = this.#terminal;
     const held = this.#serialized;
-    if (held && held.offset === this.#parsed && held.cols === cols && held.rows === rows) return held;
+    const parsed = this.#parsed;
+    if (held && held.parsed === parsed && held.cols === cols && held.rows === rows) return held;
     const serialized = this.#serializer.serialize() + this.#unserialized();
-    this.#serialized = { offset: this.#parsed, cols, rows, serialized };
+    this.#serialized = { offset: parsed - this.#unfinishedBytes(), cols, rows, serialized, parsed };
     return this.#serialized;
+  }
+
+  /** What was begun and has no effect yet, a sequence or a character, is for who goes on from here to read whole. */
+  #unfinishedBytes(): number {
+    const { recording } = this.#options;
+    const from = Math.max(recording.first, this.#parsed - LOOKBACK_BYTES);
+    const parts: Uint8Array[] = [];
+    for (let at = from; at < this.#parsed; ) {
+      const { bytes, next, gapBytes } = recording.slice(at, this.#parsed - at);
+      if (gapBytes > 0) parts.length = 0;
+      if (bytes.length === 0) break;
+      parts.push(bytes);
+      at = next;
+    }
+    return unfinishedOf(Buffer.concat(parts), this.#isInGround());
   }
 
   /** What the serializer leaves out: a scroll region, and whether the cursor is hidden. */
@@ -168,13 +186,14 @@ export class Screen {
   close(): void {
     this.#isClosed = true;
     this.#terminal.dispose();
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 
   #bite(): void {
     if (this.#isClosed) return;
     const { recording } = this.#options;
     this.#applyResizes();
+    this.#wake();
     const until = this.#resizes[0]?.offset ?? recording.next;
     if (this.#parsed >= until) return this.#rest();
     const isBehind = until - this.#parsed > FORWARD_BYTES;
@@ -201,8 +220,22 @@ export class Screen {
 
   #rest(): void {
     this.#isPulling = false;
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    this.#wake();
     this.#options.onCaughtUp();
+  }
+
+  #isShown(wanted: number): boolean {
+    const size = this.#resizes[0];
+    return this.#parsed >= wanted && (size === undefined || size.offset > wanted);
+  }
+
+  /** A flood may never end: who waits for an offset waits for no more than that. */
+  #wake(): void {
+    const waiting = this.#waiting.splice(0);
+    for (const one of waiting) {
+      if (this.#isShown(one.wanted)) one.resolve();
+      else this.#waiting.push(one);
+    }
   }
 
   #applyResizes(): void {
@@ -249,9 +282,12 @@ export class Screen {
 
   /** The parser is inside no sequence, and plain text moves the whole screen: no part of it is set apart. */
   #isAtRest(): boolean {
-    const inner: { _core?: { _inputHandler?: { _parser?: { currentState?: unknown } } } } = Object(this.#terminal);
     const { scrollTop, scrollBottom } = this.#region();
-    const ground = inner._core?._inputHandler?._parser?.currentState === PARSER_GROUND;
-    return ground && scrollTop === 0 && scrollBottom === this.#terminal.rows - 1;
+    return this.#isInGround() && scrollTop === 0 && scrollBottom === this.#terminal.rows - 1;
+  }
+
+  #isInGround(): boolean {
+    const inner: { _core?: { _inputHandler?: { _parser?: { currentState?: unknown } } } } = Object(this.#terminal);
+    return inner._core?._inputHandler?._parser?.currentState === PARSER_GROUND;
   }
 }

@@ -135,7 +135,10 @@ export class Seat {
       const slice = stage.slice(this.#next, Math.min(PIECE_BYTES, stage.live() - this.#next));
       if (slice.gapBytes > 0) this.viewer.tell({ type: 'gap', at: this.#next, bytes: slice.gapBytes });
       if (slice.bytes.length === 0) {
-        this.#next = Math.max(slice.next, stage.live());
+        // The rest could not be recorded, and whoever was not live has missed it.
+        const live = stage.live();
+        if (live > slice.next) this.viewer.tell({ type: 'gap', at: slice.next, bytes: live - slice.next });
+        this.#next = Math.max(slice.next, live);
         continue;
       }
       this.#next = slice.next;

@@ -50,7 +50,7 @@ export function terminals(options: TerminalsOptions): DataPlane {
     });
     const isNew = recording.next === 0 && given !== null;
     if (isNew && given.pty) recording.resized(given.cols, given.rows);
-    const [first] = recording.resizes(recording.first);
+    const first = recording.firstSize();
     const spec = given ?? { ...(first ?? SIZE), pty: first !== undefined };
     const checkpoint = spec.pty ? readCheckpoint(at, recording) : null;
     let told = recording.next;
