@@ -51,7 +51,7 @@ const mayUse: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   runtime: [/^node:/],
   transport: [/^node:/, 'bun:ffi', '@grpc/grpc-js', /^@bufbuild\/protobuf/],
   tasks: [/^node:/, 'yaml'],
-  http: [/^node:/, 'elysia', '@elysiajs/openapi', 'prom-client'],
+  http: [/^node:/, 'bun', 'elysia', '@elysiajs/openapi', 'prom-client'],
   wiring: [/^node:/],
   main: [/^node:/],
   agent: [/^node:/, 'bun:ffi', '@grpc/grpc-js', /^@bufbuild\/protobuf/],
@@ -141,7 +141,7 @@ const newDate = (node: Node): boolean =>
   node.type === 'NewExpression' &&
   nameOf(node['callee']) === 'Date' &&
   (node['arguments'] as unknown[]).length === 0;
-const timers = /^((globalThis|window)\.)?(setTimeout|setInterval|setImmediate|queueMicrotask)$/;
+const timers = /^((globalThis|window)\.)?(setTimeout|setInterval)$/;
 const clocks = /^(Date\.now|performance\.now|Bun\.sleep|Bun\.nanoseconds|process\.hrtime(\.bigint)?)$/;
 const dice =
   /^(Math\.random|(globalThis\.)?crypto\.(randomUUID|getRandomValues)|Bun\.randomUUIDv7|random(Bytes|Int|UUID))$/;
@@ -295,7 +295,8 @@ describe('sizes', () => {
 
 describe('what is committed', () => {
   test('names no registry and no directory of one machine', () => {
-    const local = /\bregistry\.[a-z]|\bnpmjs\.(com|org)\b|(?<![\w.~}/-])\/(work|root|Users|workspace)\/\w/;
+    const local =
+      /\bregistry\.[\w-]+\.(org|com|io|net|dev)\b|\bnpmjs\.(com|org)\b|(?<![\w.~}/-])\/(work|root|Users|workspace)\/\w/;
     const found = [...committed].flatMap(([file, text]) =>
       text.split('\n').flatMap((line, i) => {
         const match = local.exec(line);
