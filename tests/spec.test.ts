@@ -5,7 +5,7 @@ import { sources } from './tidy/source.ts';
 const spec = await Bun.file(`${import.meta.dir}/../SPEC.md`).text();
 const rules = [...spec.matchAll(/^- \*\*([A-Z]+\d+)\*\*/gm)].flatMap((match) => match[1] ?? []);
 
-/** A title may show several rules: `[K1] [K2] …` or `[K1, K2] …`. */
+/** A title may show several rules: each in brackets of its own, or all in one with commas between. */
 const shown = new Map<string, string>();
 for (const { file, text } of sources.filter((source) => source.file.startsWith('tests/'))) {
   for (const [title] of text.matchAll(/['"`]\[[A-Z]+\d+[^'"`\n]*/g)) {
