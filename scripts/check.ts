@@ -117,7 +117,10 @@ async function main(): Promise<number> {
     say(`✗ ${file} is in no tier: name its folder in scripts/check/tiers.ts`);
   }
   for (const tier of chosen) {
-    const { verdict, outcome } = await check(tier, work, env);
+    const { verdict, outcome } = await check(tier, work, env).catch((thrown) => ({
+      verdict: { passed: 0, failed: 1, skipped: 0, notes: [`could not be run: ${thrown}`] },
+      outcome: null,
+    }));
     tell(tier, verdict, outcome);
     sums.passed += verdict.passed;
     sums.failed += verdict.failed + (strict ? verdict.skipped : 0);

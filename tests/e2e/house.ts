@@ -73,20 +73,6 @@ function isFree(port: number): boolean {
   }
 }
 
-let agentBin: Promise<string> | null = null;
-
-/** The agent client as one binary, built once a run. */
-function builtAgent(): Promise<string> {
-  const build = async (): Promise<string> => {
-    const file = join(mkdtempSync(join(tmpdir(), 'e2e-agent-')), 'agent-client');
-    await buildAgent(file);
-    process.on('exit', () => rmSync(resolve(file, '..'), { recursive: true, force: true }));
-    return file;
-  };
-  agentBin ??= build();
-  return agentBin;
-}
-
 interface Running {
   readonly child: Bun.Subprocess<'ignore', 'pipe', 'pipe'>;
   readonly facts: Facts;
@@ -98,13 +84,15 @@ export async function openHouse(name: string, env: Readonly<Record<string, strin
   const dataDir = join(dir, 'data');
   const home = join(dir, 'home');
   mkdirSync(home);
+  const agentBin = join(dir, 'agent-client');
+  await buildAgent(agentBin);
   const port = freePorts();
   const whole = {
     PATH: process.env['PATH'] ?? '',
     HOME: home,
     LISTEN_ADDR: `127.0.0.1:${port}`,
     AGENTIC_DATA_DIR: dataDir,
-    AGENTIC_AGENT_BIN: await builtAgent(),
+    AGENTIC_AGENT_BIN: agentBin,
     AGENTIC_CLAUDE_BIN: claudeBin,
     ...env,
   };
