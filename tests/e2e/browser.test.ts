@@ -3,14 +3,14 @@
  * made.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { stringify } from 'yaml';
 import type { ModelServer } from '../model-server/server.ts';
 import { apiKey, end, manifest, question, repository, scriptedModel } from './ground.ts';
-import { type House, openHouse, root } from './house.ts';
+import { claudeBin, type House, openHouse, root } from './house.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'e2e-browser-'));
 const program = Bun.which('chromium') ?? Bun.which('chromium-browser') ?? Bun.which('google-chrome');
@@ -21,7 +21,9 @@ let model: ModelServer;
 beforeAll(async () => {
   if (program === null) throw new Error('no chromium on PATH; install it (Debian: apt-get install chromium)');
   model = scriptedModel();
-  house = await openHouse('browser', { ANTHROPIC_API_KEY: apiKey });
+  // A short path to it, because the picture shows it.
+  symlinkSync(claudeBin, join(dir, 'claude'));
+  house = await openHouse('browser', { ANTHROPIC_API_KEY: apiKey, AGENTIC_CLAUDE_BIN: join(dir, 'claude') });
   browser = await chromium.launch({
     executablePath: program,
     args: ['--no-sandbox', '--disable-dev-shm-usage'],
@@ -46,10 +48,11 @@ function troubles(page: Page): string[] {
 
 async function submitted(page: Page): Promise<string> {
   const wish = {
-    name: 'Make a folder',
+    id: 'release-notes',
+    name: 'Start the release notes',
     mode: 'interactive',
-    prompt: 'Please make a folder.',
-    patterns: ['made/**'],
+    prompt: 'Please start the release notes of 1.0.',
+    patterns: ['notes/**'],
   } as const;
   await page.goto(`${house.url()}/#/tasks/new`);
   await page.getByTestId('tab-yaml').click();
@@ -63,7 +66,7 @@ async function submitted(page: Page): Promise<string> {
 }
 
 test('[E6] on the dashboard a task is submitted, watched, answered and its artifact downloaded, by clicking', async () => {
-  const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, acceptDownloads: true });
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, acceptDownloads: true });
   const wrong = troubles(page);
   const id = await submitted(page);
   const asked = await question(house, id);
@@ -85,9 +88,9 @@ test('[E6] on the dashboard a task is submitted, watched, answered and its artif
   await page.getByRole('tab', { name: /artifacts/i }).click();
   const [download] = await Promise.all([
     page.waitForEvent('download'),
-    page.locator('a[download][href*="hello.txt"], a[href*="hello.txt"]').first().click(),
+    page.locator('a[download][href*="README.md"], a[href*="README.md"]').first().click(),
   ]);
-  expect(readFileSync(await download.path(), 'utf8')).toBe('hello\n');
+  expect(readFileSync(await download.path(), 'utf8')).toBe('# Release 1.0\n');
   expect(wrong).toEqual([]);
   await page.close();
 }, 180_000);

@@ -46,11 +46,13 @@ export function repository(dir: string): string {
   return path;
 }
 
-/** What Claude is to make in both tests. */
+/** What headless Claude is to make, and interactive Claude once it may. */
 export const made = {
   'lines.txt': '3\n',
   'report.md': '# Report\n\nThere are three lines; that is all. ✓\n',
 };
+
+export const releaseNotes = { 'notes/1.0/README.md': '# Release 1.0\n' };
 
 const counts = 'wc -l < notes.txt | tr -d " " > lines.txt && cp images/seed.bin images/copy.bin';
 
@@ -72,21 +74,21 @@ export function scriptedModel(): ModelServer {
           ],
         },
         {
-          user: 'make a folder',
+          user: 'start the release notes',
           turns: [
             {
-              say: 'I make the folder.',
+              say: 'They get a folder of their own. I make it and write the first line.',
               use: [
                 {
                   tool: 'Bash',
                   input: {
-                    command: 'mkdir -p made && echo hello > made/hello.txt',
-                    description: 'Make a folder',
+                    command: 'mkdir -p notes/1.0 && echo "# Release 1.0" > notes/1.0/README.md',
+                    description: 'Start the release notes',
                   },
                 },
               ],
             },
-            { say: 'The folder is made.' },
+            { say: 'The notes are started: see notes/1.0/README.md.' },
           ],
         },
       ],
@@ -95,6 +97,7 @@ export function scriptedModel(): ModelServer {
 }
 
 export interface Wish {
+  readonly id?: string;
   readonly name: string;
   readonly mode: 'headless' | 'interactive';
   readonly prompt: string;
@@ -103,10 +106,10 @@ export interface Wish {
   readonly patterns: readonly string[];
 }
 
-export const manifest = ({ name, mode, prompt, origin, model, patterns }: Wish) => ({
+export const manifest = ({ id, name, mode, prompt, origin, model, patterns }: Wish) => ({
   version: '1',
   kind: 'Task',
-  metadata: { name },
+  metadata: { ...(id ? { id } : {}), name },
   repository: { url: origin, branch: 'main' },
   agent: { tool: 'claude', mode, prompt, model: 'sonnet', env: { ANTHROPIC_BASE_URL: model.url } },
   secrets: [{ name: 'ANTHROPIC_API_KEY', source: 'env' }],

@@ -13,6 +13,7 @@ import {
   end,
   expectedPatch,
   question,
+  releaseNotes,
   repository,
   scriptedModel,
   sessionOf,
@@ -22,7 +23,6 @@ import {
 import { type House, openHouse, until } from './house.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'e2e-interactive-'));
-const files = { 'made/hello.txt': 'hello\n' };
 let house: House;
 let model: ModelServer;
 let origin: string;
@@ -42,10 +42,10 @@ const begin = (name: string): Promise<string> =>
   submit(house, {
     name,
     mode: 'interactive',
-    prompt: 'Please make a folder.',
+    prompt: 'Please start the release notes of 1.0.',
     origin,
     model,
-    patterns: ['made/**'],
+    patterns: ['notes/**'],
   });
 
 /** Without the mark that blinks beside what Claude is at. */
@@ -62,9 +62,9 @@ async function expectMade(id: string): Promise<void> {
   const task = await end(house, id, model);
   expect(task).toMatchObject({ state: 'COMPLETED', error: null, hitl_id: null });
   const got = await artifacts(house, id);
-  expect(new TextDecoder().decode(got.get('made/hello.txt'))).toBe('hello\n');
+  expect(new TextDecoder().decode(got.get('notes/1.0/README.md'))).toBe('# Release 1.0\n');
   expect(new TextDecoder().decode(got.get('changes.patch'))).toBe(
-    expectedPatch(mkdtempSync(join(dir, 'p-')), origin, files),
+    expectedPatch(mkdtempSync(join(dir, 'p-')), origin, releaseNotes),
   );
   expect(model.faults()).toEqual([]);
 }
