@@ -1,0 +1,127 @@
+/** What becomes of sessions when agents come and go. */
+import { afterEach, expect, test } from 'bun:test';
+import type { SessionId } from '../../src/ids.ts';
+import type { SessionView } from '../../src/views.ts';
+import { sessionDesk } from '../../src/wiring/sessions.ts';
+import { type HandLink, reported, rig, type Rig } from './rig.ts';
+
+let on: Rig;
+afterEach(() => on.remove());
+
+const wanted = {
+  command: 'bash', args: [], workingDir: null, name: 'work', type: 'interactive' as const, env: {}, cols: 80, rows: 24,
+  timeoutSeconds: 0, stdin: 'open' as const,
+};
+const view = (id: string) => on.house.fleet.view(`session:${id}`) as SessionView;
+const said = (link: HandLink, session: SessionId, text: string, offset: number) =>
+  on.listener.output(link, session, { stream: 'stdout', bytes: Buffer.from(text), offset });
+
+async function started(link: HandLink): Promise<SessionId> {
+  const { session_id: id } = await sessionDesk(on.house).create(link.agent, wanted, 'ada');
+  return id as SessionId;
+}
+
+test('[N3] after a reconnect a session goes on from the byte that is recorded here', async () => {
+  on = await rig();
+  const first = await on.connect('box');
+  const id = await started(first);
+  said(first, id, 'hello ', 0);
+  on.listener.lost(first, 'cut');
+  expect(view(id).state).toBe('detached');
+  const second = await on.connect('box');
+  await on.listener.reported(second, [reported(id, { spool: { first: 0, next: 11 } })]);
+  expect(second.acks).toContainEqual({ session: id, offset: 6, resume: true });
+  expect(view(id).state).toBe('live');
+  // It sends from before what is held: the rest is taken once.
+  said(second, id, 'lo world', 3);
+  expect(Buffer.from((await on.house.terminals.find(id)?.read(0, 100))?.bytes ?? []).toString()).toBe('hello world');
+});
+
+test('[N3] also after a restart of the server', async () => {
+  on = await rig();
+  const id = await started(await on.connect('box'));
+  said(on.house.links.get('box' as never) as HandLink, id, 'before the crash', 0);
+  on = await on.crash();
+  expect(view(id).state).toBe('detached');
+  const link = await on.connect('box');
+  await on.listener.reported(link, [reported(id)]);
+  expect(link.acks).toContainEqual({ session: id, offset: 16, resume: true });
+  expect(view(id).state).toBe('live');
+});
+
+test('[N4] a session that the server does not know is adopted, not killed', async () => {
+  on = await rig();
+  const link = await on.connect('box');
+  await on.listener.reported(link, [reported('s-unknown', { name: 'mine', command: 'vim' })]);
+  expect(view('s-unknown')).toMatchObject({ state: 'live', agent_id: 'box', session_name: 'mine', command: 'vim' });
+  expect(link.killed).toEqual([]);
+  expect(link.acks).toContainEqual({ session: 's-unknown', offset: 0, resume: true });
+});
+
+test('a session that is over here and still runs there is ended there', async () => {
+  on = await rig();
+  const link = await on.connect('box');
+  const id = await started(link);
+  await on.listener.result(link, { session: id, exitCode: 0, error: '', durationMs: 1, outputBytes: 0 });
+  expect(link.results).toEqual([id]);
+  await on.listener.reported(link, [reported(id)]);
+  expect(link.killed).toEqual([id]);
+});
+
+test('[N5] a session that its agent does not report any more is lost after a grace, and says why', async () => {
+  on = await rig();
+  const first = await on.connect('box');
+  const id = await started(first);
+  on.listener.lost(first, 'cut');
+  const second = await on.connect('box');
+  await on.listener.reported(second, []);
+  await on.pass(4_000);
+  expect(view(id).state).toBe('detached');
+  await on.pass(2_000);
+  expect(view(id)).toMatchObject({ state: 'lost', reason: 'its agent came back without it' });
+});
+
+test('[N5] a session whose result comes within the grace is not lost', async () => {
+  on = await rig();
+  const first = await on.connect('box');
+  const id = await started(first);
+  on.listener.lost(first, 'cut');
+  const second = await on.connect('box');
+  await on.listener.reported(second, []);
+  await on.listener.result(second, { session: id, exitCode: 7, error: '', durationMs: 1, outputBytes: 0 });
+  await on.pass(10_000);
+  expect(view(id)).toMatchObject({ state: 'exited', exit_code: 7 });
+});
+
+test('[N6] an agent speaks for its own sessions only', async () => {
+  on = await rig();
+  const id = await started(await on.connect('box'));
+  const other = await on.connect('other');
+  said(other, id, 'forged', 0);
+  await on.listener.result(other, { session: id, exitCode: 0, error: '', durationMs: 1, outputBytes: 6 });
+  await on.listener.reported(other, [reported(id)]);
+  expect(on.house.terminals.find(id)?.nextOffset()).toBe(0);
+  expect(view(id)).toMatchObject({ state: 'live', agent_id: 'box' });
+  expect(other.acks).toEqual([]);
+});
+
+test('a result waits for the output that was announced with it', async () => {
+  on = await rig();
+  const link = await on.connect('box');
+  const id = await started(link);
+  await on.listener.result(link, { session: id, exitCode: 0, error: '', durationMs: 1, outputBytes: 4 });
+  expect(view(id).state).toBe('live');
+  said(link, id, 'late', 0);
+  await on.settle();
+  expect(view(id).state).toBe('exited');
+  expect(link.results).toEqual([id]);
+});
+
+test('a newer link takes the place of an older one, whose loss changes nothing', async () => {
+  on = await rig();
+  const first = await on.connect('box');
+  const second = await on.connect('box');
+  on.listener.lost(first, 'superseded');
+  expect(on.house.links.get('box' as never)).toBe(second);
+  expect(on.house.fleet.view('agent:box')).toMatchObject({ state: 'ready' });
+});
