@@ -65,15 +65,21 @@ async function submitted(page: Page): Promise<string> {
   return decodeURIComponent(/#\/tasks\/([^/?]+)/.exec(page.url())?.[1] ?? '');
 }
 
+/** For the README. It is posed, so it may wait for the fades to end. */
+async function picture(page: Page): Promise<void> {
+  await page.waitForTimeout(2_000);
+  await page.screenshot({ path: join(root, 'docs', 'dashboard.png') });
+}
+
 test('[E6] on the dashboard a task is submitted, watched, answered and its artifact downloaded, by clicking', async () => {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, acceptDownloads: true });
+  const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, acceptDownloads: true });
   const wrong = troubles(page);
   const id = await submitted(page);
   const asked = await question(house, id);
 
   await page.goto(`${house.url()}/#/sessions/${asked.session_id}`);
   await page.locator('.xterm-rows').getByText('Do you want to proceed?').first().waitFor();
-  if (process.env['SCREENSHOT'] === '1') await page.screenshot({ path: join(root, 'docs', 'dashboard.png') });
+  if (process.env['SCREENSHOT'] === '1') await picture(page);
 
   await page.goto(`${house.url()}/#/questions`);
   const card = page.locator(`[data-testid=question][data-hitl-id="${asked.hitl_id}"]`).first();
