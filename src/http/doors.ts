@@ -23,6 +23,7 @@ import { type Metrics, metrics, metricsRoute } from './metrics.ts';
 import { openApiDocument, openApiRoute } from './openapi.ts';
 import type { Operators } from './operators.ts';
 import { problemOf, problemResponse } from './problem.ts';
+import { recordingRoutes } from './recordings.ts';
 import type { Route } from './route.ts';
 import { sessionRoutes } from './sessions.ts';
 import { isSocketPath, type SocketData, sockets } from './sockets.ts';
@@ -96,6 +97,7 @@ export function front({ desks, gauges, access, options, dashboard, clock, log }:
     ...agentRoutes(desks),
     ...instanceRoutes(desks.instances),
     ...sessionRoutes({ sessions: desks.sessions, question, idempotency: idempotency(clock) }),
+    ...recordingRoutes({ sessions: desks.sessions, ...streaming }),
     ...execRoutes({ exec: desks.exec, ...streaming }),
     ...taskRoutes({ tasks: desks.tasks, ...streaming }),
     ...hitlRoutes(desks.hitl),

@@ -1,0 +1,158 @@
+/** What a session said, followed as it is said, or searched in. */
+import { t } from 'elysia';
+import { type Clock, rfc3339 } from '../clock.ts';
+import type { SessionDesk } from '../desk.ts';
+import { Failure } from '../failure.ts';
+import { newId } from '../ids.ts';
+import type { Slice, Terminal, Viewer } from '../terminal.ts';
+import { json, type Route, route } from './route.ts';
+import { eventStream, type Frame } from './sse.ts';
+
+const PIECE_BYTES = 48 << 10;
+/** Looked through by one search; the answer says where to go on. */
+const SEARCH_BYTES_MAX = 32 << 20;
+const LINE_CHARACTERS_MAX = 4_096;
+const LIMIT_MAX = 5_000;
+
+export interface RecordingDoor {
+  readonly sessions: SessionDesk;
+  readonly clock: Clock;
+  readonly closing: AbortSignal;
+}
+
+const line = t.Object({
+  offset: t.Integer({ description: 'of the first byte of what holds it' }),
+  at: t.String({ format: 'date-time' }),
+  stream: t.String(),
+  text: t.String({ description: 'without colours and cursor movements' }),
+});
+
+export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Route[] {
+  const terminalOf = async (id = ''): Promise<Terminal> => {
+    const terminal = sessions.find(id) ? await sessions.terminal(id) : null;
+    if (!terminal) throw new Failure('not-found', `there is no recording of session "${id}"; see GET /api/v1/sessions`);
+    return terminal;
+  };
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/sessions/:id/stream',
+      role: 'viewer',
+      tag: 'sessions',
+      summary: 'What it says, as server-sent events; an id is the offset to go on from, also as `Last-Event-ID`',
+      query: t.Object({ from: t.Optional(t.Numeric({ minimum: 0 })) }),
+      answers: {
+        200: { description: 'output, gap, then session_end', schema: null, contentType: 'text/event-stream' },
+      },
+      async run({ params, query, request }) {
+        const last = Number(request.headers.get('last-event-id') ?? query.from ?? 0);
+        if (!Number.isSafeInteger(last) || last < 0) {
+          throw new Failure('bad-input', 'Last-Event-ID is not an offset of this stream; leave it out to start from the beginning');
+        }
+        const terminal = await terminalOf(params['id']);
+        return eventStream((signal) => said(terminal, last, signal), { clock, signal: request.signal, closing });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/sessions/:id/transcript',
+      role: 'viewer',
+      tag: 'sessions',
+      summary: 'What it said as lines of text, all of them or those that hold `q`',
+      query: t.Object({
+        q: t.Optional(t.String({ maxLength: 200, description: 'upper and lower case are one' })),
+        from: t.Optional(t.Numeric({ minimum: 0 })),
+        limit: t.Optional(t.Numeric({ minimum: 1, maximum: LIMIT_MAX })),
+      }),
+      answers: {
+        200: json(
+          'lines; next_offset is where to go on, null at the end',
+          t.Object({ session_id: t.String(), items: t.Array(line), next_offset: t.Union([t.Integer(), t.Null()]) }),
+        ),
+      },
+      async run({ params, query: { q = '', from = 0, limit = 500 } }) {
+        const found = await search(await terminalOf(params['id']), { q: q.toLowerCase(), from, limit });
+        return { session_id: params['id'], ...found };
+      },
+    }),
+  ];
+}
+
+/** Everything from an offset on, until the session has ended. */
+async function* said(terminal: Terminal, from: number, signal: AbortSignal): AsyncGenerator<Frame> {
+  let bell = Promise.withResolvers<void>();
+  const ending: { told: { readonly exit_code: unknown; readonly reason: unknown } | null } = { told: null };
+  const listener: Viewer = {
+    id: newId(),
+    label: 'stream',
+    send() {
+      bell.resolve();
+      return 0;
+    },
+    tell({ type, exit_code, reason }) {
+      if (type !== 'closed') return;
+      ending.told = { exit_code, reason };
+      bell.resolve();
+    },
+  };
+  const attachment = terminal.attach(listener, { role: 'observer', from: terminal.nextOffset() });
+  signal.addEventListener('abort', () => bell.resolve(), { once: true });
+  try {
+    for (let at = from; !signal.aborted; ) {
+      bell = Promise.withResolvers();
+      const isOver = ending.told !== null;
+      const slice = await terminal.read(at, PIECE_BYTES);
+      if (slice.gapBytes > 0) {
+        yield { id: slice.from, event: 'gap', data: JSON.stringify({ offset: at, bytes: slice.gapBytes }) };
+      }
+      if (slice.bytes.length > 0) {
+        at = slice.next;
+        const data_base64 = Buffer.from(slice.bytes).toString('base64');
+        yield { id: at, event: 'output', data: JSON.stringify({ offset: slice.from, stream: slice.stream, data_base64 }) };
+      } else if (isOver) {
+        return yield { id: at, event: 'session_end', data: JSON.stringify(ending.told) };
+      } else {
+        await bell.promise;
+      }
+    }
+  } finally {
+    attachment.detach();
+  }
+}
+
+interface Search {
+  readonly q: string;
+  readonly from: number;
+  readonly limit: number;
+}
+
+// biome-ignore lint/complexity/useRegexLiterals: the escapes are told more plainly as a string
+const escapes = new RegExp('\\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\x07\\x1b]*(?:\\x07|\\x1b\\\\)?|[@-_])', 'g');
+
+const plain = (text: string) => text.replace(escapes, '').replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '').trimEnd();
+
+async function search(terminal: Terminal, { q, from, limit }: Search) {
+  const items: object[] = [];
+  const decoder = new TextDecoder();
+  let rest = '';
+  let at = from;
+  let first: Slice | null = null;
+  const keep = (text: string) => {
+    const shown = plain(text).slice(0, LINE_CHARACTERS_MAX);
+    if (first === null || shown === '' || !shown.toLowerCase().includes(q)) return;
+    items.push({ offset: first.from, at: rfc3339(first.at), stream: first.stream, text: shown });
+  };
+  while (items.length < limit && at - from < SEARCH_BYTES_MAX) {
+    const slice = await terminal.read(at, PIECE_BYTES);
+    if (slice.bytes.length === 0) {
+      keep(rest);
+      return { items, next_offset: null };
+    }
+    first = slice;
+    at = slice.next;
+    const lines = (rest + decoder.decode(slice.bytes, { stream: true })).split('\n');
+    rest = (lines.pop() ?? '').slice(-LINE_CHARACTERS_MAX);
+    for (const one of lines) keep(one);
+  }
+  return { items: items.slice(0, limit), next_offset: at };
+}
