@@ -72,3 +72,8 @@ export function clockTime(iso: string): string {
 function pad(part: number): string {
   return String(part).padStart(2, '0');
 }
+
+/** A command as a person would have typed it: the program by its name, where it is being no news. */
+export function commandLine(command: string, args: readonly string[]): string {
+  return [command.split('/').at(-1) ?? command, ...args].join(' ');
+}

@@ -62,7 +62,7 @@ export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Ro
       query: t.Object({
         q: t.Optional(t.String({ maxLength: 200, description: 'upper and lower case are one' })),
         from: t.Optional(t.Numeric({ minimum: 0 })),
-        limit: t.Optional(t.Numeric({ minimum: 1, maximum: LIMIT_MAX })),
+        limit: t.Optional(t.Numeric({ minimum: 1, maximum: LIMIT_MAX, description: 'it stops at the end of the piece in which it is reached' })),
       }),
       answers: {
         200: json(
@@ -154,5 +154,5 @@ async function search(terminal: Terminal, { q, from, limit }: Search) {
     rest = (lines.pop() ?? '').slice(-LINE_CHARACTERS_MAX);
     for (const one of lines) keep(one);
   }
-  return { items: items.slice(0, limit), next_offset: at };
+  return { items, next_offset: at };
 }

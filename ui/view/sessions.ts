@@ -6,7 +6,7 @@ import { learn } from '../state/feed.ts';
 import { agentsByName, isLive, sessionsInOrder } from '../state/readings.ts';
 import { house, useCell } from '../state/store.ts';
 import { call, post, segment } from '../wire/api.ts';
-import { bytes, plural, shortId } from '../words.ts';
+import { commandLine, bytes, plural, shortId } from '../words.ts';
 import { typed, useAction } from './action.ts';
 import { closeDialog, confirm, Dialog } from './dialog.ts';
 import { h } from './h.ts';
@@ -80,7 +80,7 @@ export function SessionRows({ agent }: { agent?: string }): VNode {
       h('li', { key: session.session_id, class: 'row' }, [
         h(State, { state: session.hitl_id ? 'open' : session.state, title: session.hitl_id ? 'asks a question' : session.reason }),
         h('a', { class: 'strong nowrap', href: to('sessions', session.session_id) }, session.session_name),
-        h('code', { class: 'ellipsis grow' }, [session.command, ...session.args].join(' ')),
+        h('code', { class: 'ellipsis grow' }, commandLine(session.command, session.args)),
         session.exit_code === null ? null : h('span', { class: 'muted nowrap' }, `exit ${session.exit_code}`),
         h('span', { class: 'muted nowrap' }, bytes(session.output_bytes)),
         h('span', { class: 'muted nowrap' }, plural(session.observers.length, 'viewer')),

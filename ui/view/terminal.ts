@@ -10,7 +10,7 @@ import type { SessionView } from '../../src/views.ts';
 import { isLive } from '../state/readings.ts';
 import type { AttachState } from '../terminal/attach.ts';
 import { openPane, type Pane } from '../terminal/pane.ts';
-import { bytes } from '../words.ts';
+import { commandLine, bytes } from '../words.ts';
 import { h } from './h.ts';
 import { Icon } from './icons.ts';
 import { Button, Dot, toneOf } from './marks.ts';
@@ -100,7 +100,7 @@ interface PartProps {
 }
 
 function Head({ session, state, pane, isTile }: PartProps): VNode {
-  const label = [session.command, ...session.args].join(' ');
+  const label = commandLine(session.command, session.args);
   return h('header', { class: 'terminal-head' }, [
     h(Dot, { tone: session.hitl_id ? 'ask' : toneOf(session.state), label: session.hitl_id ? 'asks a question' : session.state }),
     isTile
