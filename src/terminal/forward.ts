@@ -89,3 +89,16 @@ export function unfinishedOf(bytes: Uint8Array, isInGround: boolean): number {
   }
   return 0;
 }
+
+/** Where the last lines begin that are enough to fill `lineEnds` lines; 0 when all of it is needed. */
+export function heldFrom(bytes: Uint8Array, lineEnds: number): number {
+  let ends = 0;
+  for (let i = bytes.lastIndexOf(LF); i > 0; i = bytes.lastIndexOf(LF, i - 1)) {
+    if (ends > lineEnds && bytes[i - 1] === CR) return i + 1;
+    ends += 1;
+  }
+  return 0;
+}
+
+export const endsLine = (bytes: Uint8Array): boolean =>
+  bytes.length > 1 && bytes[bytes.length - 1] === LF && bytes[bytes.length - 2] === CR;

@@ -57,7 +57,7 @@ export class LiveTerminal implements Terminal {
     const { cols, rows } = spec;
     this.#size = recording.resizes(checkpoint?.offset ?? recording.first).at(-1) ?? checkpoint ?? spec;
     this.#screen = spec.pty
-      ? new Screen({ recording, cols, rows, checkpoint, onReply, onCaughtUp: () => this.#screen && onCaughtUp(this.#screen) })
+      ? new Screen({ recording, clock, cols, rows, checkpoint, onReply, onCaughtUp: () => this.#screen && onCaughtUp(this.#screen) })
       : null;
     this.#watch = this.#screen && read ? new Watch({ clock, screen: this.#screen, read, onAsking }) : null;
     this.#audience = new FanOut({

@@ -8,9 +8,10 @@
 import { SerializeAddon } from '@xterm/addon-serialize';
 import { type ITerminalAddon, Terminal } from '@xterm/headless';
 import type { TerminalState } from '../agent-link.ts';
+import type { Clock } from '../clock.ts';
 import type { ScreenView } from '../terminal.ts';
 import { screenFacts, type ScreenFacts } from './asking-screen.ts';
-import { coloursOf, firstLineStart, plainOf, unfinishedOf } from './forward.ts';
+import { coloursOf, endsLine, firstLineStart, heldFrom, plainOf, unfinishedOf } from './forward.ts';
 import { answerColours } from './replies.ts';
 import type { Recording, Resize } from './recording.ts';
 
@@ -18,7 +19,10 @@ export const SCROLLBACK_LINES = 1_000;
 /** Parsed in one turn: about 3 ms. */
 const BITE_BYTES = 256 << 10;
 /** Behind by more, it is worth looking whether the flood is plain. */
-const FORWARD_BYTES = 1 << 20;
+const FORWARD_BYTES = 512 << 10;
+/** After so much at once nobody reads along: what comes within this time may be forwarded over. */
+const RUSH_BYTES = 64 << 10;
+const RUSH_MS = 25;
 const TAIL_LINES = 50;
 /** Looked through in one turn, and how much of a bite may be the beginning of a sequence or character. */
 const FORWARD_BITES = 16;
@@ -39,6 +43,7 @@ export interface Checkpoint {
 
 export interface ScreenOptions {
   readonly recording: Recording;
+  readonly clock: Clock;
   readonly cols: number;
   readonly rows: number;
   /** Where to begin; null: at the beginning of the recording. */
@@ -62,6 +67,7 @@ export class Screen {
   #isAnswering = false;
   #title = '';
   #isPulling = false;
+  #pause: unknown = null;
   #isClosed = false;
   #serialized: (Checkpoint & { readonly parsed: number }) | null = null;
 
@@ -109,11 +115,26 @@ export class Screen {
     this.#bite();
   }
 
+  #goOn(parsedBytes: number, isPlain: boolean): void {
+    const behind = this.#options.recording.next - this.#parsed;
+    const mayWait = isPlain && parsedBytes >= RUSH_BYTES && behind <= FORWARD_BYTES && this.#waiting.length === 0;
+    if (!mayWait) return void setImmediate(() => this.#bite());
+    this.#pause = this.#options.clock.setTimeout(() => this.#resume(), RUSH_MS);
+  }
+
+  #resume(): void {
+    if (this.#pause === null) return;
+    this.#options.clock.clearTimeout(this.#pause);
+    this.#pause = null;
+    this.#bite();
+  }
+
   /** Resolves when everything that was recorded before this call has been parsed. */
   async settled(): Promise<void> {
     const wanted = this.#options.recording.next;
     while (!this.#isClosed && !this.#isShown(wanted)) {
       const caught = new Promise<void>((resolve) => this.#waiting.push({ wanted, resolve }));
+      this.#resume();
       this.pull();
       await caught;
     }
@@ -185,6 +206,7 @@ export class Screen {
 
   close(): void {
     this.#isClosed = true;
+    if (this.#pause !== null) this.#options.clock.clearTimeout(this.#pause);
     this.#terminal.dispose();
     for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
@@ -197,7 +219,10 @@ export class Screen {
     const until = this.#resizes[0]?.offset ?? recording.next;
     if (this.#parsed >= until) return this.#rest();
     const isBehind = until - this.#parsed > FORWARD_BYTES;
+    const wasAt = this.#parsed;
+    const wasAligned = this.#alignedAt === wasAt;
     if (isBehind) this.#forward(until);
+    const hasForwarded = this.#parsed > wasAt;
     // What is of the past and what is of now are never in one bite.
     const isPast = this.#parsed < this.#answersFrom;
     const limit = isPast ? Math.min(until, this.#answersFrom) : until;
@@ -207,14 +232,15 @@ export class Screen {
       this.#parsed = Math.max(slice.next, limit);
       return void setImmediate(() => this.#bite());
     }
-    const lineStart = isBehind && this.#alignedAt !== this.#parsed ? firstLineStart(slice.bytes) : -1;
+    // To the next line only, where the next bite may forward from; but one that could not is parsed whole.
+    const lineStart = isBehind && !wasAligned ? firstLineStart(slice.bytes) : -1;
     const bytes = lineStart > 0 ? slice.bytes.subarray(0, lineStart) : slice.bytes;
     const next = slice.from + bytes.length;
     this.#isAnswering = !isPast;
     this.#terminal.write(bytes, () => {
       this.#parsed = next;
-      if (lineStart > 0) this.#alignedAt = next;
-      setImmediate(() => this.#bite());
+      if (lineStart > 0 || endsLine(bytes)) this.#alignedAt = next;
+      this.#goOn(bytes.length, hasForwarded || !isBehind);
     });
   }
 
@@ -271,7 +297,12 @@ export class Screen {
       at = next - (bytes.length - length);
     }
     if (held.length === 0) return;
+    const dropped = heldFrom(held, needed);
+    colours.push(...coloursOf(held.subarray(0, dropped)));
+    held = held.subarray(dropped);
     this.#parsed = at - held.length;
+    // A line begins here: what is dropped ends one.
+    this.#alignedAt = this.#parsed;
     if (colours.length > 0) this.#terminal.write(Buffer.concat(colours));
   }
 
