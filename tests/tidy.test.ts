@@ -247,7 +247,8 @@ function isLiteral(source: Source, line: number): boolean {
     ({ node }) =>
       /^(Literal|TemplateElement|TemplateLiteral)$/.test(node.type) &&
       node.end - node.start > LONG_LITERAL &&
-      source.lineAt(node.start) === line,
+      source.lineAt(node.start) <= line &&
+      line <= source.lineAt(node.end),
   );
 }
 
