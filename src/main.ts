@@ -12,6 +12,7 @@ import { systemClock } from './clock.ts';
 import { type Config, readConfig } from './config.ts';
 import { Failure } from './failure.ts';
 import { httpDoors } from './http/doors.ts';
+import { refuseOpenDoors } from './http/gate.ts';
 import { operators } from './http/operators.ts';
 import { sqliteJournal } from './journal/sqlite.ts';
 import type { Journal } from './journal.ts';
@@ -139,6 +140,8 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
   const admit = admission({ secrets, fleet: () => house.fleet, instanceOf: (pid) => host.instanceOf(pid), uid: uid() });
   const exec = execDesk(house);
   const { host: address, port } = config.listen;
+  // Exec is behind this door too.
+  refuseOpenDoors({ ...config, httpHost: address, hasTokens: () => access.hasTokens });
   const grpc = await agentServer({
     host: address, port, socketPath: on.socketPath, listener: presence(house, admit), exec, access,
     heartbeatSeconds: config.heartbeatSeconds, clock, log,
