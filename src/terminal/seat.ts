@@ -47,6 +47,7 @@ export class Seat {
   #wanted: number;
   #isLive = false;
   #isBusy = false;
+  #isAskedAgain = false;
   #isGone = false;
   #needsScreen: boolean;
   #isFull = false;
@@ -74,10 +75,14 @@ export class Seat {
 
   /** Brings it up to date, as far as it can take it. */
   catchUp(): void {
-    if (this.#isBusy || this.#isLive || this.#isGone) return;
+    if (this.#isLive || this.#isGone) return;
+    // Who is busy may have looked for the last time already.
+    this.#isAskedAgain = this.#isBusy;
+    if (this.#isBusy) return;
     this.#isBusy = true;
     void this.#catchUp().finally(() => {
       this.#isBusy = false;
+      if (this.#isAskedAgain) this.catchUp();
     });
   }
 
