@@ -1,0 +1,77 @@
+/** Who an agent is, by secret and by socket. */
+import { afterEach, expect, test } from 'bun:test';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Fleet } from '../../src/actors/fleet.ts';
+import type { Proof } from '../../src/agent-link.ts';
+import { Failure } from '../../src/failure.ts';
+import { admission, fileSecrets } from '../../src/wiring/identity.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'identity-'));
+afterEach(() => rmSync(join(root, 'box'), { recursive: true, force: true }));
+
+/** A fleet with one instance, `box`. */
+const fleet = {
+  isLive: (id: string) => id === 'instance:box',
+  context: () => ({ spec: { instanceId: 'i-1' } }),
+  view: () => ({ state: 'running' }),
+} as unknown as Fleet;
+
+const secrets = fileSecrets(root);
+const admit = admission({
+  secrets,
+  fleet: () => fleet,
+  instanceOf: (pid) => (pid === 100 ? 'box' : pid === 200 ? 'other' : null),
+  uid: 1_000,
+});
+
+const codeOf = async (proof: Proof, agent = 'box', instanceId = 'i-1'): Promise<string> => {
+  try {
+    await admit(proof, agent, instanceId);
+    return 'admitted';
+  } catch (thrown) {
+    return thrown instanceof Failure ? thrown.code : String(thrown);
+  }
+};
+const peer = (pid: number, uid = 1_000): Proof => ({ kind: 'peer', pid, uid, gid: 1_000 });
+
+test('[P4] on TCP only the secret of that instance proves an id', async () => {
+  const path = await secrets.issue('box');
+  const token = readFileSync(path, 'utf8').trim();
+  expect(await codeOf({ kind: 'secret', token })).toBe('admitted');
+  expect(await codeOf({ kind: 'secret', token: `${token.slice(0, -1)}x` })).toBe('unauthenticated');
+  expect(await codeOf({ kind: 'secret', token: '' })).toBe('unauthenticated');
+  expect(await codeOf({ kind: 'secret', token }, 'other')).toBe('unauthenticated');
+  expect(await codeOf({ kind: 'none' })).toBe('unauthenticated');
+  expect(await codeOf({ kind: 'secret', token }, 'box', 'i-2')).toBe('forbidden');
+});
+
+test('[P4] on the socket the process must descend from the instance it claims to be', async () => {
+  expect(await codeOf(peer(100))).toBe('admitted');
+  expect(await codeOf(peer(200))).toBe('forbidden');
+  expect(await codeOf(peer(300))).toBe('forbidden');
+  expect(await codeOf(peer(100, 1_001))).toBe('forbidden');
+});
+
+test('[P4] a process of ours that is no instance may be an agent of its own, under a name that is free', async () => {
+  expect(await codeOf(peer(300), 'elsewhere', '')).toBe('admitted');
+  expect(await codeOf(peer(200), 'elsewhere', '')).toBe('forbidden');
+});
+
+test('an id is a name, and nothing that could be a path', async () => {
+  for (const name of ['../box', 'Box', '', 'a'.repeat(64), 'box/secret']) {
+    expect(await codeOf(peer(300), name, '')).toBe('bad-input');
+  }
+});
+
+test('a secret is made once, private to its owner, and gone once revoked', async () => {
+  const path = await secrets.issue('box');
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  const before = readFileSync(path, 'utf8');
+  expect(before.trim().length).toBeGreaterThanOrEqual(43);
+  await secrets.issue('box');
+  expect(readFileSync(path, 'utf8')).toBe(before);
+  await secrets.revoke('box');
+  expect(await codeOf({ kind: 'secret', token: before.trim() })).toBe('unauthenticated');
+});
