@@ -2,7 +2,7 @@
 import { t } from 'elysia';
 import type { AgentDesk, InstanceDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
-import { json, route, type Route } from './route.ts';
+import { json, type Route, route } from './route.ts';
 import * as schemas from './schemas.ts';
 
 export function agentRoutes({ agents, instances }: { agents: AgentDesk; instances: InstanceDesk }): Route[] {
@@ -10,7 +10,10 @@ export function agentRoutes({ agents, instances }: { agents: AgentDesk; instance
   const ofInstance = (id: string): string => {
     if (instances.find(id)) return id;
     if (!agents.find(id)) throw new Failure('not-found', `there is no agent "${id}"; see GET /api/v1/agents`);
-    throw new Failure('wrong-state', `agent ${id} was not started by this server; start and stop it where it runs`);
+    throw new Failure(
+      'wrong-state',
+      `agent ${id} was not started by this server; start and stop it where it runs`,
+    );
   };
   const verb = (name: 'start' | 'stop' | 'destroy' | 'reprovision', summary: string) =>
     route({
@@ -44,7 +47,8 @@ export function agentRoutes({ agents, instances }: { agents: AgentDesk; instance
       answers: { 200: json('it', schemas.agent) },
       run({ params }) {
         const found = agents.find(params['id'] ?? '');
-        if (!found) throw new Failure('not-found', `there is no agent "${params['id']}"; see GET /api/v1/agents`);
+        if (!found)
+          throw new Failure('not-found', `there is no agent "${params['id']}"; see GET /api/v1/agents`);
         return found;
       },
     }),
@@ -69,7 +73,10 @@ export function agentRoutes({ agents, instances }: { agents: AgentDesk; instance
       summary: 'Retired: agents prove themselves by their transport',
       answers: { 410: json('it is gone for good', schemas.problemSchema) },
       run() {
-        throw new Failure('gone', 'shared secrets were retired; reprovision the instance to give it a new identity');
+        throw new Failure(
+          'gone',
+          'shared secrets were retired; reprovision the instance to give it a new identity',
+        );
       },
     }),
   ];

@@ -10,7 +10,7 @@ import { Failure, type FieldFault } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { tokenOf } from './gate.ts';
 import type { Metrics } from './metrics.ts';
-import { problem, problemOf, problemResponse, type Problem } from './problem.ts';
+import { type Problem, problem, problemOf, problemResponse } from './problem.ts';
 import type { Method, Route } from './route.ts';
 
 export interface AppOptions {
@@ -35,7 +35,10 @@ export function app({ routes, access, metrics, clock, log }: AppOptions): App {
       // Before the body is looked at, so that a stranger learns nothing of what is expected here.
       transform({ request }: { request: Request }) {
         patterns.set(request, one.path);
-        callers.set(request, role === 'open' ? nobody : demand(access.caller({ token: tokenOf(request), peerUid: null }), role));
+        callers.set(
+          request,
+          role === 'open' ? nobody : demand(access.caller({ token: tokenOf(request), peerUid: null }), role),
+        );
       },
       ...(one.query ? { query: one.query } : {}),
       ...(one.body ? { body: one.body } : {}),
@@ -49,7 +52,11 @@ export function app({ routes, access, metrics, clock, log }: AppOptions): App {
     if (told) return problemResponse(told, pathname);
     if (!(error instanceof Failure)) {
       const why = error instanceof Error ? error.message : String(error);
-      log.error('a bug behind a route', { path: pathname, why, stack: error instanceof Error ? error.stack : null });
+      log.error('a bug behind a route', {
+        path: pathname,
+        why,
+        stack: error instanceof Error ? error.stack : null,
+      });
     }
     return problemResponse(problemOf(error), pathname);
   });
@@ -57,7 +64,12 @@ export function app({ routes, access, metrics, clock, log }: AppOptions): App {
     const at = clock.now();
     const response = await elysia.handle(request);
     const { method } = request;
-    metrics.requested({ method, route: patterns.get(request) ?? 'none', status: response.status, ms: clock.now() - at });
+    metrics.requested({
+      method,
+      route: patterns.get(request) ?? 'none',
+      status: response.status,
+      ms: clock.now() - at,
+    });
     return response;
   };
 }
@@ -69,11 +81,23 @@ interface Context {
   readonly request: Request;
 }
 
-async function answer(one: Route, { params, query, body, request }: Context, callers: WeakMap<Request, Caller>): Promise<Response> {
+async function answer(
+  one: Route,
+  { params, query, body, request }: Context,
+  callers: WeakMap<Request, Caller>,
+): Promise<Response> {
   const caller = callers.get(request);
   if (!caller) throw new Error(`${one.path} was not authorised`);
-  const decoded = Object.fromEntries(Object.entries(params ?? {}).map(([name, value]) => [name, decode(value)]));
-  const given = await one.run({ params: decoded, query: query as never, body: body as never, request, caller });
+  const decoded = Object.fromEntries(
+    Object.entries(params ?? {}).map(([name, value]) => [name, decode(value)]),
+  );
+  const given = await one.run({
+    params: decoded,
+    query: query as never,
+    body: body as never,
+    request,
+    caller,
+  });
   if (given instanceof Response) return given;
   const [status] = Object.keys(one.answers);
   return Response.json(given, { status: Number(status), headers: { 'cache-control': 'no-store' } });
@@ -88,17 +112,19 @@ function decode(value: string): string {
 }
 
 /** JSON whatever the content type says, unless it says something else. */
-const parser = (takes: Route['takes']) => async ({ request }: { request: Request }) => {
-  const type = request.headers.get('content-type') ?? '';
-  const text = await request.text();
-  if (text.trim() === '') return takes === 'optional-json' ? undefined : {};
-  if (type !== '' && !/json/i.test(type)) throw new UnsupportedType(type);
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (thrown) {
-    throw new Failure('bad-input', `the body is not JSON: ${(thrown as Error).message}`);
-  }
-};
+const parser =
+  (takes: Route['takes']) =>
+  async ({ request }: { request: Request }) => {
+    const type = request.headers.get('content-type') ?? '';
+    const text = await request.text();
+    if (text.trim() === '') return takes === 'optional-json' ? undefined : {};
+    if (type !== '' && !/json/i.test(type)) throw new UnsupportedType(type);
+    try {
+      return JSON.parse(text) as unknown;
+    } catch (thrown) {
+      throw new Failure('bad-input', `the body is not JSON: ${(thrown as Error).message}`);
+    }
+  };
 
 class UnsupportedType extends Error {
   readonly type: string;
@@ -113,7 +139,12 @@ function told4xx(error: unknown, code: unknown): Problem | null {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (cause instanceof UnsupportedType) {
     const detail = `content-type "${cause.type}" is not understood here; send application/json`;
-    return { status: 415, code: 'unsupported-media-type', title: 'The content type is not understood', detail };
+    return {
+      status: 415,
+      code: 'unsupported-media-type',
+      title: 'The content type is not understood',
+      detail,
+    };
   }
   if (cause instanceof Failure) return problemOf(cause);
   if (error instanceof ValidationError) return invalid(error);
@@ -128,19 +159,38 @@ function invalid(error: ValidationError): Problem {
     const dotted = path.replace(/^\//, '').replaceAll('/', '.');
     if (seen.has(dotted)) return [];
     seen.add(dotted);
-    return [{ path: dotted || error.type, message: /unexpected/i.test(message) ? 'is not known here; check its spelling' : message }];
+    return [
+      {
+        path: dotted || error.type,
+        message: /unexpected/i.test(message) ? 'is not known here; check its spelling' : message,
+      },
+    ];
   });
-  const names = faults.map(({ path, message }) => `${path}: ${message}`).slice(0, 5).join('; ');
+  const names = faults
+    .map(({ path, message }) => `${path}: ${message}`)
+    .slice(0, 5)
+    .join('; ');
   return problem('bad-input', `the ${error.type} is not valid: ${names}`, faults);
 }
 
 /** 405 where another method would do. */
 function missing(routes: readonly Route[], method: string, pathname: string): Problem {
   const matches = (path: string) =>
-    new RegExp(`^${path.replace(/[.+?^$()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+').replace('*', '.+')}$`).test(pathname);
+    new RegExp(
+      `^${path
+        .replace(/[.+?^$()|[\]\\]/g, '\\$&')
+        .replace(/:\w+/g, '[^/]+')
+        .replace('*', '.+')}$`,
+    ).test(pathname);
   const methods = [...new Set(routes.filter(({ path }) => matches(path)).map((one): Method => one.method))];
   if (methods.length === 0) return problem('not-found', `there is no ${method} ${pathname}; see /docs`);
   const allow = methods.includes('GET') ? ['HEAD', ...methods] : methods;
   const detail = `${pathname} takes ${allow.join(', ')}`;
-  return { status: 405, code: 'method-not-allowed', title: 'That method is not for this', detail, headers: { allow: allow.join(', ') } };
+  return {
+    status: 405,
+    code: 'method-not-allowed',
+    title: 'That method is not for this',
+    detail,
+    headers: { allow: allow.join(', ') },
+  };
 }

@@ -3,7 +3,14 @@ import type { ServerWebSocket } from 'bun';
 import { demand } from '../access.ts';
 import { Failure } from '../failure.ts';
 import type { Viewer } from '../terminal.ts';
-import { type Connecting, type Conversation, parsed, sizeOf, type SocketData, type SocketDoor } from './sockets.ts';
+import {
+  type Connecting,
+  type Conversation,
+  parsed,
+  type SocketData,
+  type SocketDoor,
+  sizeOf,
+} from './conversation.ts';
 
 const INPUT = 1;
 
@@ -24,8 +31,14 @@ export function attached(
   };
   const { cols, rows } = view ?? terminal.spec;
   viewer.tell({
-    type: 'hello', session_id: session, viewer_id: id, role, cols, rows,
-    state: view?.state ?? 'exited', next_offset: terminal.nextOffset(),
+    type: 'hello',
+    session_id: session,
+    viewer_id: id,
+    role,
+    cols,
+    rows,
+    state: view?.state ?? 'exited',
+    next_offset: terminal.nextOffset(),
   });
   const attachment = terminal.attach(viewer, { role, from });
   const controls = () => {
@@ -51,12 +64,21 @@ export function attached(
       }
       case 'signal':
         controls();
-        return void sessions.signal(session, String(message['signal']), caller.name).catch((thrown: unknown) => {
-          const why = thrown instanceof Failure ? thrown.message : 'the signal could not be sent';
-          viewer.tell({ type: 'error', code: thrown instanceof Failure ? thrown.code : 'bug', message: why });
-        });
+        return void sessions
+          .signal(session, String(message['signal']), caller.name)
+          .catch((thrown: unknown) => {
+            const why = thrown instanceof Failure ? thrown.message : 'the signal could not be sent';
+            viewer.tell({
+              type: 'error',
+              code: thrown instanceof Failure ? thrown.code : 'bug',
+              message: why,
+            });
+          });
       default:
-        throw new Failure('bad-input', `type "${message['type']}" is none of ack, screen, control, resize, signal`);
+        throw new Failure(
+          'bad-input',
+          `type "${message['type']}" is none of ack, screen, control, resize, signal`,
+        );
     }
   };
   return {

@@ -1,5 +1,5 @@
 /** The dashboard's files, with the headers that keep the page to itself. */
-import { route, type Route } from './route.ts';
+import { type Route, route } from './route.ts';
 
 export interface Asset {
   readonly body: Uint8Array<ArrayBuffer>;
@@ -26,14 +26,15 @@ export function dashboardRoutes({ files, contentSecurityPolicy }: Dashboard): Ro
       run({ request }) {
         const headers = {
           'content-type': type,
-          'etag': etag,
+          etag: etag,
           // A name with a hash in it never changes; the page itself is asked for anew each time.
           'cache-control': path === '/' ? 'no-cache' : 'public, max-age=31536000, immutable',
           'content-security-policy': contentSecurityPolicy,
           'x-content-type-options': 'nosniff',
           'referrer-policy': 'no-referrer',
         };
-        if (request.headers.get('if-none-match') === etag) return new Response(null, { status: 304, headers });
+        if (request.headers.get('if-none-match') === etag)
+          return new Response(null, { status: 304, headers });
         return new Response(body, { headers });
       },
     }),

@@ -1,13 +1,30 @@
-/** The API as a page that can be read without a network: made on the server from the OpenAPI document, with no script. */
-import { route, type Route } from './route.ts';
+/**
+ * The API as a page that can be read without a network: made on the server from the OpenAPI document, with no
+ * script.
+ */
+import { type Route, route } from './route.ts';
 
 interface Operation {
   readonly tags: readonly string[];
   readonly summary: string;
   readonly description: string;
-  readonly parameters: readonly { readonly name: string; readonly in: string; readonly required: boolean; readonly description?: string; readonly schema: unknown }[];
+  readonly parameters: readonly {
+    readonly name: string;
+    readonly in: string;
+    readonly required: boolean;
+    readonly description?: string;
+    readonly schema: unknown;
+  }[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema?: unknown }>> };
-  readonly responses: Readonly<Record<string, { readonly description?: string; readonly content?: Readonly<Record<string, { readonly schema?: unknown }>> }>>;
+  readonly responses: Readonly<
+    Record<
+      string,
+      {
+        readonly description?: string;
+        readonly content?: Readonly<Record<string, { readonly schema?: unknown }>>;
+      }
+    >
+  >;
 }
 
 interface Document {
@@ -16,7 +33,10 @@ interface Document {
 }
 
 const escaped = (text: string) =>
-  text.replace(/[&<>"']/g, (one) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' })[one] ?? one);
+  text.replace(
+    /[&<>"']/g,
+    (one) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' })[one] ?? one,
+  );
 
 const style = `
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); --soft: color-mix(in srgb, currentColor 6%, transparent); }
@@ -33,19 +53,28 @@ table { border-collapse: collapse; width: 100%; } td, th { border-bottom: 1px so
 
 export const docsStyle = style;
 
-const shown = (schema: unknown) => (schema === undefined ? '' : `<pre>${escaped(JSON.stringify(schema, null, 2))}</pre>`);
+const shown = (schema: unknown) =>
+  schema === undefined ? '' : `<pre>${escaped(JSON.stringify(schema, null, 2))}</pre>`;
 
-function operationHtml(path: string, method: string, { summary, description, parameters, requestBody, responses }: Operation): string {
+function operationHtml(
+  path: string,
+  method: string,
+  { summary, description, parameters, requestBody, responses }: Operation,
+): string {
   const rows = parameters
-    .map(({ name, in: where, required, description: about, schema }) =>
-      `<tr><td><code>${escaped(name)}</code></td><td>${where}${required ? ', required' : ''}</td><td>${escaped(about ?? '')} <code>${escaped(JSON.stringify(schema))}</code></td></tr>`)
+    .map(
+      ({ name, in: where, required, description: about, schema }) =>
+        `<tr><td><code>${escaped(name)}</code></td><td>${where}${required ? ', required' : ''}</td><td>${escaped(about ?? '')} <code>${escaped(JSON.stringify(schema))}</code></td></tr>`,
+    )
     .join('');
   const bodies = Object.entries(requestBody?.content ?? {})
     .map(([type, { schema }]) => `<h4>Body, <code>${escaped(type)}</code></h4>${shown(schema)}`)
     .join('');
   const answers = Object.entries(responses)
     .map(([status, { description: about, content }]) => {
-      const parts = Object.entries(content ?? {}).map(([type, { schema }]) => `<code>${escaped(type)}</code>${shown(schema)}`);
+      const parts = Object.entries(content ?? {}).map(
+        ([type, { schema }]) => `<code>${escaped(type)}</code>${shown(schema)}`,
+      );
       return `<h4>${status === 'default' ? 'Every error: a problem document' : `${status} ${escaped(about ?? '')}`}</h4>${parts.join('')}`;
     })
     .join('');
@@ -64,7 +93,9 @@ export function docsPage(given: object): string {
   }
   const idOf = (tag: string) => tag.replace(/\W+/g, '-');
   const links = [...byTag.keys()].map((tag) => `<a href="#${idOf(tag)}">${escaped(tag)}</a>`).join('');
-  const sections = [...byTag].map(([tag, parts]) => `<h2 id="${idOf(tag)}">${escaped(tag)}</h2>${parts.join('\n')}`).join('\n');
+  const sections = [...byTag]
+    .map(([tag, parts]) => `<h2 id="${idOf(tag)}">${escaped(tag)}</h2>${parts.join('\n')}`)
+    .join('\n');
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escaped(info.title)} API</title><link rel="stylesheet" href="/docs/style.css"></head><body>
 <h1>${escaped(info.title)} ${escaped(info.version)}</h1>
@@ -83,9 +114,14 @@ export const docsRoutes = (document: () => object): Route[] => [
     tag: 'documents',
     summary: 'The API as a page',
     answers: { 200: { description: 'HTML', schema: null, contentType: 'text/html' } },
-    run: () => new Response(docsPage(document()), {
-      headers: { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': csp, 'x-content-type-options': 'nosniff' },
-    }),
+    run: () =>
+      new Response(docsPage(document()), {
+        headers: {
+          'content-type': 'text/html; charset=utf-8',
+          'content-security-policy': csp,
+          'x-content-type-options': 'nosniff',
+        },
+      }),
   }),
   route({
     method: 'GET',
@@ -94,6 +130,9 @@ export const docsRoutes = (document: () => object): Route[] => [
     tag: 'documents',
     summary: 'How that page looks',
     answers: { 200: { description: 'CSS', schema: null, contentType: 'text/css' } },
-    run: () => new Response(docsStyle, { headers: { 'content-type': 'text/css', 'x-content-type-options': 'nosniff' } }),
+    run: () =>
+      new Response(docsStyle, {
+        headers: { 'content-type': 'text/css', 'x-content-type-options': 'nosniff' },
+      }),
   }),
 ];

@@ -5,16 +5,34 @@
  */
 import type { Server } from 'bun';
 import type { Clock } from '../clock.ts';
-import type { AgentDesk, EventDesk, ExecDesk, Gauges, HealthDesk, HitlDesk, InstanceDesk, SessionDesk, TaskDesk } from '../desk.ts';
+import type {
+  AgentDesk,
+  EventDesk,
+  ExecDesk,
+  Gauges,
+  HealthDesk,
+  HitlDesk,
+  InstanceDesk,
+  SessionDesk,
+  TaskDesk,
+} from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { agentRoutes } from './agents.ts';
-import { app, type App } from './app.ts';
+import { type App, app } from './app.ts';
+import type { SocketData } from './conversation.ts';
 import { type Dashboard, dashboardRoutes } from './dashboard.ts';
 import { docsRoutes } from './docs.ts';
 import { eventRoutes } from './events.ts';
 import { execRoutes } from './exec.ts';
-import { checkOrigin, type GateOptions, rateLimit, type RateLimits, refuseOpenDoors, tokenOf } from './gate.ts';
+import {
+  checkOrigin,
+  type GateOptions,
+  type RateLimits,
+  rateLimit,
+  refuseOpenDoors,
+  tokenOf,
+} from './gate.ts';
 import { healthRoutes } from './health.ts';
 import { hitlRoutes } from './hitl.ts';
 import { idempotency } from './idempotency.ts';
@@ -26,7 +44,7 @@ import { problemOf, problemResponse } from './problem.ts';
 import { recordingRoutes } from './recordings.ts';
 import type { Route } from './route.ts';
 import { sessionRoutes } from './sessions.ts';
-import { isSocketPath, type SocketData, sockets } from './sockets.ts';
+import { isSocketPath, sockets } from './sockets.ts';
 import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
 
@@ -86,7 +104,10 @@ export interface Front {
 }
 
 /** Everything but the listeners. `closing` ends the streams. */
-export function front({ desks, gauges, access, options, dashboard, clock, log }: DoorWorld, closing: AbortSignal): Front {
+export function front(
+  { desks, gauges, access, options, dashboard, clock, log }: DoorWorld,
+  closing: AbortSignal,
+): Front {
   const question = (id: string) => desks.hitl.find(id);
   const talk = sockets({ sessions: desks.sessions, question, clock, log });
   const counted = metrics({ gauges, sockets: () => talk.count, clock });
@@ -107,7 +128,12 @@ export function front({ desks, gauges, access, options, dashboard, clock, log }:
   let document: object | null = null;
   const described = () => (document ??= openApiDocument(routes, options.version));
   routes.push(openApiRoute(described), ...docsRoutes(described), ...dashboardRoutes(dashboard));
-  return { routes, metrics: counted, sockets: talk, app: app({ routes, access, metrics: counted, clock, log }) };
+  return {
+    routes,
+    metrics: counted,
+    sockets: talk,
+    app: app({ routes, access, metrics: counted, clock, log }),
+  };
 }
 
 /** Throws Failure('already-exists') for a port that is taken, 'wrong-state' where it would let anybody in. */
@@ -132,13 +158,15 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
       // A stream is silent for as long as there is nothing to say.
       server.timeout(request, 0);
       const length = Number(request.headers.get('content-length') ?? 0);
-      if (length > limits.bodyBytesMax) throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
+      if (length > limits.bodyBytesMax)
+        throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
       if (request.method !== 'HEAD') return await routes(request);
       const { status, headers, body } = await routes(new Request(request, { method: 'GET' }));
       void body?.cancel();
       return new Response(null, { status, headers });
     } catch (thrown) {
-      if (!(thrown instanceof Failure)) log.error('a bug at the door', { path: pathname, why: String(thrown) });
+      if (!(thrown instanceof Failure))
+        log.error('a bug at the door', { path: pathname, why: String(thrown) });
       return problemResponse(problemOf(thrown), pathname);
     }
   };

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { EventDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { EventView } from '../views.ts';
-import { json, route, type Route } from './route.ts';
+import { json, type Route, route } from './route.ts';
 import * as schemas from './schemas.ts';
 import { eventStream, type Frame, wantsStream } from './sse.ts';
 
@@ -31,17 +31,24 @@ export function eventRoutes({ events, clock, closing }: EventDoor): Route[] {
       path: '/api/v1/events',
       role: 'viewer',
       tag: 'events',
-      summary: 'Events after a cursor; with `follow=true` or `Accept: text/event-stream` as a stream, from `Last-Event-ID` or now on',
+      summary:
+        'Events after a cursor; with `follow=true` or `Accept: text/event-stream` as a stream, from `Last-Event-ID` or now on',
       query: t.Object({
         after: t.Optional(t.String()),
         limit: t.Optional(t.Numeric({ minimum: 1, maximum: LIMIT_MAX })),
         follow: t.Optional(t.BooleanString()),
       }),
-      answers: { 200: json('a page', t.Object({ events: t.Array(schemas.event), last_event_id: t.Integer() })) },
+      answers: {
+        200: json('a page', t.Object({ events: t.Array(schemas.event), last_event_id: t.Integer() })),
+      },
       async run({ query, request }) {
         const after = cursorOf(request.headers.get('last-event-id') ?? query.after ?? null);
         if (query.follow || wantsStream(request)) {
-          return eventStream((signal) => followed(events, after, signal), { clock, signal: request.signal, closing });
+          return eventStream((signal) => followed(events, after, signal), {
+            clock,
+            signal: request.signal,
+            closing,
+          });
         }
         const found = await events.read(after ?? 0, query.limit ?? 100);
         return { events: found, last_event_id: found.at(-1)?.id ?? after ?? 0 };

@@ -2,7 +2,7 @@
 import { t } from 'elysia';
 import type { Clock } from '../clock.ts';
 import type { ExecDesk, ExecPart, ExecWanted } from '../desk.ts';
-import { json, route, type Route, strict } from './route.ts';
+import { json, type Route, route, strict } from './route.ts';
 import { eventStream, type Frame, wantsStream } from './sse.ts';
 
 /** Kept of each stream when the answer is one document. */
@@ -13,8 +13,12 @@ const wanted = strict({
   command: t.String({ minLength: 1, maxLength: 4_096, description: 'a program, not a line for a shell' }),
   args: t.Optional(t.Array(t.String({ maxLength: 128 << 10 }), { maxItems: 1_000 })),
   working_dir: t.Optional(t.String({ maxLength: 4_096 })),
-  env: t.Optional(t.Record(t.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), t.String({ maxLength: 128 << 10 }))),
-  timeout_seconds: t.Optional(t.Integer({ minimum: 1, maximum: 86_400, description: `${TIMEOUT_SECONDS} when absent` })),
+  env: t.Optional(
+    t.Record(t.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), t.String({ maxLength: 128 << 10 })),
+  ),
+  timeout_seconds: t.Optional(
+    t.Integer({ minimum: 1, maximum: 86_400, description: `${TIMEOUT_SECONDS} when absent` }),
+  ),
   stdin: t.Optional(t.String({ maxLength: 1 << 20 })),
 });
 
@@ -25,7 +29,9 @@ const outcome = t.Object({
   stdout: t.String(),
   stderr: t.String(),
   duration_ms: t.Integer(),
-  truncated: t.Boolean({ description: 'a stream was longer than 1 MiB; all of it is at /sessions/{id}/output' }),
+  truncated: t.Boolean({
+    description: 'a stream was longer than 1 MiB; all of it is at /sessions/{id}/output',
+  }),
 });
 
 export interface ExecDoor {
@@ -41,15 +47,38 @@ export function execRoutes({ exec, clock, closing }: ExecDoor): Route[] {
       path: '/api/v1/agents/:id/exec',
       role: 'operator',
       tag: 'exec',
-      summary: 'Runs a command and waits; with `Accept: text/event-stream` its output comes as it is said. Leaving ends it.',
+      summary:
+        'Runs a command and waits; with `Accept: text/event-stream` its output comes as it is said. Leaving ends it.',
       body: wanted,
       answers: { 200: json('it has ended', outcome) },
       async run({ params, body, request, caller }) {
-        const { command, args = [], working_dir: workingDir = '', env = {}, timeout_seconds: timeoutSeconds = TIMEOUT_SECONDS } = body;
+        const {
+          command,
+          args = [],
+          working_dir: workingDir = '',
+          env = {},
+          timeout_seconds: timeoutSeconds = TIMEOUT_SECONDS,
+        } = body;
         const stdin = body.stdin ?? null;
-        const what: ExecWanted = { agent: params['id'] ?? '', command, args, workingDir, env, timeoutSeconds, stdin };
-        if (!wantsStream(request)) return await gathered(exec.run(what, caller.name, AbortSignal.any([request.signal, closing])), clock);
-        return eventStream((signal) => frames(exec.run(what, caller.name, signal)), { clock, signal: request.signal, closing });
+        const what: ExecWanted = {
+          agent: params['id'] ?? '',
+          command,
+          args,
+          workingDir,
+          env,
+          timeoutSeconds,
+          stdin,
+        };
+        if (!wantsStream(request))
+          return await gathered(
+            exec.run(what, caller.name, AbortSignal.any([request.signal, closing])),
+            clock,
+          );
+        return eventStream((signal) => frames(exec.run(what, caller.name, signal)), {
+          clock,
+          signal: request.signal,
+          closing,
+        });
       },
     }),
   ];
@@ -77,8 +106,13 @@ async function gathered(parts: AsyncIterable<ExecPart>, clock: Clock) {
     if ('ended' in part) {
       const { session_id, exit_code, reason } = part.ended;
       return {
-        session_id, exit_code, reason, stdout: text('stdout'), stderr: text('stderr'),
-        duration_ms: clock.now() - startedAt, truncated,
+        session_id,
+        exit_code,
+        reason,
+        stdout: text('stdout'),
+        stderr: text('stderr'),
+        duration_ms: clock.now() - startedAt,
+        truncated,
       };
     }
     const room = STREAM_BYTES_MAX - sizes[part.stream];

@@ -1,6 +1,7 @@
 /**
- * What a request must show before it is looked at: a host that is ours, an origin that is ours, and not too many of
- * them. A page on another site can make a browser call us; it cannot make it lie about these two headers.
+ * What a request must show before it is looked at: a host that is ours, an origin that is ours, and not too
+ * many of them. A page on another site can make a browser call us; it cannot make it lie about these two
+ * headers.
  */
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
@@ -22,11 +23,17 @@ export function refuseOpenDoors({ httpHost, hasTokens, behindProxy }: GateOption
   if (isLoopback(httpHost)) return;
   if (!hasTokens()) {
     const how = 'start on 127.0.0.1 and make an admin token with POST /api/v1/tokens first';
-    throw new Failure('wrong-state', `listening on ${httpHost} without operator tokens would let anybody in: ${how}`);
+    throw new Failure(
+      'wrong-state',
+      `listening on ${httpHost} without operator tokens would let anybody in: ${how}`,
+    );
   }
   if (!behindProxy) {
     const how = 'put a proxy that speaks TLS in front and set AGENTIC_BEHIND_PROXY=1, or listen on 127.0.0.1';
-    throw new Failure('wrong-state', `listening on ${httpHost} without TLS would show tokens to the network: ${how}`);
+    throw new Failure(
+      'wrong-state',
+      `listening on ${httpHost} without TLS would show tokens to the network: ${how}`,
+    );
   }
 }
 
@@ -36,7 +43,10 @@ export function checkOrigin(request: Request, { allowedHosts, httpHost }: GateOp
   const name = host.replace(/:\d+$/, '').toLowerCase();
   const known = isLoopback(name) || allowedHosts.includes(name) || allowedHosts.includes(host.toLowerCase());
   if (!known && (isLoopback(httpHost) || allowedHosts.length > 0)) {
-    throw new Failure('forbidden', `"${host}" is not a name of this server; AGENTIC_ALLOWED_HOSTS adds names`);
+    throw new Failure(
+      'forbidden',
+      `"${host}" is not a name of this server; AGENTIC_ALLOWED_HOSTS adds names`,
+    );
   }
   const origin = request.headers.get('origin');
   if (origin === null) return;
@@ -74,12 +84,16 @@ export function rateLimit(clock: Clock, { perSecond, burst }: RateLimits): (call
     bucket.at = now;
     buckets.delete(caller);
     buckets.set(caller, bucket);
-    if (buckets.size > CALLERS_MAX) for (const oldest of buckets.keys()) {
-      buckets.delete(oldest);
-      break;
-    }
+    if (buckets.size > CALLERS_MAX)
+      for (const oldest of buckets.keys()) {
+        buckets.delete(oldest);
+        break;
+      }
     if (bucket.left < 1) {
-      const failure = new Failure('over-quota', `more than ${perSecond} requests a second from ${caller}; slow down`);
+      const failure = new Failure(
+        'over-quota',
+        `more than ${perSecond} requests a second from ${caller}; slow down`,
+      );
       failure.retryAfterSeconds = Math.ceil((1 - bucket.left) / perSecond);
       throw failure;
     }
@@ -87,7 +101,10 @@ export function rateLimit(clock: Clock, { perSecond, burst }: RateLimits): (call
   };
 }
 
-/** A bearer token from the header; for a WebSocket, which cannot set headers, also from the query or the subprotocol. */
+/**
+ * A bearer token from the header; for a WebSocket, which cannot set headers, also from the query or the
+ * subprotocol.
+ */
 export function tokenOf(request: Request): string | null {
   const [, bearer] = /^Bearer\s+(\S+)$/i.exec(request.headers.get('authorization') ?? '') ?? [];
   if (bearer !== undefined) return bearer;

@@ -1,7 +1,7 @@
 /** Whether it is well: alive, able to promise, and how things stand. */
 import { t } from 'elysia';
 import type { HealthDesk } from '../desk.ts';
-import { json, route, type Route } from './route.ts';
+import { json, type Route, route } from './route.ts';
 
 const ok = t.Object({ status: t.String(), service: t.String() });
 const readiness = t.Object({ status: t.String(), ready: t.Boolean(), reasons: t.Array(t.String()) });
@@ -28,7 +28,10 @@ export function healthRoutes(health: HealthDesk): Route[] {
       run() {
         const { ready: isReady, reasons } = health.ready();
         const body = { status: isReady ? 'ready' : 'not ready', ready: isReady, reasons };
-        return Response.json(body, { status: isReady ? 200 : 503, headers: isReady ? {} : { 'retry-after': '2' } });
+        return Response.json(body, {
+          status: isReady ? 200 : 503,
+          headers: isReady ? {} : { 'retry-after': '2' },
+        });
       },
     });
   const deep = (path: string): Route =>
@@ -42,12 +45,24 @@ export function healthRoutes(health: HealthDesk): Route[] {
       run() {
         const { version, uptimeSeconds, agents, tasks, journal } = health.summary();
         const { ready: isReady, reasons } = health.ready();
-        return { status: isReady ? 'ok' : 'degraded', reasons, version, uptime_seconds: uptimeSeconds, agents, tasks, journal };
+        return {
+          status: isReady ? 'ok' : 'degraded',
+          reasons,
+          version,
+          uptime_seconds: uptimeSeconds,
+          agents,
+          tasks,
+          journal,
+        };
       },
     });
   return [
-    alive('/healthz'), alive('/healthz/http'), alive('/api/v1/health/live'),
-    ready('/readyz'), ready('/api/v1/health/ready'),
-    deep('/healthz/deep'), deep('/api/v1/health'),
+    alive('/healthz'),
+    alive('/healthz/http'),
+    alive('/api/v1/health/live'),
+    ready('/readyz'),
+    ready('/api/v1/health/ready'),
+    deep('/healthz/deep'),
+    deep('/api/v1/health'),
   ];
 }

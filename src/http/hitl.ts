@@ -2,7 +2,7 @@
 import { t } from 'elysia';
 import type { HitlDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
-import { json, route, type Route, strict } from './route.ts';
+import { json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 
 const TEXT_MAX = 64 << 10;
@@ -18,12 +18,21 @@ const question = strict({
   session_id: t.String({ minLength: 1 }),
   prompt: t.String({ minLength: 1, maxLength: 4_096 }),
   context: t.Optional(t.String({ maxLength: TEXT_MAX })),
-  kind: t.Optional(t.Union([t.Literal('confirm'), t.Literal('choice'), t.Literal('text'), t.Literal('secret')])),
-  options: t.Optional(t.Array(strict({
-    id: t.String({ minLength: 1, maxLength: 200 }),
-    label: t.String({ minLength: 1, maxLength: 1_000 }),
-    keys: t.Optional(t.String({ maxLength: 1_000, description: 'what is typed for it; its id and Enter when absent' })),
-  }), { maxItems: 100 })),
+  kind: t.Optional(
+    t.Union([t.Literal('confirm'), t.Literal('choice'), t.Literal('text'), t.Literal('secret')]),
+  ),
+  options: t.Optional(
+    t.Array(
+      strict({
+        id: t.String({ minLength: 1, maxLength: 200 }),
+        label: t.String({ minLength: 1, maxLength: 1_000 }),
+        keys: t.Optional(
+          t.String({ maxLength: 1_000, description: 'what is typed for it; its id and Enter when absent' }),
+        ),
+      }),
+      { maxItems: 100 },
+    ),
+  ),
   expires_in_ms: t.Optional(t.Integer({ minimum: 1, maximum: EXPIRES_MS_MAX })),
 });
 
@@ -43,7 +52,11 @@ export function hitlRoutes(desk: HitlDesk): Route[] {
       }),
       answers: { 200: json('the list', t.Object({ requests: t.Array(schemas.hitl) })) },
       run: ({ query: { state, agent, session } }) => ({
-        requests: desk.list({ ...(state ? { state } : {}), ...(agent ? { agent } : {}), ...(session ? { session } : {}) }),
+        requests: desk.list({
+          ...(state ? { state } : {}),
+          ...(agent ? { agent } : {}),
+          ...(session ? { session } : {}),
+        }),
       }),
     }),
     route({
@@ -55,7 +68,11 @@ export function hitlRoutes(desk: HitlDesk): Route[] {
       answers: { 200: json('it', schemas.hitl) },
       run({ params }) {
         const found = desk.find(params['id'] ?? '');
-        if (!found) throw new Failure('not-found', `there is no question "${params['id']}"; see GET /api/v1/hitl?state=all`);
+        if (!found)
+          throw new Failure(
+            'not-found',
+            `there is no question "${params['id']}"; see GET /api/v1/hitl?state=all`,
+          );
         return found;
       },
     }),
@@ -64,7 +81,8 @@ export function hitlRoutes(desk: HitlDesk): Route[] {
       path: '/api/v1/hitl/:id/respond',
       role: 'operator',
       tag,
-      summary: 'Answers it; the first answer wins. Whether it took shows in its state: answered or undeliverable',
+      summary:
+        'Answers it; the first answer wins. Whether it took shows in its state: answered or undeliverable',
       body: answer,
       answers: { 202: json('the answer is durable and being typed', schemas.hitl) },
       run({ params, body, caller }) {
@@ -75,7 +93,11 @@ export function hitlRoutes(desk: HitlDesk): Route[] {
             faults: [{ path: 'text', message: 'or option; exactly one of them' }],
           });
         }
-        return desk.answer(params['id'] ?? '', text === undefined ? { option: body.option ?? '' } : { text }, caller.name);
+        return desk.answer(
+          params['id'] ?? '',
+          text === undefined ? { option: body.option ?? '' } : { text },
+          caller.name,
+        );
       },
     }),
     route({
@@ -98,7 +120,14 @@ export function hitlRoutes(desk: HitlDesk): Route[] {
       async run({ params, body, caller }) {
         const { session_id: sessionId, prompt, context = '', options = [] } = body;
         const kind = body.kind ?? (options.length > 0 ? 'choice' : 'text');
-        const wanted = { sessionId, prompt, context, kind, options: [...options], expiresInMs: body.expires_in_ms ?? null };
+        const wanted = {
+          sessionId,
+          prompt,
+          context,
+          kind,
+          options: [...options],
+          expiresInMs: body.expires_in_ms ?? null,
+        };
         const request = await desk.ask(params['id'] ?? '', wanted, caller.name);
         return { hitl_id: request.hitl_id, request };
       },

@@ -1,5 +1,6 @@
 /**
- * The same request with the same `Idempotency-Key` is carried out once (draft-ietf-httpapi-idempotency-key-header).
+ * The same request with the same `Idempotency-Key` is carried out once
+ * (draft-ietf-httpapi-idempotency-key-header).
  *
  * A key belongs to one caller and one place; with another body it is refused. Kept in memory for a day.
  */
@@ -17,7 +18,11 @@ interface Kept {
 }
 
 export interface Idempotency {
-  once<T>(key: string | null, about: { readonly scope: string; readonly body: unknown }, act: () => Promise<T>): Promise<T>;
+  once<T>(
+    key: string | null,
+    about: { readonly scope: string; readonly body: unknown },
+    act: () => Promise<T>,
+  ): Promise<T>;
 }
 
 export function idempotency(clock: Clock): Idempotency {
@@ -37,7 +42,10 @@ export function idempotency(clock: Clock): Idempotency {
       const text = JSON.stringify(body) ?? '';
       const found = kept.get(name);
       if (found && found.body !== text) {
-        throw new Failure('unprocessable', 'this Idempotency-Key was used with another body; use a new key for a new request');
+        throw new Failure(
+          'unprocessable',
+          'this Idempotency-Key was used with another body; use a new key for a new request',
+        );
       }
       if (found) return (await found.answer) as Awaited<ReturnType<typeof act>>;
       const answer = act();

@@ -4,21 +4,30 @@ import type { InstanceDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { RuntimeKind } from '../runtime.ts';
 import type { InstanceView } from '../views.ts';
-import { type Asked, json, notEmpty, route, type Route, strict } from './route.ts';
+import { type Asked, json, notEmpty, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 
 const GRACE_MS_MAX = 600_000;
 
 const wanted = {
-  name: t.String({ minLength: 1, maxLength: 63, description: 'a lower-case letter, then lower-case letters, digits, dashes' }),
+  name: t.String({
+    minLength: 1,
+    maxLength: 63,
+    description: 'a lower-case letter, then lower-case letters, digits, dashes',
+  }),
   loadout: t.Optional(t.String({ maxLength: 200 })),
   profile: t.Optional(t.String({ maxLength: 200 })),
   labels: t.Optional(t.Record(t.String({ maxLength: 100 }), t.String({ maxLength: 1_000 }))),
-  working_dir: t.Optional(t.String({ maxLength: 4_096, description: 'host runtime: an existing absolute directory' })),
+  working_dir: t.Optional(
+    t.String({ maxLength: 4_096, description: 'host runtime: an existing absolute directory' }),
+  ),
   start: t.Optional(t.Boolean({ description: 'start it once it is made; true when absent' })),
 };
 
-const withRuntime = strict({ ...wanted, runtime: t.Optional(t.Union([t.Literal('host'), t.Literal('container'), t.Literal('vm')])) });
+const withRuntime = strict({
+  ...wanted,
+  runtime: t.Optional(t.Union([t.Literal('host'), t.Literal('container'), t.Literal('vm')])),
+});
 const withoutRuntime = strict(wanted);
 const grace = t.Optional(strict({ grace_ms: t.Optional(t.Integer({ minimum: 0, maximum: GRACE_MS_MAX })) }));
 
@@ -34,7 +43,11 @@ const verbs: readonly (readonly [Verb, string])[] = [
   ['destroy', 'Stops it and removes everything that was made for it'],
 ];
 
-function make(desk: InstanceDesk, runtime: RuntimeKind, { body, caller }: Pick<Asked<unknown, unknown, Wanted>, 'body' | 'caller'>) {
+function make(
+  desk: InstanceDesk,
+  runtime: RuntimeKind,
+  { body, caller }: Pick<Asked<unknown, unknown, Wanted>, 'body' | 'caller'>,
+) {
   const { name, loadout, profile, labels, working_dir: workingDir, start } = body;
   return desk.create(
     {
@@ -50,7 +63,11 @@ function make(desk: InstanceDesk, runtime: RuntimeKind, { body, caller }: Pick<A
   );
 }
 
-function act(desk: InstanceDesk, verb: Verb, { name, graceMs, by }: { name: string; graceMs: number | null; by: string }) {
+function act(
+  desk: InstanceDesk,
+  verb: Verb,
+  { name, graceMs, by }: { name: string; graceMs: number | null; by: string },
+) {
   if (verb === 'stop' || verb === 'restart') return desk[verb](name, graceMs, by);
   return desk[verb](name, by);
 }
@@ -146,7 +163,11 @@ function familyRoutes(desk: InstanceDesk, { path, kind, listName }: Family): Rou
         takes: 'optional-json',
         answers: { 200: json('its new state', schemas.instance) },
         run: ({ params, body, caller }) =>
-          act(desk, verb, { name: there(params['name'] ?? '').name, graceMs: body?.grace_ms ?? null, by: caller.name }),
+          act(desk, verb, {
+            name: there(params['name'] ?? '').name,
+            graceMs: body?.grace_ms ?? null,
+            by: caller.name,
+          }),
       }),
     ),
   ];

@@ -1,12 +1,20 @@
-/** Prometheus: what the house counts, and what the doors themselves do. Labels are bounded: patterns, never paths. */
+/**
+ * Prometheus: what the house counts, and what the doors themselves do. Labels are bounded: patterns, never
+ * paths.
+ */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Clock } from '../clock.ts';
 import type { Gauges } from '../desk.ts';
-import { route, type Route } from './route.ts';
+import { type Route, route } from './route.ts';
 
 export interface Metrics {
   readonly registry: Registry;
-  requested(request: { readonly method: string; readonly route: string; readonly status: number; readonly ms: number }): void;
+  requested(request: {
+    readonly method: string;
+    readonly route: string;
+    readonly status: number;
+    readonly ms: number;
+  }): void;
 }
 
 export interface MetricSources {
@@ -20,10 +28,24 @@ export function metrics({ gauges, sockets, clock }: MetricSources): Metrics {
   const registers = [registry];
   const startedAt = clock.now();
   const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({ name, help, registers, collect() { this.set(read()); } });
-  const by = (name: string, help: string, { label, read }: { label: string; read: () => Readonly<Record<string, number>> }) =>
     new Gauge({
-      name, help, registers, labelNames: [label],
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  const by = (
+    name: string,
+    help: string,
+    { label, read }: { label: string; read: () => Readonly<Record<string, number>> },
+  ) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      labelNames: [label],
       collect() {
         this.reset();
         for (const [value, count] of Object.entries(read())) this.set({ [label]: value }, count);
@@ -31,19 +53,40 @@ export function metrics({ gauges, sockets, clock }: MetricSources): Metrics {
     });
   gauge('agentic_uptime_seconds', 'Since this server started', () => (clock.now() - startedAt) / 1_000);
   gauge('agentic_agents_connected', 'Agents with a link', () => Object.keys(gauges.sessionsByAgent()).length);
-  by('agentic_agents_by_status', 'Agents by status', { label: 'status', read: () => gauges.agentsByStatus() });
-  by('agentic_agent_sessions_active', 'Live sessions of connected agents', { label: 'agent_id', read: () => gauges.sessionsByAgent() });
-  by('agentic_instances_by_state', 'Instances by state', { label: 'state', read: () => gauges.instancesByState() });
+  by('agentic_agents_by_status', 'Agents by status', {
+    label: 'status',
+    read: () => gauges.agentsByStatus(),
+  });
+  by('agentic_agent_sessions_active', 'Live sessions of connected agents', {
+    label: 'agent_id',
+    read: () => gauges.sessionsByAgent(),
+  });
+  by('agentic_instances_by_state', 'Instances by state', {
+    label: 'state',
+    read: () => gauges.instancesByState(),
+  });
   by('agentic_tasks_by_state', 'Tasks by state', { label: 'state', read: () => gauges.tasksByState() });
   gauge('agentic_hitl_open', 'Questions that wait for a human', () => gauges.hitlOpen());
   gauge('agentic_ws_connections_current', 'Open WebSockets', sockets);
-  gauge('agentic_terminal_recorded_bytes', 'Terminal output recorded since this server started', () => gauges.recordedBytes());
-  gauge('agentic_terminal_viewer_skips', 'Times a slow viewer was skipped forward', () => gauges.skippedFrames());
+  gauge('agentic_terminal_recorded_bytes', 'Terminal output recorded since this server started', () =>
+    gauges.recordedBytes(),
+  );
+  gauge('agentic_terminal_viewer_skips', 'Times a slow viewer was skipped forward', () =>
+    gauges.skippedFrames(),
+  );
   gauge('agentic_process_resident_memory_bytes', 'Of this server', () => process.memoryUsage.rss());
   const labelNames = ['method', 'route', 'status'] as const;
-  const requests = new Counter({ name: 'agentic_http_requests_total', help: 'Requests by route pattern', labelNames, registers });
+  const requests = new Counter({
+    name: 'agentic_http_requests_total',
+    help: 'Requests by route pattern',
+    labelNames,
+    registers,
+  });
   const seconds = new Histogram({
-    name: 'agentic_http_request_seconds', help: 'Until the answer begins', labelNames: ['method', 'route'], registers,
+    name: 'agentic_http_request_seconds',
+    help: 'Until the answer begins',
+    labelNames: ['method', 'route'],
+    registers,
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
   });
   return {
@@ -63,5 +106,6 @@ export const metricsRoute = ({ registry }: Metrics): Route =>
     tag: 'health',
     summary: 'Prometheus metrics',
     answers: { 200: { description: 'text format', schema: null, contentType: 'text/plain' } },
-    run: async () => new Response(await registry.metrics(), { headers: { 'content-type': registry.contentType } }),
+    run: async () =>
+      new Response(await registry.metrics(), { headers: { 'content-type': registry.contentType } }),
   });

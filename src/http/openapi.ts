@@ -1,6 +1,6 @@
 /** The OpenAPI 3.1 document, made from the table of routes: what is not in it is not served. */
 import type { TSchema } from 'elysia';
-import { type Answer, route, type Route } from './route.ts';
+import { type Answer, type Route, route } from './route.ts';
 import { problemSchema } from './schemas.ts';
 
 const problemRef = { $ref: '#/components/responses/Problem' };
@@ -24,7 +24,11 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
     paths,
     components: {
       securitySchemes: {
-        token: { type: 'http', scheme: 'bearer', description: 'An operator token. Not asked on the loopback while there are none.' },
+        token: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'An operator token. Not asked on the loopback while there are none.',
+        },
       },
       responses: {
         Problem: {
@@ -39,7 +43,10 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
 /** TypeBox keeps its own notes under symbols; JSON has none of them. */
 const plain = (schema: TSchema): object => JSON.parse(JSON.stringify(schema)) as object;
 
-function operation({ method, path: pattern, role, tag, summary, query, body, takes, answers }: Route, path: string): object {
+function operation(
+  { method, path: pattern, role, tag, summary, query, body, takes, answers }: Route,
+  path: string,
+): object {
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
   const inPath = names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
   return {
@@ -73,9 +80,13 @@ function inQuery(query: TSchema | undefined): object[] {
 
 function requestBody(body: TSchema, takes: Route['takes']): object {
   const schema = plain(body);
-  if (takes !== 'text') return { required: takes !== 'optional-json', content: { 'application/json': { schema } } };
+  if (takes !== 'text')
+    return { required: takes !== 'optional-json', content: { 'application/json': { schema } } };
   const object = { type: 'object', description: 'see docs/tasks.md' };
-  return { required: true, content: { 'application/yaml': { schema: { type: 'string' } }, 'application/json': { schema: object } } };
+  return {
+    required: true,
+    content: { 'application/yaml': { schema: { type: 'string' } }, 'application/json': { schema: object } },
+  };
 }
 
 function response({ description, schema, contentType }: Answer): object {

@@ -1,8 +1,8 @@
 /**
  * Operators and their tokens. Only hashes are kept, in a file that only the server's user can read.
  *
- * Without any token a caller on the loopback is `local`, an admin: whoever can reach it can reach the machine. From
- * the first token on, a token is asked of everybody.
+ * Without any token a caller on the loopback is `local`, an admin: whoever can reach it can reach the
+ * machine. From the first token on, a token is asked of everybody.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
@@ -59,7 +59,11 @@ const PREFIX = 'asb_';
 const hashOf = (token: string): string => createHash('sha256').update(token).digest('hex');
 
 const viewOf = ({ id, name, role, createdAt, expiresAt }: Kept): TokenView => ({
-  id, name, role, created_at: rfc3339(createdAt), expires_at: expiresAt === null ? null : rfc3339(expiresAt),
+  id,
+  name,
+  role,
+  created_at: rfc3339(createdAt),
+  expires_at: expiresAt === null ? null : rfc3339(expiresAt),
 });
 
 /** Throws Failure('wrong-state') when the file cannot be understood: nobody is let in by accident. */
@@ -89,11 +93,22 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
     caller({ token, peerUid }: Shown): Caller {
       if (token === null && peerUid === uid) return { name: 'local', role: 'admin' };
       if (token === null && kept.length === 0) return { name: 'local', role: 'admin' };
-      if (token === null) throw new Failure('unauthenticated', 'this server asks for an operator token: Authorization: Bearer <token>');
+      if (token === null)
+        throw new Failure(
+          'unauthenticated',
+          'this server asks for an operator token: Authorization: Bearer <token>',
+        );
       const found = known(token);
-      if (!found) throw new Failure('unauthenticated', 'nobody has that token; an admin makes one with POST /api/v1/tokens');
+      if (!found)
+        throw new Failure(
+          'unauthenticated',
+          'nobody has that token; an admin makes one with POST /api/v1/tokens',
+        );
       if (found.expiresAt !== null && found.expiresAt <= clock.now()) {
-        throw new Failure('unauthenticated', `the token of ${found.name} expired at ${rfc3339(found.expiresAt)}`);
+        throw new Failure(
+          'unauthenticated',
+          `the token of ${found.name} expired at ${rfc3339(found.expiresAt)}`,
+        );
       }
       return { name: found.name, role: found.role };
     },
@@ -104,10 +119,15 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
       const expiresAt = expiresInMs === null ? null : createdAt + expiresInMs;
       const made: Kept = { id: newId(), name, role, hash: hashOf(token), createdAt, expiresAt };
       await change((now) => {
-        if (now.some((one) => one.name === name)) throw new Failure('already-exists', `there is a token named "${name}" already`);
-        if (now.length >= TOKENS_MAX) throw new Failure('over-quota', `there are ${TOKENS_MAX} tokens; revoke some`);
+        if (now.some((one) => one.name === name))
+          throw new Failure('already-exists', `there is a token named "${name}" already`);
+        if (now.length >= TOKENS_MAX)
+          throw new Failure('over-quota', `there are ${TOKENS_MAX} tokens; revoke some`);
         if (now.length === 0 && role !== 'admin') {
-          throw new Failure('wrong-state', 'the first token must be an admin\'s, or nobody could make or revoke another');
+          throw new Failure(
+            'wrong-state',
+            "the first token must be an admin's, or nobody could make or revoke another",
+          );
         }
         return [...now, made];
       });
@@ -116,9 +136,13 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
     async revoke(id) {
       await change((now) => {
         const rest = now.filter((one) => one.id !== id);
-        if (rest.length === now.length) throw new Failure('not-found', `there is no token "${id}"; see GET /api/v1/tokens`);
+        if (rest.length === now.length)
+          throw new Failure('not-found', `there is no token "${id}"; see GET /api/v1/tokens`);
         if (rest.length > 0 && !rest.some(({ role }) => role === 'admin')) {
-          throw new Failure('wrong-state', 'it is the last admin token; make another admin first, or revoke the others first');
+          throw new Failure(
+            'wrong-state',
+            'it is the last admin token; make another admin first, or revoke the others first',
+          );
         }
         return rest;
       });
@@ -132,7 +156,10 @@ async function load(path: string): Promise<readonly Kept[]> {
     throw new Failure('wrong-state', `operator tokens cannot be read from ${path}: ${thrown.message}`);
   });
   if (text === null) return [];
-  const bad = new Failure('wrong-state', `${path} is not a file of operator tokens; restore it, or remove it to start without tokens`);
+  const bad = new Failure(
+    'wrong-state',
+    `${path} is not a file of operator tokens; restore it, or remove it to start without tokens`,
+  );
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);

@@ -1,15 +1,22 @@
 /**
  * A terminal for programs: its screen as text, whenever it has changed.
  *
- * A screen comes 100 ms after the last change, and at the latest 500 ms after the first. Any client may ask to write
- * by its role; who controls the binary terminal is another matter.
+ * A screen comes 100 ms after the last change, and at the latest 500 ms after the first. Any client may ask
+ * to write by its role; who controls the binary terminal is another matter.
  */
 import type { ServerWebSocket } from 'bun';
 import { demand } from '../access.ts';
 import { Failure } from '../failure.ts';
 import type { Viewer } from '../terminal.ts';
+import {
+  type Connecting,
+  type Conversation,
+  parsed,
+  type SocketData,
+  type SocketDoor,
+  sizeOf,
+} from './conversation.ts';
 import { screenBody } from './screen-body.ts';
-import { type Connecting, type Conversation, parsed, sizeOf, type SocketData, type SocketDoor } from './sockets.ts';
 
 const REST_MS = 100;
 const LATEST_MS = 500;
@@ -46,7 +53,11 @@ export function orchestrated(
       session_id: session,
       timestamp: clock.now(),
       screen: {
-        rows: body.rows, cols: body.cols, text: body.text, cursor_row: body.cursor.row, cursor_col: body.cursor.col,
+        rows: body.rows,
+        cols: body.cols,
+        text: body.text,
+        cursor_row: body.cursor.row,
+        cursor_col: body.cursor.col,
         scrollback_tail: body.scrollback_tail,
       },
       prompt_detected: body.prompt_detected,
@@ -91,10 +102,14 @@ export function orchestrated(
   look();
   return {
     message(message) {
-      if (typeof message !== 'string') throw new Failure('bad-input', 'invalid orchestrator input: it is JSON text');
+      if (typeof message !== 'string')
+        throw new Failure('bad-input', 'invalid orchestrator input: it is JSON text');
       const said = parsed(message);
       if (role !== 'controller') {
-        throw new Failure('forbidden', 'orchestrator role observer cannot write; reconnect with ?role=controller');
+        throw new Failure(
+          'forbidden',
+          'orchestrator role observer cannot write; reconnect with ?role=controller',
+        );
       }
       demand(caller, 'operator');
       switch (said['type']) {
@@ -105,9 +120,14 @@ export function orchestrated(
           return sessions.resize(session, cols, rows, caller.name);
         }
         case 'signal':
-          return void sessions.signal(session, String(said['signal']), caller.name).catch((thrown: unknown) => {
-            say({ type: 'error', message: thrown instanceof Failure ? thrown.message : 'the signal could not be sent' });
-          });
+          return void sessions
+            .signal(session, String(said['signal']), caller.name)
+            .catch((thrown: unknown) => {
+              say({
+                type: 'error',
+                message: thrown instanceof Failure ? thrown.message : 'the signal could not be sent',
+              });
+            });
         default:
           throw new Failure('bad-input', 'invalid orchestrator input: type is write, signal or resize');
       }

@@ -1,5 +1,8 @@
-/** Problem documents (RFC 9457): what every error of every route looks like. `code` is stable, `detail` is for people. */
-import { Failure, failures, type FailureCode, type FieldFault } from '../failure.ts';
+/**
+ * Problem documents (RFC 9457): what every error of every route looks like. `code` is stable, `detail` is for
+ * people.
+ */
+import { Failure, type FailureCode, type FieldFault, failures } from '../failure.ts';
 
 export interface Problem {
   readonly status: number;
@@ -28,7 +31,12 @@ export const problem = (code: FailureCode, detail: string, faults?: readonly Fie
 /** A failure is told as it is; a bug is not told, only that there is one. */
 export function problemOf(thrown: unknown): Problem {
   if (!(thrown instanceof Failure)) {
-    return { status: 500, code: 'bug', title: 'This is a bug of the server', detail: 'It is in the server\'s log; trying again may help.' };
+    return {
+      status: 500,
+      code: 'bug',
+      title: 'This is a bug of the server',
+      detail: "It is in the server's log; trying again may help.",
+    };
   }
   const told = problem(thrown.code, thrown.message, thrown.faults);
   if (thrown.code === 'unauthenticated') return { ...told, headers: { 'www-authenticate': 'Bearer' } };

@@ -30,7 +30,8 @@ const line = t.Object({
 export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Route[] {
   const terminalOf = async (id = ''): Promise<Terminal> => {
     const terminal = sessions.find(id) ? await sessions.terminal(id) : null;
-    if (!terminal) throw new Failure('not-found', `there is no recording of session "${id}"; see GET /api/v1/sessions`);
+    if (!terminal)
+      throw new Failure('not-found', `there is no recording of session "${id}"; see GET /api/v1/sessions`);
     return terminal;
   };
   return [
@@ -39,7 +40,8 @@ export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Ro
       path: '/api/v1/sessions/:id/stream',
       role: 'viewer',
       tag: 'sessions',
-      summary: 'What it says, as server-sent events; an id is the offset to go on from, also as `Last-Event-ID`',
+      summary:
+        'What it says, as server-sent events; an id is the offset to go on from, also as `Last-Event-ID`',
       query: t.Object({ from: t.Optional(t.Numeric({ minimum: 0 })) }),
       answers: {
         200: { description: 'output, gap, then session_end', schema: null, contentType: 'text/event-stream' },
@@ -47,10 +49,17 @@ export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Ro
       async run({ params, query, request }) {
         const last = Number(request.headers.get('last-event-id') ?? query.from ?? 0);
         if (!Number.isSafeInteger(last) || last < 0) {
-          throw new Failure('bad-input', 'Last-Event-ID is not an offset of this stream; leave it out to start from the beginning');
+          throw new Failure(
+            'bad-input',
+            'Last-Event-ID is not an offset of this stream; leave it out to start from the beginning',
+          );
         }
         const terminal = await terminalOf(params['id']);
-        return eventStream((signal) => said(terminal, last, signal), { clock, signal: request.signal, closing });
+        return eventStream((signal) => said(terminal, last, signal), {
+          clock,
+          signal: request.signal,
+          closing,
+        });
       },
     }),
     route({
@@ -62,12 +71,22 @@ export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Ro
       query: t.Object({
         q: t.Optional(t.String({ maxLength: 200, description: 'upper and lower case are one' })),
         from: t.Optional(t.Numeric({ minimum: 0 })),
-        limit: t.Optional(t.Numeric({ minimum: 1, maximum: LIMIT_MAX, description: 'it stops at the end of the piece in which it is reached' })),
+        limit: t.Optional(
+          t.Numeric({
+            minimum: 1,
+            maximum: LIMIT_MAX,
+            description: 'it stops at the end of the piece in which it is reached',
+          }),
+        ),
       }),
       answers: {
         200: json(
           'lines; next_offset is where to go on, null at the end',
-          t.Object({ session_id: t.String(), items: t.Array(line), next_offset: t.Union([t.Integer(), t.Null()]) }),
+          t.Object({
+            session_id: t.String(),
+            items: t.Array(line),
+            next_offset: t.Union([t.Integer(), t.Null()]),
+          }),
         ),
       },
       async run({ params, query: { q = '', from = 0, limit = 500 } }) {
@@ -108,7 +127,11 @@ async function* said(terminal: Terminal, from: number, signal: AbortSignal): Asy
       if (slice.bytes.length > 0) {
         at = slice.next;
         const data_base64 = Buffer.from(slice.bytes).toString('base64');
-        yield { id: at, event: 'output', data: JSON.stringify({ offset: slice.from, stream: slice.stream, data_base64 }) };
+        yield {
+          id: at,
+          event: 'output',
+          data: JSON.stringify({ offset: slice.from, stream: slice.stream, data_base64 }),
+        };
       } else if (isOver) {
         return yield { id: at, event: 'session_end', data: JSON.stringify(ending.told) };
       } else {
@@ -129,7 +152,11 @@ interface Search {
 // biome-ignore lint/complexity/useRegexLiterals: the escapes are told more plainly as a string
 const escapes = new RegExp('\\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\x07\\x1b]*(?:\\x07|\\x1b\\\\)?|[@-_])', 'g');
 
-const plain = (text: string) => text.replace(escapes, '').replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '').trimEnd();
+const plain = (text: string) =>
+  text
+    .replace(escapes, '')
+    .replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '')
+    .trimEnd();
 
 async function search(terminal: Terminal, { q, from, limit }: Search) {
   const items: object[] = [];

@@ -1,10 +1,10 @@
 /**
  * What a route is: its place, who may use it, what it takes and gives, and what it does.
  *
- * A route without a role cannot be written down. Authorisation, the metrics and the OpenAPI document read the same
- * table that the router does.
+ * A route without a role cannot be written down. Authorisation, the metrics and the OpenAPI document read the
+ * same table that the router does.
  */
-import { t, type Static, type TSchema } from 'elysia';
+import { type Static, type TSchema, t } from 'elysia';
 import type { Caller, Role } from '../access.ts';
 
 /** `open`: for whoever can reach the server. */
@@ -54,6 +54,7 @@ export const route = <Query extends TSchema = TSchema, Body extends TSchema = TS
 export const json = (description: string, schema: TSchema): Answer => ({ description, schema });
 
 /** Objects take what they name and nothing else, so that a typing error is told and not swallowed. */
-export const strict = <P extends Record<string, TSchema>>(properties: P) => t.Object(properties, { additionalProperties: false });
+export const strict = <P extends Record<string, TSchema>>(properties: P) =>
+  t.Object(properties, { additionalProperties: false });
 
 export const notEmpty = (text: string | undefined): text is string => text !== undefined && text !== '';

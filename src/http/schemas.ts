@@ -1,5 +1,5 @@
 /** The JSON of every view, for the OpenAPI document. The names are those of src/views.ts. */
-import { t, type TSchema } from 'elysia';
+import { type TSchema, t } from 'elysia';
 
 const orNull = <S extends TSchema>(schema: S) => t.Union([schema, t.Null()]);
 const text = t.String();
@@ -7,7 +7,10 @@ const instant = t.String({ format: 'date-time' });
 const words = (names: readonly string[]) => t.String({ enum: [...names] });
 const labels = t.Record(t.String(), t.String());
 
-export const fault = t.Object({ path: t.String({ description: 'dotted, as in lifecycle.timeout' }), message: text });
+export const fault = t.Object({
+  path: t.String({ description: 'dotted, as in lifecycle.timeout' }),
+  message: text,
+});
 export const failure = t.Object({ code: text, message: text, faults: t.Optional(t.Array(fault)) });
 
 export const problemSchema = t.Object({
@@ -24,7 +27,17 @@ export const instance = t.Object({
   name: text,
   instance_id: text,
   runtime: words(['host', 'container', 'vm']),
-  state: words(['provisioning', 'stopped', 'starting', 'running', 'stopping', 'failed', 'crash-looping', 'destroying', 'destroyed']),
+  state: words([
+    'provisioning',
+    'stopped',
+    'starting',
+    'running',
+    'stopping',
+    'failed',
+    'crash-looping',
+    'destroying',
+    'destroyed',
+  ]),
   reason: orNull(text),
   failure: orNull(failure),
   created_at: instant,
@@ -58,18 +71,26 @@ export const agent = t.Object({
   setup_progress_json: orNull(text),
   connected_at: orNull(t.Integer({ description: 'Unix milliseconds' })),
   last_heartbeat: orNull(t.Integer({ description: 'Unix milliseconds' })),
-  metrics: orNull(t.Object({
-    cpu_percent: t.Number(),
-    memory_used_bytes: t.Integer(),
-    memory_total_bytes: t.Integer(),
-    disk_used_bytes: t.Integer(),
-    disk_total_bytes: t.Integer(),
-    load_avg: t.Array(t.Number()),
-    uptime_seconds: t.Integer(),
-  })),
-  system_info: orNull(t.Object({
-    os: text, kernel: text, cpu_cores: t.Integer(), memory_bytes: t.Integer(), disk_bytes: t.Integer(),
-  })),
+  metrics: orNull(
+    t.Object({
+      cpu_percent: t.Number(),
+      memory_used_bytes: t.Integer(),
+      memory_total_bytes: t.Integer(),
+      disk_used_bytes: t.Integer(),
+      disk_total_bytes: t.Integer(),
+      load_avg: t.Array(t.Number()),
+      uptime_seconds: t.Integer(),
+    }),
+  ),
+  system_info: orNull(
+    t.Object({
+      os: text,
+      kernel: text,
+      cpu_cores: t.Integer(),
+      memory_bytes: t.Integer(),
+      disk_bytes: t.Integer(),
+    }),
+  ),
   aiwg_frameworks: t.Array(t.Object({ name: text, providers: t.Array(text) })),
   runtime: orNull(text),
   task_id: orNull(text),
@@ -117,7 +138,16 @@ export const screen = t.Object({
 });
 
 export const taskStates = [
-  'PENDING', 'STAGING', 'PROVISIONING', 'READY', 'RUNNING', 'COMPLETING', 'COMPLETED', 'FAILED', 'FAILED_PRESERVED', 'CANCELLED',
+  'PENDING',
+  'STAGING',
+  'PROVISIONING',
+  'READY',
+  'RUNNING',
+  'COMPLETING',
+  'COMPLETED',
+  'FAILED',
+  'FAILED_PRESERVED',
+  'CANCELLED',
 ] as const;
 
 export const task = t.Object({
@@ -131,7 +161,9 @@ export const task = t.Object({
   mode: words(['interactive', 'headless']),
   model: orNull(text),
   prompt: text,
-  repository: orNull(t.Object({ url: text, branch: orNull(text), commit: orNull(text), subpath: orNull(text) })),
+  repository: orNull(
+    t.Object({ url: text, branch: orNull(text), commit: orNull(text), subpath: orNull(text) }),
+  ),
   created_at: instant,
   started_at: orNull(instant),
   state_changed_at: instant,

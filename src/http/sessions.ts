@@ -2,35 +2,61 @@
 import { t } from 'elysia';
 import type { NewSession, SessionDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
+import type { Terminal } from '../terminal.ts';
 import type { HitlView, SessionView } from '../views.ts';
 import type { Idempotency } from './idempotency.ts';
-import { json, route, type Route, strict } from './route.ts';
+import { json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 import { screenBody } from './screen-body.ts';
-import type { Terminal } from '../terminal.ts';
 
 const INPUT_BYTES_MAX = 64 << 10;
 const OUTPUT_BYTES_MAX = 1 << 20;
 const size = (what: string, fallback: number) =>
   t.Optional(t.Integer({ minimum: 1, maximum: 1_000, description: `${what}; ${fallback} when absent` }));
 
-const newSession = t.Optional(strict({
-  command: t.Optional(t.String({ minLength: 1, maxLength: 4_096, description: 'a program, not a line for a shell; bash when absent' })),
-  args: t.Optional(t.Array(t.String({ maxLength: 128 << 10 }), { maxItems: 1_000 })),
-  working_dir: t.Optional(t.String({ maxLength: 4_096 })),
-  cwd: t.Optional(t.String({ maxLength: 4_096, description: 'another name of working_dir' })),
-  session_name: t.Optional(t.String({ minLength: 1, maxLength: 100, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' })),
-  session_type: t.Optional(t.Union([t.Literal('interactive'), t.Literal('headless'), t.Literal('background')])),
-  env: t.Optional(t.Record(t.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), t.String({ maxLength: 128 << 10 }))),
-  cols: size('columns of its terminal', 220),
-  rows: size('rows of its terminal', 50),
-  timeout_seconds: t.Optional(t.Integer({ minimum: 0, maximum: 604_800, description: '0 is none' })),
-}));
+const newSession = t.Optional(
+  strict({
+    command: t.Optional(
+      t.String({
+        minLength: 1,
+        maxLength: 4_096,
+        description: 'a program, not a line for a shell; bash when absent',
+      }),
+    ),
+    args: t.Optional(t.Array(t.String({ maxLength: 128 << 10 }), { maxItems: 1_000 })),
+    working_dir: t.Optional(t.String({ maxLength: 4_096 })),
+    cwd: t.Optional(t.String({ maxLength: 4_096, description: 'another name of working_dir' })),
+    session_name: t.Optional(
+      t.String({ minLength: 1, maxLength: 100, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' }),
+    ),
+    session_type: t.Optional(
+      t.Union([t.Literal('interactive'), t.Literal('headless'), t.Literal('background')]),
+    ),
+    env: t.Optional(
+      t.Record(t.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), t.String({ maxLength: 128 << 10 })),
+    ),
+    cols: size('columns of its terminal', 220),
+    rows: size('rows of its terminal', 50),
+    timeout_seconds: t.Optional(t.Integer({ minimum: 0, maximum: 604_800, description: '0 is none' })),
+  }),
+);
 
 function wantedOf(body: (typeof newSession)['static']): NewSession {
-  const { command = 'bash', args = [], session_type: type = 'interactive', env = {}, cols = 220, rows = 50 } = body ?? {};
+  const {
+    command = 'bash',
+    args = [],
+    session_type: type = 'interactive',
+    env = {},
+    cols = 220,
+    rows = 50,
+  } = body ?? {};
   return {
-    command, args, type, env, cols, rows,
+    command,
+    args,
+    type,
+    env,
+    cols,
+    rows,
     workingDir: body?.working_dir ?? body?.cwd ?? null,
     name: body?.session_name ?? null,
     timeoutSeconds: body?.timeout_seconds ?? 0,
@@ -41,8 +67,10 @@ function wantedOf(body: (typeof newSession)['static']): NewSession {
 const bytesOf = (body: { readonly text?: string; readonly data_base64?: string }): Uint8Array => {
   const given = [body.text, body.data_base64].filter((one) => one !== undefined);
   if (given.length !== 1) throw new Failure('bad-input', 'give exactly one of text and data_base64');
-  const bytes = body.text === undefined ? Buffer.from(body.data_base64 ?? '', 'base64') : Buffer.from(body.text, 'utf8');
-  if (bytes.length > INPUT_BYTES_MAX) throw new Failure('too-large', `input is at most ${INPUT_BYTES_MAX} bytes a call`);
+  const bytes =
+    body.text === undefined ? Buffer.from(body.data_base64 ?? '', 'base64') : Buffer.from(body.text, 'utf8');
+  if (bytes.length > INPUT_BYTES_MAX)
+    throw new Failure('too-large', `input is at most ${INPUT_BYTES_MAX} bytes a call`);
   return bytes;
 };
 
@@ -53,7 +81,6 @@ export interface SessionDoor {
 }
 
 export function sessionRoutes({ sessions, question, idempotency }: SessionDoor): Route[] {
-  const tag = 'sessions';
   const there = (id = ''): SessionView => {
     const view = sessions.find(id);
     if (!view) throw new Failure('not-found', `there is no session "${id}"; see GET /api/v1/sessions`);
@@ -66,6 +93,17 @@ export function sessionRoutes({ sessions, question, idempotency }: SessionDoor):
   };
   return [
     ...ofAgents({ sessions, idempotency }),
+    ...listing(sessions, there),
+    ...steering(sessions, there),
+    ...reading({ there, terminalOf, question }),
+  ];
+}
+
+type There = (id: string | undefined) => SessionView;
+const tag = 'sessions';
+
+function listing(sessions: SessionDesk, there: There): Route[] {
+  return [
     route({
       method: 'GET',
       path: '/api/v1/sessions',
@@ -73,7 +111,9 @@ export function sessionRoutes({ sessions, question, idempotency }: SessionDoor):
       tag,
       summary: 'Sessions, newest last',
       query: t.Object({ agent: t.Optional(t.String()), live: t.Optional(t.BooleanString()) }),
-      answers: { 200: json('the list', t.Object({ sessions: t.Array(schemas.session), total: t.Integer() })) },
+      answers: {
+        200: json('the list', t.Object({ sessions: t.Array(schemas.session), total: t.Integer() })),
+      },
       run({ query: { agent, live } }) {
         const found = sessions.list({ ...(agent ? { agent } : {}), ...(live === undefined ? {} : { live }) });
         return { sessions: found, total: found.length };
@@ -88,6 +128,11 @@ export function sessionRoutes({ sessions, question, idempotency }: SessionDoor):
       answers: { 200: json('it', schemas.session) },
       run: ({ params }) => there(params['id']),
     }),
+  ];
+}
+
+function steering(sessions: SessionDesk, there: There): Route[] {
+  return [
     route({
       method: 'DELETE',
       path: '/api/v1/sessions/:id',
@@ -95,7 +140,12 @@ export function sessionRoutes({ sessions, question, idempotency }: SessionDoor):
       tag,
       summary: 'Sends it a signal: TERM when none is named, also KILL, INT, HUP, …',
       query: t.Object({ signal: t.Optional(t.String({ maxLength: 20 })) }),
-      answers: { 200: json('it was sent', t.Object({ session_id: t.String(), signal: t.String(), status: t.String() })) },
+      answers: {
+        200: json(
+          'it was sent',
+          t.Object({ session_id: t.String(), signal: t.String(), status: t.String() }),
+        ),
+      },
       async run({ params, query, caller }) {
         const { session_id } = there(params['id']);
         const signal = query.signal ?? 'TERM';
@@ -124,7 +174,10 @@ export function sessionRoutes({ sessions, question, idempotency }: SessionDoor):
       role: 'operator',
       tag,
       summary: 'Gives its terminal another size',
-      body: strict({ cols: t.Integer({ minimum: 1, maximum: 1_000 }), rows: t.Integer({ minimum: 1, maximum: 1_000 }) }),
+      body: strict({
+        cols: t.Integer({ minimum: 1, maximum: 1_000 }),
+        rows: t.Integer({ minimum: 1, maximum: 1_000 }),
+      }),
       answers: { 200: json('its new size', schemas.session) },
       run({ params, body: { cols, rows }, caller }) {
         const { session_id } = there(params['id']);
@@ -132,6 +185,17 @@ export function sessionRoutes({ sessions, question, idempotency }: SessionDoor):
         return { ...there(session_id), cols, rows };
       },
     }),
+  ];
+}
+
+interface Readable {
+  readonly there: There;
+  readonly terminalOf: (id: string | undefined) => Promise<Terminal>;
+  readonly question: SessionDoor['question'];
+}
+
+function reading({ there, terminalOf, question }: Readable): Route[] {
+  return [
     route({
       method: 'GET',
       path: '/api/v1/sessions/:id/screen',
@@ -142,7 +206,11 @@ export function sessionRoutes({ sessions, question, idempotency }: SessionDoor):
       async run({ params }) {
         const view = there(params['id']);
         const terminal = await terminalOf(view.session_id);
-        return screenBody(view.session_id, await terminal.screen(), view.hitl_id === null ? null : question(view.hitl_id));
+        return screenBody(
+          view.session_id,
+          await terminal.screen(),
+          view.hitl_id === null ? null : question(view.hitl_id),
+        );
       },
     }),
     route({
@@ -150,12 +218,19 @@ export function sessionRoutes({ sessions, question, idempotency }: SessionDoor):
       path: '/api/v1/sessions/:id/output',
       role: 'viewer',
       tag,
-      summary: 'Recorded bytes from an offset; X-Next-Offset is where to go on, X-Gap-Bytes what is missing before them',
+      summary:
+        'Recorded bytes from an offset; X-Next-Offset is where to go on, X-Gap-Bytes what is missing before them',
       query: t.Object({
         from: t.Optional(t.Numeric({ minimum: 0 })),
         max: t.Optional(t.Numeric({ minimum: 1, maximum: OUTPUT_BYTES_MAX })),
       }),
-      answers: { 200: { description: 'raw bytes; none at the end', schema: null, contentType: 'application/octet-stream' } },
+      answers: {
+        200: {
+          description: 'raw bytes; none at the end',
+          schema: null,
+          contentType: 'application/octet-stream',
+        },
+      },
       async run({ params, query: { from = 0, max = OUTPUT_BYTES_MAX } }) {
         const terminal = await terminalOf(there(params['id']).session_id);
         const slice = await terminal.read(from, max);
@@ -174,7 +249,6 @@ export function sessionRoutes({ sessions, question, idempotency }: SessionDoor):
 }
 
 function ofAgents({ sessions, idempotency }: Pick<SessionDoor, 'sessions' | 'idempotency'>): Route[] {
-  const tag = 'sessions';
   return [
     route({
       method: 'GET',
@@ -182,8 +256,13 @@ function ofAgents({ sessions, idempotency }: Pick<SessionDoor, 'sessions' | 'ide
       role: 'viewer',
       tag,
       summary: 'Sessions of an agent',
-      answers: { 200: json('the list', t.Object({ agent_id: t.String(), sessions: t.Array(schemas.session) })) },
-      run: ({ params }) => ({ agent_id: params['id'], sessions: sessions.list({ agent: params['id'] ?? '' }) }),
+      answers: {
+        200: json('the list', t.Object({ agent_id: t.String(), sessions: t.Array(schemas.session) })),
+      },
+      run: ({ params }) => ({
+        agent_id: params['id'],
+        sessions: sessions.list({ agent: params['id'] ?? '' }),
+      }),
     }),
     route({
       method: 'POST',
@@ -211,7 +290,11 @@ function ofAgents({ sessions, idempotency }: Pick<SessionDoor, 'sessions' | 'ide
       async run({ params, caller }) {
         const named = sessions.list({ agent: params['id'] ?? '', live: true });
         const found = named.find(({ session_name: name }) => name === params['name']);
-        if (!found) throw new Failure('not-found', `agent ${params['id']} has no live session named "${params['name']}"`);
+        if (!found)
+          throw new Failure(
+            'not-found',
+            `agent ${params['id']} has no live session named "${params['name']}"`,
+          );
         await sessions.signal(found.session_id, 'KILL', caller.name);
         return new Response(null, { status: 204 });
       },

@@ -1,49 +1,17 @@
 /**
- * WebSockets: `attach`, the bytes of a terminal as they are, and `orchestrate`, its screen as JSON for programs.
+ * WebSockets: `attach`, the bytes of a terminal as they are, and `orchestrate`, its screen as JSON for
+ * programs.
  *
  * One connection is one viewer. A connection that does not read costs its budget and nobody else.
  */
 import type { Server, ServerWebSocket } from 'bun';
 import { type Caller, demand } from '../access.ts';
-import type { Clock } from '../clock.ts';
-import type { SessionDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import { newId } from '../ids.ts';
-import type { Log } from '../log.ts';
-import type { Role, Terminal } from '../terminal.ts';
-import type { HitlView } from '../views.ts';
 import { attached } from './attach.ts';
+import type { Connecting, SocketData, SocketDoor } from './conversation.ts';
 import { orchestrated } from './orchestrate.ts';
 import { problemOf } from './problem.ts';
-
-/** What a door does with one connection. */
-export interface Conversation {
-  message(message: string | Buffer): void;
-  drained(): void;
-  closed(): void;
-}
-
-export interface SocketData {
-  readonly open: (socket: ServerWebSocket<SocketData>) => Conversation;
-  conversation: Conversation | null;
-}
-
-export interface SocketDoor {
-  readonly sessions: SessionDesk;
-  readonly question: (id: string) => HitlView | null;
-  readonly clock: Clock;
-  readonly log: Log;
-}
-
-export interface Connecting {
-  readonly id: string;
-  readonly session: string;
-  readonly caller: Caller;
-  readonly role: Role;
-  /** `attach`: replay from here; null for a screen first. */
-  readonly from: number | null;
-  readonly terminal: Terminal;
-}
 
 /** Connections at once, of all kinds. */
 const SOCKETS_MAX = 512;
@@ -67,11 +35,14 @@ export function sockets(door: SocketDoor) {
       if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') {
         throw new Failure('bad-input', `${url.pathname} speaks WebSocket; connect with ws://`);
       }
-      if (open.size >= SOCKETS_MAX) throw new Failure('over-quota', `${SOCKETS_MAX} WebSockets are open; close some`);
+      if (open.size >= SOCKETS_MAX)
+        throw new Failure('over-quota', `${SOCKETS_MAX} WebSockets are open; close some`);
       const connecting = await checked(door, { url, session: decodeURIComponent(session), caller });
       const make = kind === 'attach' ? attached : orchestrated;
       const data: SocketData = { open: (socket) => make(door, connecting, socket), conversation: null };
-      const named = (request.headers.get('sec-websocket-protocol') ?? '').split(',').map((word) => word.trim());
+      const named = (request.headers.get('sec-websocket-protocol') ?? '')
+        .split(',')
+        .map((word) => word.trim());
       // A browser wants one of the protocols it named confirmed, and gets back the one it sent.
       const protocol = named.find((word) => word.startsWith('bearer.'));
       const headers = protocol === undefined ? {} : { headers: { 'sec-websocket-protocol': protocol } };
@@ -130,26 +101,9 @@ async function checked({ sessions }: SocketDoor, { url, session, caller }: Asked
   if (from !== null && (!Number.isSafeInteger(from) || from < 0)) {
     throw new Failure('bad-input', `from "${text}" is not an offset`);
   }
-  if (!sessions.find(session)) throw new Failure('not-found', `there is no session "${session}"; see GET /api/v1/sessions`);
+  if (!sessions.find(session))
+    throw new Failure('not-found', `there is no session "${session}"; see GET /api/v1/sessions`);
   const terminal = await sessions.terminal(session);
   if (!terminal) throw new Failure('not-found', `session "${session}" has no terminal and no recording`);
   return { id: newId(), session, caller, role, from, terminal };
-}
-
-/** One JSON object; anything else is told as an error. */
-export function parsed(message: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(message);
-  } catch {
-    throw new Failure('bad-input', 'that is not JSON');
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Failure('bad-input', 'that is not a JSON object');
-  return value as Record<string, unknown>;
-}
-
-export function sizeOf({ cols, rows }: Record<string, unknown>): { cols: number; rows: number } {
-  const isSize = (value: unknown): value is number => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 1_000;
-  if (isSize(cols) && isSize(rows)) return { cols, rows };
-  throw new Failure('bad-input', 'cols and rows are whole numbers from 1 to 1000');
 }

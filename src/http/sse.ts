@@ -1,8 +1,8 @@
 /**
  * Server-sent events (WHATWG HTML, 9.2): one stream of frames from one async iterable.
  *
- * A reader that does not read holds up its own iterable and nothing else. Bun ends a response that is silent for some
- * seconds, hence the comment while there is nothing to say.
+ * A reader that does not read holds up its own iterable and nothing else. Bun ends a response that is silent
+ * for some seconds, hence the comment while there is nothing to say.
  */
 import { type Clock, sleep } from '../clock.ts';
 import { problemOf } from './problem.ts';
@@ -36,7 +36,10 @@ export interface StreamOptions {
 }
 
 /** `make` is given the signal that ends its iterable. */
-export function eventStream(make: (signal: AbortSignal) => AsyncIterable<Frame>, options: StreamOptions): Response {
+export function eventStream(
+  make: (signal: AbortSignal) => AsyncIterable<Frame>,
+  options: StreamOptions,
+): Response {
   const { clock, closing } = options;
   const left = new AbortController();
   const signal = AbortSignal.any([options.signal, closing, left.signal]);
@@ -51,7 +54,10 @@ export function eventStream(make: (signal: AbortSignal) => AsyncIterable<Frame>,
           return null;
         });
         const quiet = new AbortController();
-        const heartbeat = sleep(clock, HEARTBEAT_MS, quiet.signal).then(() => 'quiet' as const, () => 'quiet' as const);
+        const heartbeat = sleep(clock, HEARTBEAT_MS, quiet.signal).then(
+          () => 'quiet' as const,
+          () => 'quiet' as const,
+        );
         const ended = new Promise<null>((resolve) => {
           if (signal.aborted) return resolve(null);
           signal.addEventListener('abort', () => resolve(null), { once: true, signal: quiet.signal });

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { TaskDesk, TaskLog } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { TaskView } from '../views.ts';
-import { json, route, type Route, strict } from './route.ts';
+import { json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 import { eventStream, type Frame } from './sse.ts';
 
@@ -18,13 +18,20 @@ export interface TaskDoor {
 
 /** YAML or JSON as text, or JSON that wraps one of them. */
 function manifestOf(body: string, contentType: string): string | object {
-  if (body.trim() === '') throw new Failure('bad-input', 'the body is empty; send a manifest as application/yaml or application/json');
+  if (body.trim() === '')
+    throw new Failure(
+      'bad-input',
+      'the body is empty; send a manifest as application/yaml or application/json',
+    );
   if (!/\bjson\b/i.test(contentType)) return body;
   let parsed: unknown;
   try {
     parsed = JSON.parse(body);
   } catch (thrown) {
-    throw new Failure('bad-input', `the body is not JSON: ${(thrown as Error).message}; for YAML send content-type application/yaml`);
+    throw new Failure(
+      'bad-input',
+      `the body is not JSON: ${(thrown as Error).message}; for YAML send content-type application/yaml`,
+    );
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw new Failure('unprocessable', 'the manifest must be a map');
@@ -35,7 +42,8 @@ function manifestOf(body: string, contentType: string): string | object {
   return parsed;
 }
 
-const accepted = /^(application|text)\/(x-)?(yaml|json)\b|^text\/plain\b|^application\/[\w.+-]+\+(json|yaml)\b/i;
+const accepted =
+  /^(application|text)\/(x-)?(yaml|json)\b|^text\/plain\b|^application\/[\w.+-]+\+(json|yaml)\b/i;
 
 export function taskRoutes(door: TaskDoor): Route[] {
   const { tasks } = door;
@@ -68,15 +76,25 @@ function listing(tasks: TaskDesk, there: There): Route[] {
       summary: 'Tasks, newest first',
       query: t.Object({
         state: t.Optional(t.String({ description: 'one or more states, separated by commas' })),
-        label: t.Optional(t.Union([t.String(), t.Array(t.String())], { description: 'name=value; may be given several times' })),
+        label: t.Optional(
+          t.Union([t.String(), t.Array(t.String())], {
+            description: 'name=value; may be given several times',
+          }),
+        ),
         limit: t.Optional(t.Numeric({ minimum: 1, maximum: LIMIT_MAX })),
         offset: t.Optional(t.Numeric({ minimum: 0 })),
       }),
-      answers: { 200: json('the list', t.Object({ tasks: t.Array(schemas.task), total_count: t.Integer() })) },
+      answers: {
+        200: json('the list', t.Object({ tasks: t.Array(schemas.task), total_count: t.Integer() })),
+      },
       run({ query: { state = '', label = [], limit = 50, offset = 0 } }) {
-        const states = state.split(',').map((one) => one.trim().toUpperCase()).filter(Boolean);
+        const states = state
+          .split(',')
+          .map((one) => one.trim().toUpperCase())
+          .filter(Boolean);
         const unknown = states.find((one) => !(schemas.taskStates as readonly string[]).includes(one));
-        if (unknown) throw new Failure('bad-input', `state "${unknown}" is none of ${schemas.taskStates.join(', ')}`);
+        if (unknown)
+          throw new Failure('bad-input', `state "${unknown}" is none of ${schemas.taskStates.join(', ')}`);
         const labels = labelsOf([label].flat());
         const { tasks: found, total } = tasks.list({ states, labels, limit, offset });
         return { tasks: found, total_count: total };
@@ -105,7 +123,9 @@ function listing(tasks: TaskDesk, there: There): Route[] {
 
 function steering(tasks: TaskDesk, there: There): Route[] {
   const reason = t.Optional(strict({ reason: t.Optional(t.String({ maxLength: 1_000 })) }));
-  const cancelled = { 200: json('it is being cancelled', t.Object({ success: t.Boolean(), task: schemas.task })) };
+  const cancelled = {
+    200: json('it is being cancelled', t.Object({ success: t.Boolean(), task: schemas.task })),
+  };
   const cancel = async (id: string | undefined, body: (typeof reason)['static'], by: string) => {
     const why = body?.reason || 'cancelled on request';
     return { success: true, task: await tasks.cancel(there(id).id, why, by) };
@@ -120,12 +140,18 @@ function steering(tasks: TaskDesk, there: There): Route[] {
       takes: 'text',
       body: t.String(),
       answers: {
-        202: json('it is accepted and durable', t.Object({ task_id: t.String(), accepted: t.Boolean(), task: schemas.task })),
+        202: json(
+          'it is accepted and durable',
+          t.Object({ task_id: t.String(), accepted: t.Boolean(), task: schemas.task }),
+        ),
       },
       async run({ body, request, caller }) {
         const contentType = request.headers.get('content-type') ?? 'application/yaml';
         if (!accepted.test(contentType)) {
-          throw new Failure('bad-input', `content-type "${contentType}" is not one of application/yaml and application/json`);
+          throw new Failure(
+            'bad-input',
+            `content-type "${contentType}" is not one of application/yaml and application/json`,
+          );
         }
         const task = await tasks.submit(manifestOf(body, contentType), caller.name);
         return { task_id: task.id, accepted: true, task };
@@ -176,13 +202,27 @@ function following({ tasks, clock, closing }: TaskDoor, there: There): Route[] {
       path: '/api/v1/tasks/:id/logs',
       role: 'viewer',
       tag,
-      summary: 'What it says, as server-sent events, from the beginning or from `Last-Event-ID` on, until it has ended',
-      query: t.Object({ after: t.Optional(t.String({ description: 'as Last-Event-ID, for those who cannot set headers' })), follow: t.Optional(t.String()) }),
-      answers: { 200: { description: 'stdout, stderr, state, progress, question, then completed or error', schema: null, contentType: 'text/event-stream' } },
+      summary:
+        'What it says, as server-sent events, from the beginning or from `Last-Event-ID` on, until it has ended',
+      query: t.Object({
+        after: t.Optional(t.String({ description: 'as Last-Event-ID, for those who cannot set headers' })),
+        follow: t.Optional(t.String()),
+      }),
+      answers: {
+        200: {
+          description: 'stdout, stderr, state, progress, question, then completed or error',
+          schema: null,
+          contentType: 'text/event-stream',
+        },
+      },
       run({ params, query, request }) {
         const { id } = there(params['id']);
         const after = request.headers.get('last-event-id') ?? query.after ?? null;
-        return eventStream((signal) => frames(tasks.logs(id, after, signal)), { clock, signal: request.signal, closing });
+        return eventStream((signal) => frames(tasks.logs(id, after, signal)), {
+          clock,
+          signal: request.signal,
+          closing,
+        });
       },
     }),
     route({
@@ -191,7 +231,9 @@ function following({ tasks, clock, closing }: TaskDoor, there: There): Route[] {
       role: 'viewer',
       tag,
       summary: 'What it made',
-      answers: { 200: json('the list', t.Object({ task_id: t.String(), artifacts: t.Array(schemas.artifact) })) },
+      answers: {
+        200: json('the list', t.Object({ task_id: t.String(), artifacts: t.Array(schemas.artifact) })),
+      },
       async run({ params }) {
         const { id } = there(params['id']);
         return { task_id: id, artifacts: await tasks.artifacts(id) };
@@ -208,7 +250,11 @@ function following({ tasks, clock, closing }: TaskDoor, there: There): Route[] {
         const { id } = there(params['id']);
         const name = params['*'] ?? '';
         const found = await tasks.artifact(id, name);
-        if (!found) throw new Failure('not-found', `task ${id} has no artifact "${name}"; see GET /api/v1/tasks/${id}/artifacts`);
+        if (!found)
+          throw new Failure(
+            'not-found',
+            `task ${id} has no artifact "${name}"; see GET /api/v1/tasks/${id}/artifacts`,
+          );
         return download(found, request);
       },
     }),
@@ -219,7 +265,9 @@ type Found = NonNullable<Awaited<ReturnType<TaskDesk['artifact']>>>;
 
 function download({ view, body }: Found, request: Request): Response {
   const etag = `"${view.checksum}"`;
-  const known = (request.headers.get('if-none-match') ?? '').split(',').some((one) => one.trim().replace(/^W\//, '') === etag);
+  const known = (request.headers.get('if-none-match') ?? '')
+    .split(',')
+    .some((one) => one.trim().replace(/^W\//, '') === etag);
   if (known) {
     void body.cancel();
     return new Response(null, { status: 304, headers: { etag } });

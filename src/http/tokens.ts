@@ -1,7 +1,7 @@
 /** Operators' tokens, and who the caller is. */
 import { t } from 'elysia';
-import { json, route, type Route, strict } from './route.ts';
 import type { Operators } from './operators.ts';
+import { json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 
 const role = t.Union([t.Literal('viewer'), t.Literal('operator'), t.Literal('admin')]);
@@ -39,7 +39,11 @@ export function tokenRoutes(operators: Operators): Route[] {
       }),
       answers: { 201: json('the token', t.Object({ token: t.String(), operator: schemas.token })) },
       async run({ body: { name, role: wanted, expires_in: seconds } }) {
-        const { view, token } = await operators.create({ name, role: wanted, expiresInMs: seconds === undefined ? null : seconds * 1_000 });
+        const { view, token } = await operators.create({
+          name,
+          role: wanted,
+          expiresInMs: seconds === undefined ? null : seconds * 1_000,
+        });
         return { token, operator: view };
       },
     }),
