@@ -30,11 +30,17 @@ function claudeTask(json: string): string[] {
   const tools = Array.isArray(task['allowed_tools']) ? task['allowed_tools'].join(',') : '';
   const flag = (name: string, value: string) => (value === '' ? [] : [name, value]);
   return [
-    'claude', '--print', '--dangerously-skip-permissions', '--output-format', 'stream-json', '--verbose',
+    'claude',
+    '--print',
+    '--dangerously-skip-permissions',
+    '--output-format',
+    'stream-json',
+    '--verbose',
     ...flag('--session-id', text('session_id')),
     ...flag('--model', text('model')),
     ...flag('--mcp-config', text('mcp_config')),
     ...flag('--allowedTools', tools),
-    '--', text('prompt'),
+    '--',
+    text('prompt'),
   ];
 }

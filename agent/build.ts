@@ -1,4 +1,6 @@
-/** Builds the agent client into one file that needs nothing but a C library: `bun agent/build.ts [OUTFILE]`. */
+/**
+ * Builds the agent client into one file that needs nothing but a C library: `bun agent/build.ts [OUTFILE]`.
+ */
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 

@@ -1,4 +1,7 @@
-/** What the agent says of the machine it is on. A figure that cannot be read is 0, as the protocol has no other word. */
+/**
+ * What the agent says of the machine it is on. A figure that cannot be read is 0, as the protocol has no
+ * other word.
+ */
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { cpus, freemem, loadavg, networkInterfaces, release, totalmem, type, uptime } from 'node:os';
 import { join } from 'node:path';
@@ -28,7 +31,11 @@ export interface Memory {
 
 /** Of our cgroup where it has a limit, else of the machine. */
 export function memory(): Memory {
-  const v2 = { used: '/sys/fs/cgroup/memory.current', max: '/sys/fs/cgroup/memory.max', scope: 'cgroup_v2' } as const;
+  const v2 = {
+    used: '/sys/fs/cgroup/memory.current',
+    max: '/sys/fs/cgroup/memory.max',
+    scope: 'cgroup_v2',
+  } as const;
   const v1 = {
     used: '/sys/fs/cgroup/memory/memory.usage_in_bytes',
     max: '/sys/fs/cgroup/memory/memory.limit_in_bytes',
@@ -105,7 +112,9 @@ export function frameworks(home: string): Framework[] {
     return (Array.isArray(list) ? list : []).flatMap((entry: unknown) => {
       const { name, providers } = (entry ?? {}) as { name?: unknown; providers?: unknown };
       if (typeof name !== 'string') return [];
-      return [{ name, providers: Array.isArray(providers) ? providers.filter((p) => typeof p === 'string') : [] }];
+      return [
+        { name, providers: Array.isArray(providers) ? providers.filter((p) => typeof p === 'string') : [] },
+      ];
     });
   } catch {
     return []; // Half written; the next registration reads it whole.

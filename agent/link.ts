@@ -1,17 +1,28 @@
 /**
  * The one stream to the server: registration, heartbeats, and what both sides have to say about sessions.
  *
- * It comes back by itself, with a backoff that doubles and is jittered; nothing about sessions is lost meanwhile,
- * for they are not here. A server that does not speak our additions (RegistrationAck.config without
+ * It comes back by itself, with a backoff that doubles and is jittered; nothing about sessions is lost
+ * meanwhile, for they are not here. A server that does not speak our additions (RegistrationAck.config
+ * without
  * `agentic.acks`) gets only what the original protocol has.
  */
-import { create } from '@bufbuild/protobuf';
-import { type ChannelCredentials, Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { create } from '@bufbuild/protobuf';
 import {
-  AgentMessageSchema,
+  type ChannelCredentials,
+  Client,
+  type ClientDuplexStream,
+  credentials,
+  logVerbosity,
+  Metadata,
+  type ServiceError,
+  setLogVerbosity,
+} from '@grpc/grpc-js';
+import {
   type AgentMessage,
+  AgentMessageSchema,
   AgentRegistrationSchema,
   AgentStatus,
   HeartbeatSchema,
@@ -60,6 +71,7 @@ export interface Link {
 
 export function link(given: LinkOptions): Link {
   const { log } = given;
+  setLogVerbosity(logVerbosity.NONE);
   let isClosed = false;
   let connection: Connection | null = null;
   let wake = () => {};
@@ -162,20 +174,32 @@ function connect({ options, sessions, log, onShutdown }: LinkOptions): Connectio
         clearTimeout(patience);
         outlet = outletOf(call, config['agentic.acks'] === '1', sessions);
         sessions.attach(outlet);
-        const seconds = options.heartbeatSeconds ?? (heartbeatIntervalSeconds > 0 ? heartbeatIntervalSeconds : 5);
+        const seconds =
+          options.heartbeatSeconds ?? (heartbeatIntervalSeconds > 0 ? heartbeatIntervalSeconds : 5);
         pulse = beat({ options, sessions, send, seconds });
-        log('info', 'registered', { server: options.target.address, acks: outlet.acks, heartbeat_seconds: seconds });
+        log('info', 'registered', {
+          server: options.target.address,
+          acks: outlet.acks,
+          heartbeat_seconds: seconds,
+        });
         return;
       }
       case 'sessionQuery': {
         const { reportAll, sessionIds } = payload.value;
         const found = sessions.report(reportAll ? [] : sessionIds);
         const timestampMs = BigInt(Date.now());
-        const report = create(SessionReportSchema, { agentId: options.agentId, sessions: found, timestampMs });
+        const report = create(SessionReportSchema, {
+          agentId: options.agentId,
+          sessions: found,
+          timestampMs,
+        });
         return void send({ case: 'sessionReport', value: report });
       }
       case 'shutdown':
-        return onShutdown({ reason: payload.value.reason, graceMs: payload.value.gracePeriodSeconds * 1_000 });
+        return onShutdown({
+          reason: payload.value.reason,
+          graceMs: payload.value.gracePeriodSeconds * 1_000,
+        });
       case 'config':
         Object.assign(options.childEnv, payload.value.config);
         return;
@@ -219,7 +243,11 @@ function registration({ agentId, instanceId, profile, loadout, home }: Options) 
     hostname: hostname(),
     profile,
     loadout,
-    labels: { 'agentic.features': FEATURES, ...(profile ? { profile } : {}), ...(loadout ? { loadout } : {}) },
+    labels: {
+      'agentic.features': FEATURES,
+      ...(profile ? { profile } : {}),
+      ...(loadout ? { loadout } : {}),
+    },
     system: facts.system(),
     aiwgFrameworks: facts.frameworks(home),
   });

@@ -1,4 +1,6 @@
-/** Structured log lines on standard error: one JSON object a line. Values of secrets are never given to it. */
+/**
+ * Structured log lines on standard error: one JSON object a line. Values of secrets are never given to it.
+ */
 export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: object) => void;
 
 const order = ['debug', 'info', 'warn', 'error'];

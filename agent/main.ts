@@ -1,7 +1,8 @@
 /** The agent client: options → sessions → link; a signal ends them in reverse. */
-import { jsonLog } from './log.ts';
+
 import { type Link, link, type Shutdown } from './link.ts';
-import { readOptions, type Options, version } from './options.ts';
+import { jsonLog } from './log.ts';
+import { type Options, readOptions, version } from './options.ts';
 import { Sessions } from './sessions.ts';
 
 /** How long sessions are given when the agent itself is asked to end by a signal. */
@@ -13,7 +14,9 @@ function options(): Options | null {
   try {
     return readOptions(process.argv.slice(2));
   } catch (thrown) {
-    process.stderr.write(`agent-client: ${thrown instanceof Error ? thrown.message : String(thrown)}\nSee --help.\n`);
+    process.stderr.write(
+      `agent-client: ${thrown instanceof Error ? thrown.message : String(thrown)}\nSee --help.\n`,
+    );
     process.exit(2);
   }
 }
@@ -41,7 +44,12 @@ function main(): void {
     await joined?.close();
     process.exit(0);
   };
-  log('info', 'agent-client starts', { version, agent_id: read.agentId, server: read.target.address, pid: process.pid });
+  log('info', 'agent-client starts', {
+    version,
+    agent_id: read.agentId,
+    server: read.target.address,
+    pid: process.pid,
+  });
   joined = link({ options: read, sessions, log, onShutdown: (shutdown) => void end(shutdown) });
   process.on('SIGHUP', () => joined?.renew());
   for (const name of ['SIGTERM', 'SIGINT'] as const) {

@@ -1,4 +1,7 @@
-/** Flags and environment, read once. The only place of the agent that reads `process.env`. A flag beats a variable. */
+/**
+ * Flags and environment, read once. The only place of the agent that reads `process.env`. A flag beats a
+ * variable.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +29,12 @@ export interface Options {
 export interface Target {
   /** As grpc-js takes it: `host:port` or `unix:/path`. */
   readonly address: string;
-  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string; readonly serverName: string } | null;
+  readonly tls: {
+    readonly ca: string;
+    readonly cert: string;
+    readonly key: string;
+    readonly serverName: string;
+  } | null;
 }
 
 export const version = '0.1.0';
@@ -76,18 +84,18 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
   const { values } = parseArgs({
     args: [...args],
     options: {
-      'server': { type: 'string', short: 's' },
+      server: { type: 'string', short: 's' },
       'agent-id': { type: 'string', short: 'i' },
       'uds-path': { type: 'string' },
-      'transport': { type: 'string' },
+      transport: { type: 'string' },
       'tls-ca': { type: 'string' },
       'tls-cert': { type: 'string' },
       'tls-key': { type: 'string' },
       'tls-server-name': { type: 'string' },
-      'heartbeat': { type: 'string', short: 'H' },
+      heartbeat: { type: 'string', short: 'H' },
       'env-file': { type: 'string' },
-      'version': { type: 'boolean' },
-      'help': { type: 'boolean', short: 'h' },
+      version: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
     },
   });
   if (values.help || values.version) {
@@ -117,7 +125,9 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
     logLevel: env['LOG_LEVEL'] ?? 'info',
     home: env['HOME'] || '/',
     childEnv: Object.fromEntries(
-      Object.entries(env).flatMap(([name, value]) => (value === undefined || own.test(name) ? [] : [[name, value]])),
+      Object.entries(env).flatMap(([name, value]) =>
+        value === undefined || own.test(name) ? [] : [[name, value]],
+      ),
     ),
   };
 }
@@ -125,11 +135,14 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
 function targetOf(values: Flags, env: Env): Target {
-  const flag = (name: string, variable: string) => (values[name] as string | undefined) ?? env[variable] ?? '';
+  const flag = (name: string, variable: string) =>
+    (values[name] as string | undefined) ?? env[variable] ?? '';
   const uds = flag('uds-path', 'AGENT_GRPC_UDS_PATH');
   const server =
     (values['server'] as string | undefined) ??
-    env['AGENT_RESTORE_GRPC_SERVER'] ?? env['MANAGEMENT_SERVER'] ?? 'host.internal:8120';
+    env['AGENT_RESTORE_GRPC_SERVER'] ??
+    env['MANAGEMENT_SERVER'] ??
+    'host.internal:8120';
   const ca = flag('tls-ca', 'AGENT_GRPC_TLS_CA');
   const cert = flag('tls-cert', 'AGENT_GRPC_TLS_CERT');
   const key = flag('tls-key', 'AGENT_GRPC_TLS_KEY');

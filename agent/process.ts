@@ -1,8 +1,8 @@
 /**
  * One process of a session: on a pseudo-terminal or on pipes.
  *
- * Its output can be paused to the byte, and then the process itself waits, as on a slow terminal. Bytes are handed
- * on as they come, never as lines. Nothing here knows of links, offsets or sessions.
+ * Its output can be paused to the byte, and then the process itself waits, as on a slow terminal. Bytes are
+ * handed on as they come, never as lines. Nothing here knows of links, offsets or sessions.
  */
 import { closeSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -161,9 +161,11 @@ function inputQueue(write: (bytes: Uint8Array) => number): Running['write'] {
     }
     waiting += bytes.length;
     const mine = turn.then(() => all(bytes));
-    turn = mine.catch(() => {}).finally(() => {
-      waiting -= bytes.length;
-    });
+    turn = mine
+      .catch(() => {})
+      .finally(() => {
+        waiting -= bytes.length;
+      });
     return mine;
   };
 }
@@ -172,7 +174,8 @@ function onPipes(command: Command, onOutput: OnOutput): Running {
   // A session of its own, so that a signal can reach all of it and a terminal of ours none of it.
   const child = Bun.spawn(['setsid', ...command.argv], {
     cwd: command.cwd,
-    // Bun's pipes are sockets, and bash takes a socket for a remote login unless it is told that it is nested.
+    // Bun's pipes are sockets, and bash takes a socket for a remote login unless it is told that it is
+    // nested.
     env: { SHLVL: '1', ...command.env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });

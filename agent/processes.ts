@@ -35,7 +35,9 @@ export function membersOf(leader: number): number[] {
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {
       const stat = statOf(name);
-      return stat && stat.state !== 'Z' && (stat.session === leader || stat.group === leader) ? [stat.pid] : [];
+      return stat && stat.state !== 'Z' && (stat.session === leader || stat.group === leader)
+        ? [stat.pid]
+        : [];
     });
 }
 

@@ -1,13 +1,15 @@
 /**
  * One session: a process, what it said that nobody has acknowledged yet, and how it ended.
  *
- * Output flows from the launch on. After a reconnect to a server that acknowledges, nothing is sent until the server
- * says from which byte; then exactly that byte is next. The result follows the last byte, and is sent again after
- * every reconnect until it is acknowledged. A process whose output nobody takes waits once its spool is full.
+ * Output flows from the launch on. After a reconnect to a server that acknowledges, nothing is sent until the
+ * server says from which byte; then exactly that byte is next. The result follows the last byte, and is sent
+ * again after every reconnect until it is acknowledged. A process whose output nobody takes waits once its
+ * spool is full.
  */
-import { create } from '@bufbuild/protobuf';
+
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
 import {
   type ActiveSession,
   ActiveSessionSchema,
@@ -19,7 +21,7 @@ import {
   SessionType,
 } from '../proto/gen/agent_pb.ts';
 import { argvOf } from './argv.ts';
-import { type Command, type Ended, run, type Running, type TerminalFacts } from './process.ts';
+import { type Command, type Ended, type Running, run, type TerminalFacts } from './process.ts';
 import { Spool } from './spool.ts';
 
 /** The way to the server while there is one. */
@@ -39,7 +41,10 @@ export interface Place {
   readonly spoolDiskBytes: number;
 }
 
-/** The largest piece of output in one message, and how many pieces a session may send before the next one's turn. */
+/**
+ * The largest piece of output in one message, and how many pieces a session may send before the next one's
+ * turn.
+ */
 const PIECE_BYTES_MAX = 64 << 10;
 const PIECES_A_TURN = 4;
 /** Keys of input that is never written twice; the oldest are forgotten beyond it. */
@@ -169,10 +174,11 @@ export class Session {
     if (key !== undefined) {
       if (this.#keys.has(key)) return;
       this.#keys.add(key);
-      if (this.#keys.size > KEYS_MAX) for (const oldest of this.#keys) {
-        this.#keys.delete(oldest);
-        break;
-      }
+      if (this.#keys.size > KEYS_MAX)
+        for (const oldest of this.#keys) {
+          this.#keys.delete(oldest);
+          break;
+        }
     }
     if (!this.#running || this.hasEnded) throw new Error('the session has ended');
     this.stirredAt = Date.now();
@@ -285,11 +291,14 @@ export class Session {
 function findable({ argv, cwd, env }: Command): void {
   const [program = ''] = argv;
   if (Bun.which(program, { PATH: env['PATH'] ?? '', cwd }) !== null) return;
-  throw new Error(program.includes('/') ? `${program} is not a program` : `there is no program "${program}" on PATH`);
+  throw new Error(
+    program.includes('/') ? `${program} is not a program` : `there is no program "${program}" on PATH`,
+  );
 }
 
 function directory(wanted: string, home: string): string {
-  const path = wanted === '' || wanted === '~' ? home : wanted.startsWith('~/') ? join(home, wanted.slice(2)) : wanted;
+  const path =
+    wanted === '' || wanted === '~' ? home : wanted.startsWith('~/') ? join(home, wanted.slice(2)) : wanted;
   const facts = statSync(path, { throwIfNoEntry: false });
   if (!facts) throw new Error(`working directory ${path} does not exist`);
   if (!facts.isDirectory()) throw new Error(`working directory ${path} is not a directory`);

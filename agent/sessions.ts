@@ -1,11 +1,12 @@
 /**
  * The sessions of this agent, and what the server says about them.
  *
- * They live whether there is a link or not: nothing here ends a session but its own process, its timeout, or the
- * server's word. A command whose id is known is not started again.
+ * They live whether there is a link or not: nothing here ends a session but its own process, its timeout, or
+ * the server's word. A command whose id is known is not started again.
  */
-import { create } from '@bufbuild/protobuf';
+
 import { mkdirSync } from 'node:fs';
+import { create } from '@bufbuild/protobuf';
 import {
   type ActiveSession,
   type CommandRequest,
@@ -13,8 +14,8 @@ import {
   type SessionReconcile,
   SessionReconcileAckSchema,
   SessionStartedSchema,
-  type StdinChunk,
   StdinAckSchema,
+  type StdinChunk,
   TerminalStateSchema,
 } from '../proto/gen/agent_pb.ts';
 import type { Log } from './log.ts';
@@ -22,7 +23,9 @@ import { type Outlet, type Place, Session } from './session.ts';
 
 /** After a burst of output the next one waits so long, so that a flood travels in large pieces. */
 const BATCH_MS = 2;
-/** A terminal is looked at so long after it last stirred; the last look catches what changes without a sound. */
+/**
+ * A terminal is looked at so long after it last stirred; the last look catches what changes without a sound.
+ */
 const LOOKS_MS = [80, 300, 1_000, 3_000];
 /** A server that acknowledges has so long to ask for the output of a session that has ended. */
 const RESUME_WAIT_MS = 5_000;
@@ -72,10 +75,13 @@ export class Sessions {
 
   report(ids: readonly string[]): ActiveSession[] {
     const acks = this.#outlet?.acks ?? false;
-    return [...this.#all.values()]
-      // What has ended and is not acknowledged is still ours; a server without acknowledgements takes it for alive.
-      .filter((session) => (acks || !session.hasEnded) && (ids.length === 0 || ids.includes(session.id)))
-      .map((session) => session.report());
+    return (
+      [...this.#all.values()]
+        // What has ended and is not acknowledged is still ours; a server without acknowledgements takes it
+        // for alive.
+        .filter((session) => (acks || !session.hasEnded) && (ids.length === 0 || ids.includes(session.id)))
+        .map((session) => session.report())
+    );
   }
 
   /** True when the message was about sessions. */
@@ -136,7 +142,13 @@ export class Sessions {
       const told = JSON.stringify(state);
       if (told === session.lastState) continue;
       session.lastState = told;
-      const facts = { commandId: session.id, echo, canonical, foreground, ...(reading === null ? {} : { reading }) };
+      const facts = {
+        commandId: session.id,
+        echo,
+        canonical,
+        foreground,
+        ...(reading === null ? {} : { reading }),
+      };
       outlet.send({ case: 'terminalState', value: create(TerminalStateSchema, facts) });
     }
   }
@@ -151,12 +163,22 @@ export class Sessions {
       if (this.#outlet) session.flow(0);
       const { command, allocatePty } = request;
       this.#log(error ? 'warn' : 'info', error ? 'command not started' : 'command started', {
-        command_id: session.id, command, pty: allocatePty, pid: session.pid, ...(error ? { error } : {}),
+        command_id: session.id,
+        command,
+        pty: allocatePty,
+        pid: session.pid,
+        ...(error ? { error } : {}),
       });
     }
     if (this.#outlet?.acks) {
       const startedAtMs = BigInt(session.startedAt);
-      const facts = { commandId: session.id, sessionId: request.sessionId, pid: session.pid, startedAtMs, error };
+      const facts = {
+        commandId: session.id,
+        sessionId: request.sessionId,
+        pid: session.pid,
+        startedAtMs,
+        error,
+      };
       this.#outlet.send({ case: 'sessionStarted', value: create(SessionStartedSchema, facts) });
     }
     this.#wake();
@@ -239,12 +261,14 @@ export class Sessions {
     this.#isPumping = true;
     try {
       let waiting = [...this.#all.values()];
-      while (waiting.length > 0 && outlet.isOpen()) waiting = waiting.filter((session) => session.pump(outlet));
+      while (waiting.length > 0 && outlet.isOpen())
+        waiting = waiting.filter((session) => session.pump(outlet));
     } finally {
       this.#isPumping = false;
       this.#pumpedAt = performance.now();
     }
     if (outlet.acks) return;
-    for (const session of [...this.#all.values()]) if (session.hasEnded && session.isDone) this.#forget(session.id);
+    for (const session of [...this.#all.values()])
+      if (session.hasEnded && session.isDone) this.#forget(session.id);
   }
 }

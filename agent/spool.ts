@@ -70,7 +70,9 @@ export class Spool {
     this.#memoryBytes += bytes.length;
   }
 
-  /** The piece that holds `offset`, from there on, and what follows it in the same stream, up to `maxBytes`. */
+  /**
+   * The piece that holds `offset`, from there on, and what follows it in the same stream, up to `maxBytes`.
+   */
   read(offset: number, maxBytes: number): Piece | null {
     this.#refill(offset);
     let index = this.#indexOf(offset);

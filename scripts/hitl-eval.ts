@@ -4,14 +4,16 @@
  *   DIR/<case>/recording.cast   asciicast v2, judged at its end
  *   DIR/<case>/expected.json    {"asking":bool,"kind"?:"confirm|choice|text|secret","question"?:"substring","options"?:n}
  *
- * Precision and recall are of asking; kind, question and options are judged over the questions rightly found whose case
- * says what to expect. Exit code 0 once the corpus was measured, however well it went; 2 when a case (named, with its fault) or the
- * whole corpus cannot be read; the readable cases are measured all the same.
+ * Precision and recall are of asking; kind, question and options are judged over the questions rightly found
+ * whose case says what to expect. Exit code 0 once the corpus was measured, however well it went; 2 when a
+ * case (named, with its fault) or the whole corpus cannot be read; the readable cases are measured all the
+ * same.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Terminal } from '@xterm/headless';
-import { askingThreshold, readQuestion, screenFacts } from '../src/terminal/asking.ts';
+import { askingThreshold, readQuestion } from '../src/terminal/asking.ts';
+import { screenFacts } from '../src/terminal/asking-screen.ts';
 import type { AskedOnScreen } from '../src/terminal.ts';
 
 const kinds = ['confirm', 'choice', 'text', 'secret'] as const;
@@ -56,7 +58,10 @@ export async function evaluate(folder: string): Promise<Verdict> {
   const names = caseNames(folder);
   const misses: Miss[] = [];
   const counts = { asked: 0, rightly: 0, wanted: 0 };
-  const parts = { kind: [0, 0], question: [0, 0], options: [0, 0] } satisfies Record<string, [number, number]>;
+  const parts = { kind: [0, 0], question: [0, 0], options: [0, 0] } satisfies Record<
+    string,
+    [number, number]
+  >;
   const errors: string[] = [];
   for (const name of names) {
     const read = await readCase(join(folder, name));
@@ -72,7 +77,8 @@ export async function evaluate(folder: string): Promise<Verdict> {
       counts.rightly++;
       for (const part of ['kind', 'question', 'options'] as const) {
         if (expected[part] === undefined) continue;
-        const same = part === 'question' ? holds(got.question, expected.question) : got[part] === expected[part];
+        const same =
+          part === 'question' ? holds(got.question, expected.question) : got[part] === expected[part];
         parts[part][1]++;
         if (same) parts[part][0]++;
         else right = false;
@@ -81,8 +87,13 @@ export async function evaluate(folder: string): Promise<Verdict> {
     if (!right) misses.push({ case: name, expected, got });
   }
   return {
-    cases: names.length - errors.length, precision: ratio(counts.rightly, counts.asked), recall: ratio(counts.rightly, counts.wanted),
-    kind: ratio(...pair(parts.kind)), question: ratio(...pair(parts.question)), options: ratio(...pair(parts.options)), misses,
+    cases: names.length - errors.length,
+    precision: ratio(counts.rightly, counts.asked),
+    recall: ratio(counts.rightly, counts.wanted),
+    kind: ratio(...pair(parts.kind)),
+    question: ratio(...pair(parts.question)),
+    options: ratio(...pair(parts.options)),
+    misses,
     ...(errors.length === 0 ? {} : { errors }),
   };
 }
@@ -119,24 +130,35 @@ function gotOf(question: AskedOnScreen | null): Got {
 }
 
 function caseNames(folder: string): string[] {
-  if (!existsSync(folder) || !statSync(folder).isDirectory()) throw new CorpusError(`read corpus ${folder}: no such directory`);
-  const names = readdirSync(folder).filter((name) => statSync(join(folder, name)).isDirectory()).sort();
-  if (names.length === 0) throw new CorpusError(`read corpus ${folder}: it has no cases (a case is a directory with recording.cast and expected.json)`);
+  if (!existsSync(folder) || !statSync(folder).isDirectory())
+    throw new CorpusError(`read corpus ${folder}: no such directory`);
+  const names = readdirSync(folder)
+    .filter((name) => statSync(join(folder, name)).isDirectory())
+    .sort();
+  if (names.length === 0)
+    throw new CorpusError(
+      `read corpus ${folder}: it has no cases (a case is a directory with recording.cast and expected.json)`,
+    );
   return names;
 }
 
 export function readExpected(file: string): ExpectedCase {
   const value = parsed(text(file), file);
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new CorpusError(`${file}: must be a JSON object`);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new CorpusError(`${file}: must be a JSON object`);
   const wanted: Partial<Record<string, unknown>> = { ...value };
   const wrong = (field: string, cure: string) => new CorpusError(`${file}: "${field}" ${cure}`);
   if (typeof wanted.asking !== 'boolean') throw wrong('asking', 'must be true or false');
   const kind = kinds.find((each) => each === wanted.kind);
-  if (wanted.kind !== undefined && kind === undefined) throw wrong('kind', `must be one of ${kinds.join(', ')}`);
-  if (wanted.question !== undefined && typeof wanted.question !== 'string') throw wrong('question', 'must be a string');
-  if (wanted.options !== undefined && !Number.isInteger(wanted.options)) throw wrong('options', 'must be a whole number');
+  if (wanted.kind !== undefined && kind === undefined)
+    throw wrong('kind', `must be one of ${kinds.join(', ')}`);
+  if (wanted.question !== undefined && typeof wanted.question !== 'string')
+    throw wrong('question', 'must be a string');
+  if (wanted.options !== undefined && !Number.isInteger(wanted.options))
+    throw wrong('options', 'must be a whole number');
   return {
-    asking: wanted.asking, ...(kind === undefined ? {} : { kind }),
+    asking: wanted.asking,
+    ...(kind === undefined ? {} : { kind }),
     ...(typeof wanted.question === 'string' ? { question: wanted.question } : {}),
     ...(typeof wanted.options === 'number' ? { options: wanted.options } : {}),
   };
@@ -151,12 +173,21 @@ export async function readRecording(file: string): Promise<AskedOnScreen | null>
 }
 
 export async function playRecording(file: string): Promise<Terminal> {
-  const lines = text(file).split('\n').filter((line) => line.trim() !== '');
+  const lines = text(file)
+    .split('\n')
+    .filter((line) => line.trim() !== '');
   const header = Object(parsed(lines[0] ?? '', file, 1));
-  const size = (value: unknown) => typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= 2000;
+  const size = (value: unknown) =>
+    typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= 2000;
   if (header.version !== 2) throw new CorpusError(`${file}: line 1: "version" must be 2 (asciicast v2)`);
-  if (!size(header.width) || !size(header.height)) throw new CorpusError(`${file}: line 1: "width" and "height" must be numbers from 1 to 2000`);
-  const term = new Terminal({ cols: header.width, rows: header.height, scrollback: 1000, allowProposedApi: true });
+  if (!size(header.width) || !size(header.height))
+    throw new CorpusError(`${file}: line 1: "width" and "height" must be numbers from 1 to 2000`);
+  const term = new Terminal({
+    cols: header.width,
+    rows: header.height,
+    scrollback: 1000,
+    allowProposedApi: true,
+  });
   for (const [index, line] of lines.entries()) {
     if (index > 0) await play(term, parsed(line, file, index + 1), `${file}: line ${index + 1}`);
   }
@@ -164,7 +195,12 @@ export async function playRecording(file: string): Promise<Terminal> {
 }
 
 async function play(term: Terminal, event: unknown, where: string): Promise<void> {
-  if (!Array.isArray(event) || typeof event[0] !== 'number' || typeof event[1] !== 'string' || typeof event[2] !== 'string') {
+  if (
+    !Array.isArray(event) ||
+    typeof event[0] !== 'number' ||
+    typeof event[1] !== 'string' ||
+    typeof event[2] !== 'string'
+  ) {
     throw new CorpusError(`${where}: an event must be [seconds, code, text]`);
   }
   const payload = event[2];
@@ -192,12 +228,19 @@ function parsed(json: string, file: string, line?: number): unknown {
 
 function report(verdict: Verdict): string {
   const line = (name: string, value: number) => `${name.padEnd(10)} ${value.toFixed(4)}`;
-  const misses = verdict.misses.map((miss) =>
-    `  ${miss.case}\n    expected ${JSON.stringify(miss.expected)}\n    got      ${JSON.stringify(miss.got)}`);
+  const misses = verdict.misses.map(
+    (miss) =>
+      `  ${miss.case}\n    expected ${JSON.stringify(miss.expected)}\n    got      ${JSON.stringify(miss.got)}`,
+  );
   return [
-    `${verdict.cases} cases`, line('precision', verdict.precision), line('recall', verdict.recall), line('kind', verdict.kind),
-    line('question', verdict.question), line('options', verdict.options),
-    misses.length === 0 ? 'no misses' : `misses (${misses.length}):`, ...misses,
+    `${verdict.cases} cases`,
+    line('precision', verdict.precision),
+    line('recall', verdict.recall),
+    line('kind', verdict.kind),
+    line('question', verdict.question),
+    line('options', verdict.options),
+    misses.length === 0 ? 'no misses' : `misses (${misses.length}):`,
+    ...misses,
   ].join('\n');
 }
 
@@ -206,7 +249,11 @@ if (import.meta.main) {
   const folder = args.find((arg) => !arg.startsWith('--'));
   const unknown = args.find((arg) => arg.startsWith('--') && arg !== '--json');
   if (folder === undefined || unknown !== undefined) {
-    console.error(unknown === undefined ? 'usage: bun run hitl:eval DIR [--json]' : `hitl:eval: unknown option ${unknown}`);
+    console.error(
+      unknown === undefined
+        ? 'usage: bun run hitl:eval DIR [--json]'
+        : `hitl:eval: unknown option ${unknown}`,
+    );
     process.exit(2);
   }
   try {

@@ -1,18 +1,22 @@
 /**
- * Records a real program's terminal into a golden case: `<case>/recording.cast` (asciicast v2) + `<case>/expected.json`.
+ * Records a real program's terminal into a golden case: `<case>/recording.cast` (asciicast v2) +
+ * `<case>/expected.json`.
  *
  *   bun scripts/transcript.ts OUT [--only NAME[,NAME]] [--show] [--list]    the cases of tests/asking/record/
  *   bun scripts/transcript.ts OUT --only NAME --answer TEXT --show         answers it instead of saving it
  *   bun scripts/transcript.ts OUT --name NAME --type KEYS… -- COMMAND…      one program of your own
  *
- * The program runs on a real PTY whose questions to the terminal are answered by a real terminal emulator. Recordings
- * are made to be published: when run as root they happen as user `dev` on host `box` (see `neutral`), in a fresh
- * directory seen as /home/dev/project, with a bare environment and no wall-clock time in the file.
+ * The program runs on a real PTY whose questions to the terminal are answered by a real terminal emulator.
+ * Recordings are made to be published: when run as root they happen as user `dev` on host `box` (see
+ * `neutral`), in a fresh directory seen as /home/dev/project, with a bare environment and no wall-clock time
+ * in the file.
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Terminal } from '@xterm/headless';
-import { keysFor, readQuestion, screenFacts } from '../src/terminal/asking.ts';
+import { readQuestion } from '../src/terminal/asking.ts';
+import { keysFor } from '../src/terminal/asking-keys.ts';
+import { screenFacts } from '../src/terminal/asking-screen.ts';
 import type { Recorded, RecordingCase, Step } from '../tests/asking/record/case.ts';
 
 const deadlineMs = 15_000;
@@ -26,8 +30,14 @@ interface Stage {
   readonly resize: (cols: number, rows: number) => void;
 }
 
-/** Plays a case on a real terminal; with `answer`, also types it when the screen stands, and goes on until it is quiet. */
-export async function record(wanted: RecordingCase, answer?: { text?: string; option?: string }): Promise<Recorded> {
+/**
+ * Plays a case on a real terminal; with `answer`, also types it when the screen stands, and goes on until it
+ * is quiet.
+ */
+export async function record(
+  wanted: RecordingCase,
+  answer?: { text?: string; option?: string },
+): Promise<Recorded> {
   const cols = wanted.cols ?? 80;
   const rows = wanted.rows ?? 24;
   const started = performance.now();
@@ -125,8 +135,15 @@ export function shown(term: Terminal): string {
 function neutral(wanted: RecordingCase): string[] {
   const home = '/home/dev';
   const env = {
-    HOME: home, USER: 'dev', LOGNAME: 'dev', SHELL: '/bin/bash', TERM: 'xterm-256color', LANG: 'C.UTF-8',
-    PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', PS1: '$ ', ...wanted.env,
+    HOME: home,
+    USER: 'dev',
+    LOGNAME: 'dev',
+    SHELL: '/bin/bash',
+    TERM: 'xterm-256color',
+    LANG: 'C.UTF-8',
+    PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+    PS1: '$ ',
+    ...wanted.env,
   };
   const pairs = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   const inside = `mkdir -p project && cd project && ${wanted.setup ?? ':'}\nclear; exec ${wanted.run}`;
@@ -138,10 +155,13 @@ function neutral(wanted: RecordingCase): string[] {
 }
 
 function scrubbed(
-  events: readonly (readonly [number, 'o' | 'r', string])[], words: readonly (readonly [RegExp, string])[],
+  events: readonly (readonly [number, 'o' | 'r', string])[],
+  words: readonly (readonly [RegExp, string])[],
 ) {
-  return events.map(([at, kind, text]) =>
-    [at, kind, words.reduce((clean, [from, to]) => clean.replace(from, to), text)] as const);
+  return events.map(
+    ([at, kind, text]) =>
+      [at, kind, words.reduce((clean, [from, to]) => clean.replace(from, to), text)] as const,
+  );
 }
 
 export function save(folder: string, wanted: RecordingCase, made: Recorded): void {
@@ -171,21 +191,28 @@ function own(args: readonly string[]): RecordingCase {
   for (let at = 0; at < split; at++) {
     if (args[at] === '--type') steps.push({ settle: 600 }, { keys: JSON.parse(`"${args[at + 1] ?? ''}"`) });
   }
-  const run = args.slice(split + 1).map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+  const run = args
+    .slice(split + 1)
+    .map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
+    .join(' ');
   return { name, run, steps: [...steps, { settle: 800 }], expected: { asking: false } };
 }
 
 if (import.meta.main) {
   const [out, ...rest] = process.argv.slice(2);
   if (out === undefined || out.startsWith('--')) {
-    console.error('usage: bun scripts/transcript.ts OUT [--only NAME,…] [--show] | OUT --name NAME --type KEYS -- COMMAND');
+    console.error(
+      'usage: bun scripts/transcript.ts OUT [--only NAME,…] [--show] | OUT --name NAME --type KEYS -- COMMAND',
+    );
     process.exit(2);
   }
   const only = rest.includes('--only') ? (rest[rest.indexOf('--only') + 1] ?? '').split(',') : null;
   const wanted = rest.includes('--name') ? [own(rest)] : await casesKnown();
   const picked = rest.includes('--answer') ? rest[rest.indexOf('--answer') + 1] : undefined;
   let failed = 0;
-  for (const one of wanted.filter((each) => only === null || only.some((part) => new RegExp(`^${part}$`).test(each.name)))) {
+  for (const one of wanted.filter(
+    (each) => only === null || only.some((part) => new RegExp(`^${part}$`).test(each.name)),
+  )) {
     if (rest.includes('--list')) {
       console.log(one.name);
       continue;

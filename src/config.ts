@@ -20,7 +20,11 @@ export interface Config {
   readonly heartbeatSeconds: number;
   readonly hitlExpiresMs: number | null;
   readonly stopGraceMs: number;
-  readonly crashes: { readonly max: number; readonly withinMs: number; readonly backoffMs: readonly number[] };
+  readonly crashes: {
+    readonly max: number;
+    readonly withinMs: number;
+    readonly backoffMs: readonly number[];
+  };
   /** What instances on this host get of our environment. */
   readonly instanceEnv: Readonly<Record<string, string>>;
   /** Where `claude` is, when it is not on PATH. */
@@ -33,7 +37,11 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 const bad = (name: string, why: string) => new Failure('bad-input', `${name}: ${why}`);
 
-function integer(env: Env, name: string, { fallback, min, max }: { fallback: number; min: number; max: number }) {
+function integer(
+  env: Env,
+  name: string,
+  { fallback, min, max }: { fallback: number; min: number; max: number },
+) {
   const text = env[name];
   if (text === undefined || text === '') return fallback;
   const value = Number(text);
@@ -73,11 +81,16 @@ function level(env: Env): Level {
 const passedOn = ['PATH', 'LANG', 'LC_ALL', 'TZ', 'SHELL', 'AGENTIC_CLAUDE_BIN'];
 
 function instanceEnv(env: Env): Record<string, string> {
-  const wanted = (env['AGENTIC_INSTANCE_ENV'] ?? '').split(',').map((name) => name.trim()).filter(Boolean);
-  return Object.fromEntries([...passedOn, ...wanted].flatMap((name) => {
-    const value = env[name];
-    return value === undefined ? [] : [[name, value]];
-  }));
+  const wanted = (env['AGENTIC_INSTANCE_ENV'] ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter(Boolean);
+  return Object.fromEntries(
+    [...passedOn, ...wanted].flatMap((name) => {
+      const value = env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
 }
 
 /** Throws Failure('bad-input') that names the variable. */
@@ -89,7 +102,10 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     dataDir: resolve(cwd, env['AGENTIC_DATA_DIR'] || '.run'),
     listen,
     httpHost: env['AGENTIC_HTTP_LISTEN_IP'] || listen.host,
-    allowedHosts: (env['AGENTIC_ALLOWED_HOSTS'] ?? '').split(',').map((h) => h.trim()).filter(Boolean),
+    allowedHosts: (env['AGENTIC_ALLOWED_HOSTS'] ?? '')
+      .split(',')
+      .map((h) => h.trim())
+      .filter(Boolean),
     behindProxy: flag(env, 'AGENTIC_BEHIND_PROXY', false),
     logLevel: level(env),
     metrics: flag(env, 'METRICS_ENABLED', true),

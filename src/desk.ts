@@ -8,7 +8,13 @@ import type { FailureInfo } from './failure.ts';
 import type { Probe, RuntimeKind } from './runtime.ts';
 import type { Terminal } from './terminal.ts';
 import type {
-  AgentView, ArtifactView, EventView, HitlView, InstanceView, SessionView, TaskView,
+  AgentView,
+  ArtifactView,
+  EventView,
+  HitlView,
+  InstanceView,
+  SessionView,
+  TaskView,
 } from './views.ts';
 
 export interface InstanceDesk {
@@ -60,7 +66,10 @@ export interface NewSession {
 export interface SessionDesk {
   list(filter: { agent?: string; live?: boolean }): readonly SessionView[];
   find(id: string): SessionView | null;
-  /** Resolves when the process runs. Throws 'not-found', 'agent-gone', 'already-exists' (the name), 'wrong-state'. */
+  /**
+   * Resolves when the process runs. Throws 'not-found', 'agent-gone', 'already-exists' (the name),
+   * 'wrong-state'.
+   */
   create(agent: string, wanted: NewSession, by: string): Promise<SessionView>;
   /** Types bytes; refused with 'wrong-state' unless the session is live. */
   input(id: string, bytes: Uint8Array, by: string): void;
@@ -103,11 +112,17 @@ export interface TaskDesk {
   cancel(id: string, reason: string, by: string): Promise<TaskView>;
   /** A failed or cancelled task starts again as a new attempt. */
   retry(id: string, by: string): Promise<TaskView>;
-  /** What the task said, in order; ends when the task has ended unless it is aborted first. `after` is the last id seen. */
+  /**
+   * What the task said, in order; ends when the task has ended unless it is aborted first. `after` is the
+   * last id seen.
+   */
   logs(id: string, after: string | null, signal: AbortSignal): AsyncIterable<TaskLog>;
   artifacts(id: string): Promise<readonly ArtifactView[]>;
   /** Opens one artifact; null when there is none of that name. Never leaves the outbox. */
-  artifact(id: string, name: string): Promise<{ view: ArtifactView; body: ReadableStream<Uint8Array> } | null>;
+  artifact(
+    id: string,
+    name: string,
+  ): Promise<{ view: ArtifactView; body: ReadableStream<Uint8Array> } | null>;
   /** The manifest as submitted, defaults filled in, secrets as references. */
   manifest(id: string): object | null;
 }

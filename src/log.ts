@@ -1,5 +1,5 @@
 /**
- * Structured log lines: one JSON object a line, on standard error.
+ * Structured log lines: one JSON object a line, or words for a person at a terminal.
  *
  * Fields whose name tells a secret are never written; see `redact`.
  */
@@ -26,15 +26,36 @@ const redact = (name: string, value: unknown): unknown =>
 export interface LogSink {
   readonly clock: Clock;
   readonly level: Level;
+  /** JSON when absent. */
+  readonly format?: LineFormat;
   write(line: string): void;
 }
 
+/** How one line is written: JSON for programs, words for a person at a terminal. */
+export type LineFormat = (
+  line: Fields & { readonly time: string; readonly level: Level; readonly message: string },
+) => string;
+
+const asJson: LineFormat = (line) => JSON.stringify(line, redact);
+
+const shown = (name: string, value: unknown): string => {
+  const safe = redact(name, value);
+  return typeof safe === 'string' ? safe : JSON.stringify(safe, redact);
+};
+
+export const asWords: LineFormat = ({ time, level, message, ...fields }) => {
+  const words = Object.entries(fields).map(([name, value]) => ` ${name}=${shown(name, value)}`);
+  return `${time.slice(11, 19)} ${level.padEnd(5)} ${message}${words.join('')}`;
+};
+
 export function jsonLog(sink: LogSink, always: Fields = {}): Log {
-  const at = (level: Level) => (message: string, fields: Fields = {}) => {
-    if (order[level] < order[sink.level]) return;
-    const line = { time: rfc3339(sink.clock.now()), level, message, ...always, ...fields };
-    sink.write(`${JSON.stringify(line, redact)}\n`);
-  };
+  const at =
+    (level: Level) =>
+    (message: string, fields: Fields = {}) => {
+      if (order[level] < order[sink.level]) return;
+      const line = { time: rfc3339(sink.clock.now()), level, message, ...always, ...fields };
+      sink.write(`${(sink.format ?? asJson)(line)}\n`);
+    };
   return {
     debug: at('debug'),
     info: at('info'),

@@ -1,13 +1,15 @@
 /**
- * The composition root: configuration → journal → data plane → fleet → doors; a signal closes them in reverse.
+ * The composition root: configuration → journal → data plane → fleet → doors; a signal closes them in
+ * reverse.
  *
- * The way in is the way back: after a crash the same steps restore every live actor, and the agents, which run on
- * without us, find the new server by themselves.
+ * The way in is the way back: after a crash the same steps restore every live actor, and the agents, which
+ * run on without us, find the new server by themselves.
  */
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import packageJson from '../package.json' with { type: 'json' };
 import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
-import { fleet as makeFleet, type Fleet } from './actors/fleet.ts';
+import { type Fleet, fleet as makeFleet } from './actors/fleet.ts';
 import { systemClock } from './clock.ts';
 import { type Config, readConfig } from './config.ts';
 import { Failure } from './failure.ts';
@@ -16,14 +18,16 @@ import { refuseOpenDoors } from './http/gate.ts';
 import { operators } from './http/operators.ts';
 import { sqliteJournal } from './journal/sqlite.ts';
 import type { Journal } from './journal.ts';
-import { jsonLog, type Log } from './log.ts';
+import { asWords, jsonLog, type Log } from './log.ts';
 import { absentRuntime } from './runtime/absent.ts';
 import { type HostRuntime, hostRuntime } from './runtime/host.ts';
 import type { Runtime, RuntimeKind } from './runtime.ts';
-import { keysFor, readQuestion } from './terminal/asking.ts';
+import { readQuestion } from './terminal/asking.ts';
+import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
-import { agentServer, type AgentServer } from './transport/server.ts';
+import { type AgentServer, agentServer } from './transport/server.ts';
 import { socketPathOf } from './transport/socket-path.ts';
+import type { AgentView, InstanceView, TaskView } from './views.ts';
 import { agentDesk, observed } from './wiring/agents.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
 import { eventDesk } from './wiring/events.ts';
@@ -35,11 +39,9 @@ import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk, makeInstance } from './wiring/instances.ts';
 import { forgetLinks, liveness, presence } from './wiring/presence.ts';
 import { sessionDesk } from './wiring/sessions.ts';
-import { logsOf } from './wiring/task-story.ts';
 import { taskDesk, told } from './wiring/task-desk.ts';
+import { logsOf } from './wiring/task-story.ts';
 import { wire } from './wiring/wire.ts';
-import type { AgentView, InstanceView, TaskView } from './views.ts';
-import packageJson from '../package.json' with { type: 'json' };
 
 /** How long open requests may take to finish when the server is asked to stop. */
 const DRAIN_MS = 3_000;
@@ -59,7 +61,12 @@ interface Ground {
 }
 
 async function ground(config: Config): Promise<Ground> {
-  const log = jsonLog({ clock, level: config.logLevel, write: (line) => void process.stderr.write(line) });
+  const log = jsonLog({
+    clock,
+    level: config.logLevel,
+    ...(process.stderr.isTTY ? { format: asWords } : {}),
+    write: (line) => void process.stderr.write(line),
+  });
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   const journal = await sqliteJournal({ path: join(config.dataDir, 'journal.db'), clock });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
@@ -111,11 +118,25 @@ function build(on: Ground): Built {
     read: readQuestion,
   });
   const shared = {
-    clock, log, config, runtimes, terminals: data, links: new Map(), telemetry: new Map(), asked: new Map(),
-    unwritten: new Map(), tallies: new Map(), signals: signals(),
+    clock,
+    log,
+    config,
+    runtimes,
+    terminals: data,
+    links: new Map(),
+    telemetry: new Map(),
+    asked: new Map(),
+    unwritten: new Map(),
+    tallies: new Map(),
+    signals: signals(),
   };
   // The fleet needs the effects, the effects need the house, and the house has the fleet.
-  const house: House = { ...shared, get fleet(): Fleet { return fleet; } };
+  const house: House = {
+    ...shared,
+    get fleet(): Fleet {
+      return fleet;
+    },
+  };
   late.house = house;
   const fleet = makeFleet({
     clock,
@@ -136,15 +157,31 @@ interface Doors {
 async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
   const { config, log, journal, secrets } = on;
   const { version } = packageJson;
-  const access = await operators({ path: join(config.dataDir, 'secrets', 'operator-tokens.json'), clock, uid: uid() });
-  const admit = admission({ secrets, fleet: () => house.fleet, instanceOf: (pid) => host.instanceOf(pid), uid: uid() });
+  const access = await operators({
+    path: join(config.dataDir, 'secrets', 'operator-tokens.json'),
+    clock,
+    uid: uid(),
+  });
+  const admit = admission({
+    secrets,
+    fleet: () => house.fleet,
+    instanceOf: (pid) => host.instanceOf(pid),
+    uid: uid(),
+  });
   const exec = execDesk(house);
   const { host: address, port } = config.listen;
   // Exec is behind this door too.
   refuseOpenDoors({ ...config, httpHost: address, hasTokens: () => access.hasTokens });
   const grpc = await agentServer({
-    host: address, port, socketPath: on.socketPath, listener: presence(house, admit), exec, access,
-    heartbeatSeconds: config.heartbeatSeconds, clock, log,
+    host: address,
+    port,
+    socketPath: on.socketPath,
+    listener: presence(house, admit),
+    exec,
+    access,
+    heartbeatSeconds: config.heartbeatSeconds,
+    clock,
+    log,
   });
   on.grpc.address = `${address}:${grpc.port}`;
   const decorate = (kind: string, view: unknown) => {
@@ -174,7 +211,10 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
       metrics: config.metrics,
       version,
     },
-    dashboard: { files: await bundleDashboard({ cacheDir: join(config.dataDir, 'cache') }), contentSecurityPolicy },
+    dashboard: {
+      files: await bundleDashboard({ cacheDir: join(config.dataDir, 'cache') }),
+      contentSecurityPolicy,
+    },
     clock,
     log,
   }).catch(async (thrown) => {
@@ -198,7 +238,10 @@ async function firstInstance(house: House): Promise<void> {
 
 /** Waits until the agents that should be there are, but not for ever. */
 async function welcome(house: House): Promise<string> {
-  const wanted = () => (house.fleet.views('instance') as InstanceView[]).filter(({ state }) => state === 'running' || state === 'starting' || state === 'provisioning');
+  const wanted = () =>
+    (house.fleet.views('instance') as InstanceView[]).filter(
+      ({ state }) => state === 'running' || state === 'starting' || state === 'provisioning',
+    );
   const late = () => new Failure('timed-out', 'not yet');
   await Promise.all(
     wanted().map(({ name }) => {
@@ -206,7 +249,9 @@ async function welcome(house: House): Promise<string> {
       return until(house, { fact: `link:${name}`, look, withinMs: WELCOME_MS, late }).catch(() => null);
     }),
   );
-  const names = wanted().map(({ name }) => `${name} ${house.links.has(name as never) ? 'ready' : 'not connected yet'}`);
+  const names = wanted().map(
+    ({ name }) => `${name} ${house.links.has(name as never) ? 'ready' : 'not connected yet'}`,
+  );
   return names.length === 0 ? 'no instances yet' : names.join(', ');
 }
 
@@ -269,7 +314,9 @@ async function main(): Promise<void> {
     await on.journal.close();
   });
   const agents = await welcome(house);
-  process.stdout.write(`agentic-sandbox is ready at ${url}\n  agents: ${agents}\n  data:   ${on.config.dataDir}\n`);
+  process.stdout.write(
+    `agentic-sandbox is ready at ${url}\n  agents: ${agents}\n  data:   ${on.config.dataDir}\n`,
+  );
 }
 
 /** Agents and their work go on without us; the next start finds them again. */
@@ -287,7 +334,10 @@ function stopBySignal({ log }: Ground, close: () => Promise<void>): void {
     });
   }
   process.on('unhandledRejection', (thrown) => {
-    log.error('a bug: nobody waited for a failure', { why: messageOf(thrown), stack: (thrown as Error)?.stack });
+    log.error('a bug: nobody waited for a failure', {
+      why: messageOf(thrown),
+      stack: (thrown as Error)?.stack,
+    });
   });
 }
 

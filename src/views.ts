@@ -13,8 +13,15 @@ export interface InstanceView {
   instance_id: string;
   runtime: RuntimeKind;
   state:
-    | 'provisioning' | 'stopped' | 'starting' | 'running' | 'stopping'
-    | 'failed' | 'crash-looping' | 'destroying' | 'destroyed';
+    | 'provisioning'
+    | 'stopped'
+    | 'starting'
+    | 'running'
+    | 'stopping'
+    | 'failed'
+    | 'crash-looping'
+    | 'destroying'
+    | 'destroyed';
   /** Why it is in this state, when that is not obvious; else null. */
   reason: string | null;
   failure: FailureInfo | null;
@@ -55,7 +62,13 @@ export interface AgentView {
     load_avg: number[];
     uptime_seconds: number;
   } | null;
-  system_info: { os: string; kernel: string; cpu_cores: number; memory_bytes: number; disk_bytes: number } | null;
+  system_info: {
+    os: string;
+    kernel: string;
+    cpu_cores: number;
+    memory_bytes: number;
+    disk_bytes: number;
+  } | null;
   aiwg_frameworks: { name: string; providers: string[] }[];
   runtime: RuntimeKind | null;
   task_id: string | null;
@@ -91,8 +104,16 @@ export interface SessionView {
 }
 
 export type TaskState =
-  | 'PENDING' | 'STAGING' | 'PROVISIONING' | 'READY' | 'RUNNING' | 'COMPLETING'
-  | 'COMPLETED' | 'FAILED' | 'FAILED_PRESERVED' | 'CANCELLED';
+  | 'PENDING'
+  | 'STAGING'
+  | 'PROVISIONING'
+  | 'READY'
+  | 'RUNNING'
+  | 'COMPLETING'
+  | 'COMPLETED'
+  | 'FAILED'
+  | 'FAILED_PRESERVED'
+  | 'CANCELLED';
 
 export interface TaskView {
   id: string;
@@ -141,8 +162,7 @@ export interface HitlView {
   agent_id: string;
   session_id: string;
   task_id: string | null;
-  state:
-    | 'open' | 'answering' | 'answered' | 'undeliverable' | 'expired' | 'withdrawn' | 'superseded';
+  state: 'open' | 'answering' | 'answered' | 'undeliverable' | 'expired' | 'withdrawn' | 'superseded';
   kind: QuestionKind;
   source: 'screen' | 'api' | 'tool';
   prompt: string;

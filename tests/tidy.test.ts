@@ -272,7 +272,8 @@ describe('sizes', () => {
   });
 
   test(`a function has at most ${PARAMETERS} parameters`, () => {
-    const wide = sources.flatMap((source) =>
+    // Rows of a table of cases are as wide as the table.
+    const wide = sources.filter(({ file }) => !file.startsWith('tests/')).flatMap((source) =>
       source.nodes
         .filter(
           ({ node }) => functionTypes.test(node.type) && (node['params'] as unknown[]).length > PARAMETERS,

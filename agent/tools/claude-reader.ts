@@ -1,11 +1,12 @@
 /**
  * What Claude Code tells of itself, from three sources that share most of their records:
- * the stream-json of `-p`, the lines that our hooks write, and the transcript file that an interactive session keeps.
+ * the stream-json of `-p`, the lines that our hooks write, and the transcript file that an interactive
+ * session keeps.
  *
  * Counts only what it understands; everything else is passed over, so a newer Claude does not break it.
  * All text is bounded, because it ends in views.
  */
-import { jsonLines, type JsonRecord } from './lines.ts';
+import { type JsonRecord, jsonLines } from './lines.ts';
 import { noProgress, type ToolProgress, type ToolReader } from './tool.ts';
 
 const SUMMARY_CHARS_MAX = 16_384;
@@ -14,7 +15,12 @@ const NAME_CHARS_MAX = 128;
 /** Messages whose usage may still be told anew. Beyond it they count as final. */
 const OPEN_MESSAGES_MAX = 256;
 
-interface Usage { input: number; output: number; cacheRead: number; cacheWrite: number }
+interface Usage {
+  input: number;
+  output: number;
+  cacheRead: number;
+  cacheWrite: number;
+}
 
 export function claudeReader(): ToolReader {
   const lines = { told: jsonLines(), transcript: jsonLines() };
@@ -46,12 +52,18 @@ interface Memory {
 function read(progress: ToolProgress, record: JsonRecord, memory: Memory): ToolProgress {
   if (typeof record['hook_event_name'] === 'string') return hook(progress, record);
   switch (record['type']) {
-    case 'system': return record['subtype'] === 'init' ? begun(progress, record) : progress;
-    case 'assistant': return assistant(progress, record, memory);
-    case 'user': return user(progress, record, memory);
-    case 'result': return result(progress, record);
-    case 'cost-state': return { ...progress, costUsd: amount(record['totalCostUSD']) ?? progress.costUsd };
-    default: return progress;
+    case 'system':
+      return record['subtype'] === 'init' ? begun(progress, record) : progress;
+    case 'assistant':
+      return assistant(progress, record, memory);
+    case 'user':
+      return user(progress, record, memory);
+    case 'result':
+      return result(progress, record);
+    case 'cost-state':
+      return { ...progress, costUsd: amount(record['totalCostUSD']) ?? progress.costUsd };
+    default:
+      return progress;
   }
 }
 
@@ -69,15 +81,35 @@ function hook(progress: ToolProgress, record: JsonRecord): ToolProgress {
   const lastText = words(record['last_assistant_message'], SUMMARY_CHARS_MAX);
   switch (record['hook_event_name']) {
     case 'UserPromptSubmit':
-      return { ...known, resting: false, interrupted: false, summary: null, isError: false, errorKind: null, background: 0 };
+      return {
+        ...known,
+        resting: false,
+        interrupted: false,
+        summary: null,
+        isError: false,
+        errorKind: null,
+        background: 0,
+      };
     case 'Stop': {
       const background = count(record['background_tasks']) + count(record['session_crons']);
-      return { ...known, background, resting: background === 0, interrupted: false, currentTool: null, summary: lastText };
+      return {
+        ...known,
+        background,
+        resting: background === 0,
+        interrupted: false,
+        currentTool: null,
+        summary: lastText,
+      };
     }
     case 'StopFailure':
       return {
-        ...known, resting: true, interrupted: false, currentTool: null, summary: lastText,
-        isError: true, errorKind: words(record['error'], NAME_CHARS_MAX) ?? 'unknown',
+        ...known,
+        resting: true,
+        interrupted: false,
+        currentTool: null,
+        summary: lastText,
+        isError: true,
+        errorKind: words(record['error'], NAME_CHARS_MAX) ?? 'unknown',
       };
     default:
       return known;
@@ -103,7 +135,10 @@ function assistant(progress: ToolProgress, record: JsonRecord, memory: Memory): 
   }
   const total = sum([memory.closed, ...memory.usages.values()]);
   return {
-    ...progress, toolCalls, lastText, interrupted: mine ? false : progress.interrupted,
+    ...progress,
+    toolCalls,
+    lastText,
+    interrupted: mine ? false : progress.interrupted,
     currentTool: newest(memory.openTools),
     turns: progress.turns + (mine && fresh ? 1 : 0),
     model: (mine ? words(message['model'], NAME_CHARS_MAX) : null) ?? progress.model,
@@ -114,12 +149,18 @@ function assistant(progress: ToolProgress, record: JsonRecord, memory: Memory): 
 function user(progress: ToolProgress, record: JsonRecord, memory: Memory): ToolProgress {
   let interrupted = false;
   for (const block of listOf(map(record['message'])['content'])) {
-    if (block['type'] === 'tool_result') memory.openTools.delete(words(block['tool_use_id'], NAME_CHARS_MAX) ?? '');
+    if (block['type'] === 'tool_result')
+      memory.openTools.delete(words(block['tool_use_id'], NAME_CHARS_MAX) ?? '');
     // No hook tells of it; the transcript does, in these words.
-    if (block['type'] === 'text' && words(block['text'], 64)?.startsWith('[Request interrupted by user')) interrupted = true;
+    if (block['type'] === 'text' && words(block['text'], 64)?.startsWith('[Request interrupted by user'))
+      interrupted = true;
   }
   if (interrupted) memory.openTools.clear();
-  return { ...progress, interrupted: interrupted || progress.interrupted, currentTool: newest(memory.openTools) };
+  return {
+    ...progress,
+    interrupted: interrupted || progress.interrupted,
+    currentTool: newest(memory.openTools),
+  };
 }
 
 /** The last record of `-p`; its sums are the true ones. */
@@ -162,14 +203,21 @@ function usageOf(value: unknown): Usage {
 }
 
 const sum = (usages: readonly Usage[]): Usage =>
-  usages.reduce((a, b) => ({
-    input: a.input + b.input, output: a.output + b.output,
-    cacheRead: a.cacheRead + b.cacheRead, cacheWrite: a.cacheWrite + b.cacheWrite,
-  }), noUsage());
+  usages.reduce(
+    (a, b) => ({
+      input: a.input + b.input,
+      output: a.output + b.output,
+      cacheRead: a.cacheRead + b.cacheRead,
+      cacheWrite: a.cacheWrite + b.cacheWrite,
+    }),
+    noUsage(),
+  );
 
 const counted = (usage: Usage) => ({
   inputTokens: usage.input + usage.cacheRead + usage.cacheWrite,
-  outputTokens: usage.output, cacheReadTokens: usage.cacheRead, cacheWriteTokens: usage.cacheWrite,
+  outputTokens: usage.output,
+  cacheReadTokens: usage.cacheRead,
+  cacheWriteTokens: usage.cacheWrite,
 });
 
 const map = (value: unknown): JsonRecord =>

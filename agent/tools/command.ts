@@ -1,4 +1,7 @@
-/** Any program. It tells nothing of itself but its output and its exit code; its arguments are never a shell line. */
+/**
+ * Any program. It tells nothing of itself but its output and its exit code; its arguments are never a shell
+ * line.
+ */
 import { noProgress, type Tool } from './tool.ts';
 
 export const command: Tool = {
@@ -16,7 +19,10 @@ export const command: Tool = {
   reader: () => ({ feed: () => false, progress: () => noProgress }),
   outcome: (exitCode) => {
     if (exitCode === 0) return { ok: true, summary: null };
-    const reason = exitCode === null ? 'the command ended without an exit code' : `the command exited with code ${exitCode}`;
+    const reason =
+      exitCode === null
+        ? 'the command ended without an exit code'
+        : `the command exited with code ${exitCode}`;
     return { ok: false, reason, summary: null };
   },
 };

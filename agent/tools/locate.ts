@@ -1,4 +1,7 @@
-/** Finds a tool's program: told by name in the environment, else on PATH. Looks at the file system and nothing else. */
+/**
+ * Finds a tool's program: told by name in the environment, else on PATH. Looks at the file system and nothing
+ * else.
+ */
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { claude } from './claude.ts';
@@ -26,13 +29,19 @@ export function locateTool(name: string, { env, path = [] }: Places): Located {
   const told = env[variable];
   if (told !== undefined && told !== '') {
     if (isAbsolute(told) && isProgram(told)) return { found: true, program: told };
-    return { found: false, reason: `${variable} is ${told}, which is not an absolute path of a program; correct or unset it` };
+    return {
+      found: false,
+      reason: `${variable} is ${told}, which is not an absolute path of a program; correct or unset it`,
+    };
   }
   const dirs = [...(env['PATH'] ?? '').split(delimiter), ...path].filter(isAbsolute);
   const program = dirs.map((dir) => join(dir, name)).find(isProgram);
   if (program !== undefined) return { found: true, program };
   const install = name === 'claude' ? 'install it (npm install -g @anthropic-ai/claude-code)' : 'install it';
-  return { found: false, reason: `${name} is not on the PATH (${dirs.join(delimiter)}); ${install}, or set ${variable} to its path` };
+  return {
+    found: false,
+    reason: `${name} is not on the PATH (${dirs.join(delimiter)}); ${install}, or set ${variable} to its path`,
+  };
 }
 
 function isProgram(file: string): boolean {

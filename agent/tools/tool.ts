@@ -59,19 +59,29 @@ export interface ToolLaunch {
   readonly follow: Following;
 }
 
-/** How to follow it to its end. Plain JSON without secrets, so it may be kept; the rest of a launch may not. */
+/**
+ * How to follow it to its end. Plain JSON without secrets, so it may be kept; the rest of a launch may not.
+ */
 export interface Following {
   /** Where it tells how it gets on: its standard output, or a file of JSON lines that grows. */
   readonly tells: { readonly by: 'stdout' } | { readonly by: 'file'; readonly path: string };
-  /** The directory below which `ToolProgress.transcript` may lie; what it names elsewhere is not to be opened. */
+  /**
+   * The directory below which `ToolProgress.transcript` may lie; what it names elsewhere is not to be opened.
+   */
   readonly transcripts: string | null;
-  /** `exit`: over when the process is. `idle`: over when the reader's progress says `resting`, and then to be ended. */
+  /**
+   * `exit`: over when the process is. `idle`: over when the reader's progress says `resting`, and then to be
+   * ended.
+   */
   readonly done: 'exit' | 'idle';
   /** How to end it politely once it rests. Null when it ends by itself. */
   readonly farewell: Farewell | null;
 }
 
-/** It must have rested for `restMs`; then the keys, `pauseMs` apart and only while it lives; `graceMs` later SIGTERM. */
+/**
+ * It must have rested for `restMs`; then the keys, `pauseMs` apart and only while it lives; `graceMs` later
+ * SIGTERM.
+ */
 export interface Farewell {
   readonly restMs: number;
   readonly keys: readonly string[];
@@ -105,13 +115,23 @@ export interface ToolProgress {
   readonly errorKind: string | null;
   /** The tool's name for this conversation, to resume it. */
   readonly conversation: string | null;
-  /** It has finished its turn and waits for a next prompt that nobody owes it. False again once somebody gives one. */
+  /**
+   * It has finished its turn and waits for a next prompt that nobody owes it. False again once somebody gives
+   * one.
+   */
   readonly resting: boolean;
-  /** Its own jobs that still run behind a finished turn and may wake it; it does not rest before they have ended. */
+  /**
+   * Its own jobs that still run behind a finished turn and may wake it; it does not rest before they have
+   * ended.
+   */
   readonly background: number;
-  /** A person stopped it in the middle ("No" to a permission, Escape); it waits to be told what to do instead. */
+  /**
+   * A person stopped it in the middle ("No" to a permission, Escape); it waits to be told what to do instead.
+   */
   readonly interrupted: boolean;
-  /** A further file of JSON lines to be read too (`feed` with its name), once the tool has said where it is. */
+  /**
+   * A further file of JSON lines to be read too (`feed` with its name), once the tool has said where it is.
+   */
   readonly transcript: string | null;
   /** Lines that could not be read, for the log. */
   readonly junkLines: number;
@@ -136,7 +156,23 @@ export interface Tool {
 }
 
 export const noProgress: ToolProgress = {
-  toolCalls: 0, currentTool: null, inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0,
-  costUsd: null, turns: 0, model: null, summary: null, lastText: null, isError: false, errorKind: null,
-  conversation: null, resting: false, background: 0, interrupted: false, transcript: null, junkLines: 0,
+  toolCalls: 0,
+  currentTool: null,
+  inputTokens: 0,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  costUsd: null,
+  turns: 0,
+  model: null,
+  summary: null,
+  lastText: null,
+  isError: false,
+  errorKind: null,
+  conversation: null,
+  resting: false,
+  background: 0,
+  interrupted: false,
+  transcript: null,
+  junkLines: 0,
 };

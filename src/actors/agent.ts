@@ -122,8 +122,8 @@ export const agentMachine = setup({
       actions: { type: 'keepReason', params: ({ event }) => ({ reason: event.reason }) },
     },
     'instance.stopped': '.awaited',
-    'remove': '.gone',
-    'release': {
+    remove: '.gone',
+    release: {
       guard: { type: 'isItsTask', params: ({ event }) => ({ task: event.task }) },
       actions: { type: 'keepTask', params: { task: null } },
     },
@@ -145,7 +145,7 @@ export const agentMachine = setup({
     ready: {
       always: { guard: 'isReserved', target: 'busy' },
       on: {
-        'reserve': {
+        reserve: {
           guard: 'isFree',
           target: 'busy',
           actions: { type: 'keepTask', params: ({ event }) => ({ task: event.task }) },
@@ -160,7 +160,7 @@ export const agentMachine = setup({
     },
     busy: {
       on: {
-        'release': {
+        release: {
           guard: { type: 'isItsTask', params: ({ event }) => ({ task: event.task }) },
           target: 'ready',
           actions: { type: 'keepTask', params: { task: null } },
@@ -212,7 +212,10 @@ export function agentView({ value, context: c }: SnapshotFrom<typeof agentMachin
           disk_bytes: facts.system.diskBytes,
         }
       : null,
-    aiwg_frameworks: (facts?.frameworks ?? []).map(({ name, providers }) => ({ name, providers: [...providers] })),
+    aiwg_frameworks: (facts?.frameworks ?? []).map(({ name, providers }) => ({
+      name,
+      providers: [...providers],
+    })),
     runtime: c.runtime,
     task_id: c.task,
     sessions: 0,

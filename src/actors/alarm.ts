@@ -20,17 +20,19 @@ export interface AlarmInput {
 
 type Ring = EffectScope & { send(event: AlarmRang): void };
 
-export const alarm = (clock: Clock) => (input: AlarmInput, { signal, send }: Ring): typeof listening => {
-  const { at } = input;
-  if (at === null) return listening;
-  let timer: unknown;
-  // A timer may ring early when the wait is longer than the clock's longest, so it looks again.
-  const wind = () => {
-    const wait = at - clock.now();
-    if (wait <= 0) send({ type: 'alarm.rang', at: clock.now() });
-    else timer = clock.setTimeout(wind, wait);
+export const alarm =
+  (clock: Clock) =>
+  (input: AlarmInput, { signal, send }: Ring): typeof listening => {
+    const { at } = input;
+    if (at === null) return listening;
+    let timer: unknown;
+    // A timer may ring early when the wait is longer than the clock's longest, so it looks again.
+    const wind = () => {
+      const wait = at - clock.now();
+      if (wait <= 0) send({ type: 'alarm.rang', at: clock.now() });
+      else timer = clock.setTimeout(wind, wait);
+    };
+    timer = clock.setTimeout(wind, Math.max(0, at - clock.now()));
+    signal.addEventListener('abort', () => clock.clearTimeout(timer), { once: true });
+    return listening;
   };
-  timer = clock.setTimeout(wind, Math.max(0, at - clock.now()));
-  signal.addEventListener('abort', () => clock.clearTimeout(timer), { once: true });
-  return listening;
-};

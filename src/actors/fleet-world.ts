@@ -25,4 +25,8 @@ export interface FleetLimits {
   readonly promiseMs: number;
 }
 
-export const limitsDefault: FleetLimits = { endedKeptMax: 2_000, pendingEntriesMax: 50_000, promiseMs: 10_000 };
+export const limitsDefault: FleetLimits = {
+  endedKeptMax: 2_000,
+  pendingEntriesMax: 50_000,
+  promiseMs: 10_000,
+};

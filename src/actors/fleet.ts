@@ -9,9 +9,10 @@
  * again [S3]; an actor that dies of a bug comes back at most `max` times inside `withinMs` [S4].
  * Knows nothing of what the machines mean, nor of any adapter but the journal.
  */
-import { Failure, type FailureInfo, toFailureInfo } from '../failure.ts';
+import { Failure, type FailureInfo } from '../failure.ts';
 import type { ActorKind, ActorRecord, JournalEntry } from '../journal.ts';
 import { type FleetLimits, type FleetWorld, limitsDefault } from './fleet-world.ts';
+import { GroupCommit, type Written } from './group-commit.ts';
 import { revive } from './kinds.ts';
 import { type OpenPorts, openPorts } from './open-ports.ts';
 import type { ChildSpec, Told } from './port.ts';
@@ -19,10 +20,11 @@ import { judge, type RestartPolicy } from './restarts.ts';
 import { type Act, born, type Living, remember, step } from './step.ts';
 
 /** How often an actor may come back from a bug. */
-const revival: Omit<RestartPolicy, 'restart'> = { max: 5, withinMs: 60_000, backoffMs: [0, 200, 1_000, 5_000] };
-
-/** Waits between attempts to write when the journal is away. */
-const RETRY_MS = 500;
+const revival: Omit<RestartPolicy, 'restart'> = {
+  max: 5,
+  withinMs: 60_000,
+  backoffMs: [0, 200, 1_000, 5_000],
+};
 
 export interface Change {
   readonly cursor: number;
@@ -40,22 +42,21 @@ interface Actor {
   view: unknown;
 }
 
-interface Batch {
-  readonly entries: { readonly entry: JournalEntry; readonly view: unknown }[];
-  readonly touched: Set<string>;
-  readonly done: PromiseWithResolvers<void>;
-}
-
 export interface Fleet {
   /** Restores every live actor and runs its ports. Call once, before any door opens. */
   restore(): Promise<{ readonly live: number; readonly ended: number }>;
-  /** Starts an actor; durable when it resolves. Throws Failure('already-exists' | 'journal-away' | 'busy'). */
+  /**
+   * Starts an actor; durable when it resolves. Throws Failure('already-exists' | 'journal-away' | 'busy').
+   */
   start(spec: ChildSpec, at: number): Promise<void>;
   /** Looks up actors that ended too long ago for memory, so that their names can be used again. */
   remind(ids: readonly string[]): Promise<void>;
   /** Sends an event; true when it changed the actor, and then that is durable. Throws as `start`. */
   send(id: string, event: Told): Promise<boolean>;
-  /** For facts: applied at once and written when the journal can; never refused. True when it changed the actor. */
+  /**
+   * For facts: applied at once and written when the journal can; never refused. True when it changed the
+   * actor.
+   */
   note(id: string, event: Told): boolean;
   /** Several facts and commands as one batch; durable when it resolves. */
   together(apply: () => void): Promise<void>;
@@ -88,14 +89,18 @@ class Root implements Fleet {
   readonly #endedIds = new Map<ActorKind, string[]>();
   readonly #watchers = new Set<(change: Change) => void>();
   readonly #ports: OpenPorts;
-  #batch: Batch | null = null;
-  #writing: Promise<void> | null = null;
-  #away: FailureInfo | null = null;
+  readonly #commit: GroupCommit;
   #closed = false;
 
   constructor(world: FleetWorld) {
     this.#world = world;
     this.#limits = { ...limitsDefault, ...world.limits };
+    this.#commit = new GroupCommit({
+      world,
+      limits: this.#limits,
+      recordOf: (id) => this.#recordOf(id),
+      onWritten: (written) => this.#written(written),
+    });
     this.#ports = openPorts({
       kinds: world.kinds,
       send: (id, event) => void this.note(id, event),
@@ -110,7 +115,11 @@ class Root implements Fleet {
     for (const record of live) this.#adopt(record);
     let ended = 0;
     for (const kind of Object.keys(kinds) as ActorKind[]) {
-      const records = await journal.records({ kind, live: false, limit: Math.min(this.#limits.endedKeptMax, 1_000) });
+      const records = await journal.records({
+        kind,
+        live: false,
+        limit: Math.min(this.#limits.endedKeptMax, 1_000),
+      });
       for (const record of [...records].reverse()) {
         this.#adopt(record);
         ended += 1;
@@ -121,12 +130,12 @@ class Root implements Fleet {
   }
 
   async start(spec: ChildSpec, at: number) {
-    this.#mayPromise();
+    this.#commit.mayPromise();
     if (this.isLive(spec.id)) {
       throw new Failure('already-exists', `${spec.id} exists already; choose another name or use that one`);
     }
     this.#spawn(spec, at);
-    await this.#promised();
+    await this.#commit.promised();
   }
 
   async remind(ids: readonly string[]) {
@@ -138,21 +147,22 @@ class Root implements Fleet {
   }
 
   async send(id: string, event: Told) {
-    this.#mayPromise();
+    this.#commit.mayPromise();
     const changed = this.#apply(id, event);
     // Also when nothing changed: what the caller saw must be durable before it is told so.
-    await this.#promised();
+    await this.#commit.promised();
     return changed;
   }
 
   note(id: string, event: Told) {
-    return this.#apply(id, event);
+    // What happens while the server closes is found again by the next one.
+    return !this.#closed && this.#apply(id, event);
   }
 
   together(apply: () => void) {
-    this.#mayPromise();
+    this.#commit.mayPromise();
     apply();
-    return this.#promised();
+    return this.#commit.promised();
   }
 
   can(id: string, event: Told) {
@@ -179,7 +189,9 @@ class Root implements Fleet {
   }
 
   children(parent: string) {
-    return [...this.#actors.values()].filter((a) => a.live && a.spec.parent === parent).map(({ spec }) => spec);
+    return [...this.#actors.values()]
+      .filter((a) => a.live && a.spec.parent === parent)
+      .map(({ spec }) => spec);
   }
 
   specs() {
@@ -192,53 +204,28 @@ class Root implements Fleet {
   }
 
   away() {
-    return this.#away;
+    return this.#commit.away;
   }
 
   async close() {
     this.#closed = true;
+    this.#commit.refuse();
     this.#ports.closeAll();
-    while (this.#writing || this.#batch) {
-      this.#flush();
-      await this.#writing;
-    }
-  }
-
-  /** Commands are refused while nothing can be promised; facts are not. */
-  #mayPromise() {
-    if (this.#closed) throw new Failure('busy', 'the server is shutting down; try again when it is back');
-    if (this.#away) {
-      const refusal = new Failure('journal-away', `nothing can be promised just now: ${this.#away.message}`);
-      refusal.retryAfterSeconds = 2;
-      throw refusal;
-    }
-    if ((this.#batch?.entries.length ?? 0) > this.#limits.pendingEntriesMax) {
-      throw new Failure('busy', 'too many changes wait for the journal; try again in a moment');
-    }
-  }
-
-  /** Resolves when everything applied so far is durable. */
-  #promised(): Promise<void> {
-    const batch = this.#batch;
-    const durable = batch ? batch.done.promise : (this.#writing ?? Promise.resolve());
-    const { clock } = this.#world;
-    return new Promise((resolve, reject) => {
-      const timer = clock.setTimeout(() => {
-        const late = 'the journal did not answer in time; the change may still be carried out, so look before you repeat';
-        reject(new Failure('journal-away', late));
-      }, this.#limits.promiseMs);
-      durable.then(() => {
-        clock.clearTimeout(timer);
-        resolve();
-      }, reject);
-    });
+    await this.#commit.finish();
   }
 
   #adopt(record: ActorRecord) {
     const living = revive(this.#world.kinds, record);
     const spec = record.spec as ChildSpec;
     const view = this.#world.kinds[record.kind].view(living.snapshot);
-    this.#actors.set(record.actor, { spec, living, live: record.live, durable: record.seq, deaths: [], view });
+    this.#actors.set(record.actor, {
+      spec,
+      living,
+      live: record.live,
+      durable: record.seq,
+      deaths: [],
+      view,
+    });
     if (!record.live) this.#ended(spec);
   }
 
@@ -247,8 +234,19 @@ class Root implements Fleet {
     const before = this.#actors.get(spec.id);
     const { next, acts } = born(machine, spec.input, (before?.living.seq ?? 0) + 1);
     const live = next.snapshot.status === 'active';
-    const actor = { spec, living: next, live, durable: before?.durable ?? 0, deaths: [], view: view(next.snapshot) };
-    if (before) this.#endedIds.set(spec.kind, (this.#endedIds.get(spec.kind) ?? []).filter((id) => id !== spec.id));
+    const actor = {
+      spec,
+      living: next,
+      live,
+      durable: before?.durable ?? 0,
+      deaths: [],
+      view: view(next.snapshot),
+    };
+    if (before)
+      this.#endedIds.set(
+        spec.kind,
+        (this.#endedIds.get(spec.kind) ?? []).filter((id) => id !== spec.id),
+      );
     this.#actors.set(spec.id, actor);
     this.#record(actor, { type: 'born', at, input: spec.input, parent: spec.parent } as Told);
     this.#perform(acts);
@@ -281,69 +279,22 @@ class Root implements Fleet {
     }
   }
 
-  /** Puts one entry into the batch of this turn. */
   #record({ spec, living, view, live }: Actor, event: Told) {
-    if (!this.#batch) {
-      this.#batch = { entries: [], touched: new Set(), done: Promise.withResolvers() };
-      this.#batch.done.promise.catch(() => {}); // Nobody may be waiting; the failure shows in `away`.
-      this.#world.defer(() => this.#flush());
-    }
     const entry = { actor: spec.id, kind: spec.kind, seq: living.seq, at: event.at, event };
-    this.#batch.entries.push({ entry, view });
-    this.#batch.touched.add(spec.id);
+    this.#commit.keep({ entry, view });
     if (!live) this.#ended(spec);
   }
 
-  #flush() {
-    if (this.#writing || !this.#batch) return;
-    const batch = this.#batch;
-    this.#batch = null;
-    this.#writing = this.#write(batch).finally(() => {
-      this.#writing = null;
-      if (this.#batch) this.#world.defer(() => this.#flush());
-    });
-  }
-
-  async #write(batch: Batch) {
-    const records = [...batch.touched].flatMap((id) => this.#recordOf(id));
-    const entries = batch.entries.map(({ entry }) => entry);
-    const cursor = await this.#appendUntilTaken({ entries, records }).catch((thrown) => {
-      this.#world.fatal(thrown);
-      return null;
-    });
-    if (cursor === null) {
-      return batch.done.reject(new Failure('journal-away', 'the server stopped before it was durable'));
-    }
+  #written({ kept, records, touched, first }: Written) {
     for (const { actor, seq } of records) {
       const held = this.#actors.get(actor);
       if (held) held.durable = seq;
     }
-    const first = cursor - entries.length + 1;
-    batch.entries.forEach(({ entry, view }, i) => {
+    kept.forEach(({ entry, view }, i) => {
       for (const watcher of this.#watchers) watcher({ cursor: first + i, entry, view });
     });
-    batch.done.resolve();
-    for (const id of batch.touched) this.#openPortsOf(id);
-  }
-
-  /** Keeps trying while the journal is away; null when the server closes first. */
-  async #appendUntilTaken(batch: { entries: JournalEntry[]; records: ActorRecord[] }): Promise<number | null> {
-    const { journal, clock, log } = this.#world;
-    for (;;) {
-      try {
-        const cursor = await journal.append(batch);
-        if (this.#away) log.info('journal is back', { entries: batch.entries.length });
-        this.#away = null;
-        return cursor;
-      } catch (thrown) {
-        const failure = toFailureInfo(thrown);
-        if (failure.code !== 'journal-away') throw thrown;
-        if (!this.#away) log.error('journal is away', { failure });
-        this.#away = failure;
-        if (this.#closed) return null;
-        await new Promise<void>((resolve) => clock.setTimeout(resolve, RETRY_MS));
-      }
-    }
+    // Before the promise is kept to whoever waits: its effects run no later than its answer.
+    for (const id of touched) this.#openPortsOf(id);
   }
 
   #recordOf(id: string): ActorRecord[] {
@@ -353,7 +304,9 @@ class Root implements Fleet {
     const { version } = this.#world.kinds[spec.kind];
     // The birth input is in entry 1; the spec is kept without it.
     const kept = { ...spec, input: null };
-    return [{ actor: id, kind: spec.kind, version, seq: living.seq, live, spec: kept, snapshot: remember(living) }];
+    return [
+      { actor: id, kind: spec.kind, version, seq: living.seq, live, spec: kept, snapshot: remember(living) },
+    ];
   }
 
   /** Runs and ends ports so that exactly the durable ones run. */
@@ -369,8 +322,15 @@ class Root implements Fleet {
     const { clock, log } = this.#world;
     const at = clock.now();
     const message = thrown instanceof Error ? thrown.message : String(thrown);
-    log.error('actor died of a bug', { actor: id, message, stack: thrown instanceof Error ? thrown.stack : null });
-    const verdict = judge({ ...revival, restart: actor.spec.restart }, { history: actor.deaths, exit: 'failed', at });
+    log.error('actor died of a bug', {
+      actor: id,
+      message,
+      stack: thrown instanceof Error ? thrown.stack : null,
+    });
+    const verdict = judge(
+      { ...revival, restart: actor.spec.restart },
+      { history: actor.deaths, exit: 'failed', at },
+    );
     this.#ports.closeAllOf(id);
     actor.living = { ...actor.living, seq: actor.living.seq + 1 };
     if (verdict.do === 'restart') {
@@ -381,7 +341,8 @@ class Root implements Fleet {
     }
     actor.live = false;
     this.#record(actor, { type: 'actor.died', at, message, verdict: verdict.do } as Told);
-    if (actor.spec.parent) this.#apply(actor.spec.parent, { type: 'child.failed', at, child: id, message } as Told);
+    if (actor.spec.parent)
+      this.#apply(actor.spec.parent, { type: 'child.failed', at, child: id, message } as Told);
   }
 
   /** Forgets the oldest ended actors of a kind beyond the limit; the journal keeps them. */
@@ -391,7 +352,7 @@ class Root implements Fleet {
     this.#endedIds.set(kind, ids);
     while (ids.length > this.#limits.endedKeptMax) {
       const oldest = ids[0] as string;
-      if (this.#batch?.touched.has(oldest)) return; // Not written yet; the next one to end tries again.
+      if (this.#commit.isPending(oldest)) return; // Not written yet; the next one to end tries again.
       ids.shift();
       this.#actors.delete(oldest);
     }

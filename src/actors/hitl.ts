@@ -9,8 +9,8 @@
  *      └────── withdraw, session.ended ──▶ withdrawn
  *
  * Owns one prompt, its deadline and at most one answer. The first answer wins [H2]. Delivery is keyed by our
- * id, because a restart in `answering` runs it again and the agent drops what it has typed [H3]. The text of a
- * secret is never here: it waits in memory, and is lost with the server [H7].
+ * id, because a restart in `answering` runs it again and the agent drops what it has typed [H3]. The text of
+ * a secret is never here: it waits in memory, and is lost with the server [H7].
  */
 import { assign, type SnapshotFrom, setup } from 'xstate';
 import { type FailureInfo, failures } from '../failure.ts';
@@ -116,13 +116,13 @@ export const hitlMachine = setup({
     open: {
       invoke: { id: 'alarm', src: 'alarm', input: ({ context }) => ({ at: context.expiresAt }) },
       on: {
-        'answer': {
+        answer: {
           target: 'answering',
           actions: { type: 'keepAnswer', params: ({ event }) => ({ answer: event.answer }) },
         },
-        'withdraw': 'withdrawn',
+        withdraw: 'withdrawn',
         'session.ended': 'withdrawn',
-        'supersede': 'superseded',
+        supersede: 'superseded',
         'alarm.rang': 'expired',
       },
     },

@@ -6,9 +6,9 @@
  *          ▼             │  backoff └─┴──▶ crash-looping ──reset──▶ stopped
  *        failed          └── destroy, from anywhere ──▶ destroying ──▶ destroyed
  *
- * Owns the runtime's handle, so that a restarted server finds what runs [I1]. Restarts what dies by itself, at
- * most `crashesMax` times inside the window, then stops and waits for an operator; storage is never destroyed by
- * policy [I2]. Knows nothing of processes.
+ * Owns the runtime's handle, so that a restarted server finds what runs [I1]. Restarts what dies by itself,
+ * at most `crashesMax` times inside the window, then stops and waits for an operator; storage is never
+ * destroyed by policy [I2]. Knows nothing of processes.
  */
 import { assign, type SnapshotFrom, setup } from 'xstate';
 import { rfc3339 } from '../clock.ts';
@@ -29,7 +29,11 @@ export interface InstanceInput {
   readonly task: TaskId | null;
   readonly createdAt: number;
   readonly graceMs: number;
-  readonly crashes: { readonly max: number; readonly withinMs: number; readonly backoffMs: readonly number[] };
+  readonly crashes: {
+    readonly max: number;
+    readonly withinMs: number;
+    readonly backoffMs: readonly number[];
+  };
 }
 
 export interface InstanceContext extends InstanceInput {
@@ -155,7 +159,7 @@ export const instanceMachine = setup({
     destroy: '.destroying',
   },
   states: {
-    'provisioning': {
+    provisioning: {
       entry: { type: 'keepTime', params: ({ context, event }) => ({ at: atOf(event) ?? context.createdAt }) },
       invoke: {
         id: 'create',
@@ -165,7 +169,10 @@ export const instanceMachine = setup({
           target: 'stopped',
           actions: [
             { type: 'keepHandle', params: ({ event }) => ({ handle: event.output }) },
-            { type: 'want', params: ({ context }) => ({ wanted: context.wanted === 'stopped' ? 'stopped' : 'running' }) },
+            {
+              type: 'want',
+              params: ({ context }) => ({ wanted: context.wanted === 'stopped' ? 'stopped' : 'running' }),
+            },
           ],
         },
         onError: {
@@ -175,7 +182,7 @@ export const instanceMachine = setup({
       },
       on: { stop: { actions: { type: 'want', params: { wanted: 'stopped' } } } },
     },
-    'stopped': {
+    stopped: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       always: [
         { guard: 'wantsAnew', target: 'provisioning' },
@@ -187,7 +194,7 @@ export const instanceMachine = setup({
         reprovision: { target: 'provisioning', actions: { type: 'want', params: { wanted: 'made-anew' } } },
       },
     },
-    'starting': {
+    starting: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       initial: 'waiting',
       states: {
@@ -228,19 +235,19 @@ export const instanceMachine = setup({
         },
       },
     },
-    'running': {
+    running: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       invoke: { id: 'watch', src: 'watch', input: ({ context }) => ({ handle: context.handle as Handle }) },
       on: {
-        'stop': {
+        stop: {
           target: 'stopping',
           actions: { type: 'want', params: ({ event }) => ({ wanted: 'stopped', graceMs: event.graceMs }) },
         },
-        'restart': {
+        restart: {
           target: 'stopping',
           actions: { type: 'want', params: ({ event }) => ({ wanted: 'running', graceMs: event.graceMs }) },
         },
-        'reprovision': {
+        reprovision: {
           target: 'stopping',
           actions: { type: 'want', params: { wanted: 'made-anew' } },
         },
@@ -260,7 +267,7 @@ export const instanceMachine = setup({
         ],
       },
     },
-    'stopping': {
+    stopping: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       invoke: {
         id: 'stop',
@@ -285,22 +292,34 @@ export const instanceMachine = setup({
         start: { actions: { type: 'want', params: { wanted: 'running' } } },
       },
     },
-    'failed': {
+    failed: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       on: {
-        reset: { target: 'provisioning', actions: ['forgive', { type: 'want', params: { wanted: 'stopped' } }] },
-        start: { target: 'provisioning', actions: ['forgive', { type: 'want', params: { wanted: 'running' } }] },
-        reprovision: { target: 'provisioning', actions: ['forgive', { type: 'want', params: { wanted: 'made-anew' } }] },
+        reset: {
+          target: 'provisioning',
+          actions: ['forgive', { type: 'want', params: { wanted: 'stopped' } }],
+        },
+        start: {
+          target: 'provisioning',
+          actions: ['forgive', { type: 'want', params: { wanted: 'running' } }],
+        },
+        reprovision: {
+          target: 'provisioning',
+          actions: ['forgive', { type: 'want', params: { wanted: 'made-anew' } }],
+        },
       },
     },
     'crash-looping': {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       on: {
         reset: { target: 'stopped', actions: ['forgive', { type: 'want', params: { wanted: 'stopped' } }] },
-        reprovision: { target: 'provisioning', actions: ['forgive', { type: 'want', params: { wanted: 'made-anew' } }] },
+        reprovision: {
+          target: 'provisioning',
+          actions: ['forgive', { type: 'want', params: { wanted: 'made-anew' } }],
+        },
       },
     },
-    'destroying': {
+    destroying: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       invoke: {
         id: 'destroy',
@@ -314,7 +333,7 @@ export const instanceMachine = setup({
       },
       on: { destroy: {} },
     },
-    'destroyed': { type: 'final', entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) } },
+    destroyed: { type: 'final', entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) } },
   },
 });
 

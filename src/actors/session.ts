@@ -6,8 +6,9 @@
  *         ▼                   │ └──────┴─ process ended ─▶ exited | killed
  *        lost ◀── agent gone, or it no longer knows us
  *
- * Owns the process's identity, its size and how it ended. A link that is lost does not end a session [N1]; only
- * its agent's word does, or the agent's own end [N2]. Bytes never come here. At most one open question [H1].
+ * Owns the process's identity, its size and how it ended. A link that is lost does not end a session [N1];
+ * only its agent's word does, or the agent's own end [N2]. Bytes never come here. At most one open question
+ * [H1].
  */
 import { assign, type SnapshotFrom, setup } from 'xstate';
 import type { SessionType } from '../agent-link.ts';
@@ -112,19 +113,30 @@ export const sessionMachine = setup({
   },
 }).createMachine({
   id: 'session',
-  context: ({ input }) => ({ ...input, hitl: null, exitCode: null, reason: null, endedAt: null, ending: null }),
+  context: ({ input }) => ({
+    ...input,
+    hitl: null,
+    exitCode: null,
+    reason: null,
+    endedAt: null,
+    ending: null,
+  }),
   initial: 'starting',
   on: {
     'question.opened': { actions: { type: 'keepQuestion', params: ({ event }) => ({ hitl: event.hitl }) } },
     'question.closed': { actions: { type: 'dropQuestion', params: ({ event }) => ({ hitl: event.hitl }) } },
-    'resized': { actions: { type: 'keepSize', params: ({ event: { cols, rows } }) => ({ cols, rows }) } },
+    resized: { actions: { type: 'keepSize', params: ({ event: { cols, rows } }) => ({ cols, rows }) } },
     'session.exited': [
       {
         guard: 'wasAskedToEnd',
         target: '.killed',
         actions: {
           type: 'keepExit',
-          params: ({ context, event }) => ({ exitCode: event.exitCode, reason: context.reason, at: event.at }),
+          params: ({ context, event }) => ({
+            exitCode: event.exitCode,
+            reason: context.reason,
+            at: event.at,
+          }),
         },
       },
       {
@@ -168,7 +180,11 @@ export const sessionMachine = setup({
         end: {
           actions: {
             type: 'keepEnding',
-            params: ({ event }) => ({ by: event.by ?? 'house', graceMs: event.graceMs, reason: event.reason }),
+            params: ({ event }) => ({
+              by: event.by ?? 'house',
+              graceMs: event.graceMs,
+              reason: event.reason,
+            }),
           },
         },
       },
@@ -183,7 +199,11 @@ export const sessionMachine = setup({
               target: 'ending',
               actions: {
                 type: 'keepEnding',
-                params: ({ event }) => ({ by: event.by ?? 'house', graceMs: event.graceMs, reason: event.reason }),
+                params: ({ event }) => ({
+                  by: event.by ?? 'house',
+                  graceMs: event.graceMs,
+                  reason: event.reason,
+                }),
               },
             },
           },
@@ -202,10 +222,14 @@ export const sessionMachine = setup({
     detached: {
       on: {
         'link.up': [{ guard: 'wasAskedToEnd', target: 'live.ending' }, { target: 'live' }],
-        'end': {
+        end: {
           actions: {
             type: 'keepEnding',
-            params: ({ event }) => ({ by: event.by ?? 'house', graceMs: event.graceMs, reason: event.reason }),
+            params: ({ event }) => ({
+              by: event.by ?? 'house',
+              graceMs: event.graceMs,
+              reason: event.reason,
+            }),
           },
         },
       },
@@ -226,7 +250,13 @@ export const sessionMachine = setup({
       type: 'tell',
       params: ({ context: c, event }) => ({
         to: c.task && `task:${c.task}`,
-        event: { type: 'session.ended', at: atOf(event), session: c.id, exitCode: c.exitCode, reason: c.reason } as Told,
+        event: {
+          type: 'session.ended',
+          at: atOf(event),
+          session: c.id,
+          exitCode: c.exitCode,
+          reason: c.reason,
+        } as Told,
       }),
     },
   ],

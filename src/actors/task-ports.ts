@@ -88,7 +88,11 @@ export interface TaskContext extends TaskInput {
 
 export type TaskEvent =
   | (Told & { readonly type: 'cancel'; readonly reason: string })
-  | (Told & { readonly type: 'session.ended'; readonly exitCode: number | null; readonly reason: string | null })
+  | (Told & {
+      readonly type: 'session.ended';
+      readonly exitCode: number | null;
+      readonly reason: string | null;
+    })
   | (Told & { readonly type: 'child.failed'; readonly message: string })
   | (Told & { readonly type: 'question.opened'; readonly hitl: HitlId })
   | (Told & { readonly type: 'question.closed'; readonly hitl: HitlId })
@@ -120,9 +124,10 @@ export const taskPorts = {
   /** Ends the session if it still runs, judges the outcome and collects what was made. */
   collect: promisePort<Collected, OfTask & Collecting>('collect'),
   /** Releases, destroys or keeps the instance. */
-  windUp: promisePort<void, OfTask & { readonly place: Place | null; readonly run: Run | null; readonly keep: boolean }>(
-    'windUp',
-  ),
+  windUp: promisePort<
+    void,
+    OfTask & { readonly place: Place | null; readonly run: Run | null; readonly keep: boolean }
+  >('windUp'),
 };
 
 export interface Collecting {

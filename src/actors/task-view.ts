@@ -6,18 +6,18 @@ import type { taskMachine } from './task.ts';
 import type { Tally, TaskContext } from './task-ports.ts';
 
 const words: Readonly<Record<string, readonly [TaskState, string]>> = {
-  'pending': ['PENDING', 'Waiting to start'],
-  'staging': ['STAGING', 'Cloning the repository and preparing the workspace'],
-  'provisioning': ['PROVISIONING', 'Finding or making an instance'],
-  'ready': ['READY', 'Instance ready, starting the tool'],
-  'running': ['RUNNING', 'The tool is at work'],
-  'completing': ['COMPLETING', 'Collecting artifacts'],
+  pending: ['PENDING', 'Waiting to start'],
+  staging: ['STAGING', 'Cloning the repository and preparing the workspace'],
+  provisioning: ['PROVISIONING', 'Finding or making an instance'],
+  ready: ['READY', 'Instance ready, starting the tool'],
+  running: ['RUNNING', 'The tool is at work'],
+  completing: ['COMPLETING', 'Collecting artifacts'],
   'winding-up': ['COMPLETING', 'Releasing what was made'],
-  'judged': ['COMPLETING', 'Releasing what was made'],
-  'completed': ['COMPLETED', 'Task completed'],
-  'failed': ['FAILED', 'Task failed'],
+  judged: ['COMPLETING', 'Releasing what was made'],
+  completed: ['COMPLETED', 'Task completed'],
+  failed: ['FAILED', 'Task failed'],
   'failed-preserved': ['FAILED_PRESERVED', 'Task failed; its instance was kept'],
-  'cancelled': ['CANCELLED', 'Task cancelled'],
+  cancelled: ['CANCELLED', 'Task cancelled'],
 };
 
 const instant = (ms: number | null): string | null => (ms === null ? null : rfc3339(ms));

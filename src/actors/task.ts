@@ -61,7 +61,9 @@ export const taskMachine = setup({
   },
   actions: {
     ...houseActions,
-    keepTime: assign(({ context }, p: { at: number | undefined }) => ({ changedAt: p.at ?? context.createdAt })),
+    keepTime: assign(({ context }, p: { at: number | undefined }) => ({
+      changedAt: p.at ?? context.createdAt,
+    })),
     keepStart: assign(({ context }, p: { at: number }) => ({ startedAt: context.startedAt ?? p.at })),
     keepDeadline: assign(({ context }, p: { at: number }) => ({ deadlineAt: p.at + context.timeoutMs })),
     keepStaged: assign((_, p: { staged: Staged }) => p),
@@ -116,7 +118,7 @@ export const taskMachine = setup({
   }),
   initial: 'pending',
   states: {
-    'pending': {
+    pending: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       invoke: { id: 'alarm', src: 'alarm', input: ({ context }) => ({ at: context.notBefore }) },
       on: {
@@ -124,13 +126,13 @@ export const taskMachine = setup({
           target: 'staging',
           actions: { type: 'keepStart', params: ({ event }) => ({ at: event.at }) },
         },
-        'cancel': {
+        cancel: {
           target: 'winding-up',
           actions: { type: 'judge', params: ({ event }) => cancelled(event.reason) },
         },
       },
     },
-    'staging': {
+    staging: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       invoke: {
         id: 'stage',
@@ -142,7 +144,10 @@ export const taskMachine = setup({
         },
         onError: {
           target: 'winding-up',
-          actions: { type: 'judge', params: ({ event }) => ({ verdict: 'failed', failure: asFailure(event) }) },
+          actions: {
+            type: 'judge',
+            params: ({ event }) => ({ verdict: 'failed', failure: asFailure(event) }),
+          },
         },
       },
       on: {
@@ -152,7 +157,7 @@ export const taskMachine = setup({
         },
       },
     },
-    'provisioning': {
+    provisioning: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       invoke: {
         id: 'acquire',
@@ -164,7 +169,10 @@ export const taskMachine = setup({
         },
         onError: {
           target: 'winding-up',
-          actions: { type: 'judge', params: ({ event }) => ({ verdict: 'failed', failure: asFailure(event) }) },
+          actions: {
+            type: 'judge',
+            params: ({ event }) => ({ verdict: 'failed', failure: asFailure(event) }),
+          },
         },
       },
       on: {
@@ -174,7 +182,7 @@ export const taskMachine = setup({
         },
       },
     },
-    'ready': {
+    ready: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       invoke: {
         id: 'prepare',
@@ -189,7 +197,10 @@ export const taskMachine = setup({
         },
         onError: {
           target: 'winding-up',
-          actions: { type: 'judge', params: ({ event }) => ({ verdict: 'failed', failure: asFailure(event) }) },
+          actions: {
+            type: 'judge',
+            params: ({ event }) => ({ verdict: 'failed', failure: asFailure(event) }),
+          },
         },
       },
       on: {
@@ -199,7 +210,7 @@ export const taskMachine = setup({
         },
       },
     },
-    'running': {
+    running: {
       entry: [
         { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
         {
@@ -253,13 +264,13 @@ export const taskMachine = setup({
           // A hang that is only to be told stands in the log, and the task goes on.
           { actions: { type: 'keepTime', params: ({ context }) => ({ at: context.changedAt }) } },
         ],
-        'cancel': {
+        cancel: {
           target: 'completing',
           actions: { type: 'judge', params: ({ event }) => cancelled(event.reason) },
         },
       },
     },
-    'completing': {
+    completing: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
       invoke: {
         id: 'collect',
@@ -277,7 +288,10 @@ export const taskMachine = setup({
         },
         onError: {
           target: 'winding-up',
-          actions: { type: 'judge', params: ({ event }) => ({ verdict: 'failed', failure: asFailure(event) }) },
+          actions: {
+            type: 'judge',
+            params: ({ event }) => ({ verdict: 'failed', failure: asFailure(event) }),
+          },
         },
       },
       on: {
@@ -300,7 +314,7 @@ export const taskMachine = setup({
         onError: 'judged',
       },
     },
-    'judged': {
+    judged: {
       always: [
         { guard: 'isCompleted', target: 'completed' },
         { guard: 'isCancelled', target: 'cancelled' },
@@ -313,10 +327,10 @@ export const taskMachine = setup({
         { target: 'failed' },
       ],
     },
-    'completed': { type: 'final' },
-    'failed': { type: 'final' },
+    completed: { type: 'final' },
+    failed: { type: 'final' },
     'failed-preserved': { type: 'final' },
-    'cancelled': { type: 'final' },
+    cancelled: { type: 'final' },
   },
   exit: { type: 'keepEnd', params: ({ event }) => ({ at: atOf(event) }) },
 });

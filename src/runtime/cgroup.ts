@@ -11,7 +11,10 @@ export interface Groups {
   /** `v2` or `v1`; null: none can be made, and `why` says so. */
   readonly kind: 'v2' | 'v1' | null;
   readonly why: string;
-  /** Makes the instance's group; who writes its pid to the file given back is in, with all it starts. Null: none. */
+  /**
+   * Makes the instance's group; who writes its pid to the file given back is in, with all it starts. Null:
+   * none.
+   */
   make(instanceId: string): string | null;
   members(instanceId: string): readonly number[];
   /** Removes the group, which must be empty. */

@@ -105,12 +105,17 @@ export function running(host: Host, handle: HostHandle): ProcessName | null {
   return found;
 }
 
+export interface Seen {
+  readonly leader: ProcessName | null;
+  /** A look at all processes that was had already; a fresh one when absent. */
+  readonly table?: ReturnType<typeof readProcesses>;
+}
+
 /** All that runs of the instance, found in every way we know. */
 export function membersOf(
   host: Host,
   handle: HostHandle,
-  leader: ProcessName | null,
-  table = readProcesses(),
+  { leader, table = readProcesses() }: Seen,
 ): readonly ProcessFacts[] {
   const found = new Map<number, ProcessFacts>();
   for (const facts of table.members(handle.instanceId, leader?.pid ?? null)) found.set(facts.pid, facts);

@@ -30,7 +30,7 @@ async function askToEnd(
   const { clock } = host.options;
   const asked = new Set<number>();
   while (clock.now() < how.deadline) {
-    const left = membersOf(host, handle, how.leader);
+    const left = membersOf(host, handle, { leader: how.leader });
     if (left.length === 0) return;
     const leader = how.leader !== null && isAlive(how.leader) ? how.leader.pid : null;
     for (const { pid } of left) {
@@ -44,7 +44,7 @@ async function askToEnd(
 
 async function killAll(host: Host, handle: HostHandle, leader: ProcessName | null): Promise<void> {
   for (let round = 0; ; round += 1) {
-    const left = membersOf(host, handle, leader);
+    const left = membersOf(host, handle, { leader });
     if (left.length === 0) return;
     if (round === KILL_ROUNDS_MAX) {
       const pids = left.map(({ pid }) => pid).join(', ');

@@ -50,7 +50,7 @@ export function usageOf(host: Host, handle: HostHandle): Usage | null {
   const at = host.options.clock.now();
   if (!host.table || at - host.table.at >= TABLE_AGE_MS) host.table = { at, processes: readProcesses() };
   const known = knownOf(host, handle.name);
-  const members = membersOf(host, handle, leader, host.table.processes);
+  const members = membersOf(host, handle, { leader, table: host.table.processes });
   const now = { seconds: cpuSeconds(members), at };
   const before = known.cpu ?? now;
   known.cpu = now;

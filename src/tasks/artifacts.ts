@@ -1,25 +1,26 @@
 /**
  * Gathers what a task made, and hands it out.
  *
- * `collectArtifacts` builds a fresh directory from what the tool put into outbox/artifacts, from files that match the manifest's
- * patterns (outbox first, then the working tree), the patch and the summary, and exchanges it for outbox/artifacts. Done twice, it
- * gives the same. Names are unique, links that leave are refused, count and bytes are bounded, and what was left out is
- * told. `openArtifact` hands out nothing that the index does not name.
+ * `collectArtifacts` builds a fresh directory from what the tool put into outbox/artifacts, from files that
+ * match the manifest's patterns (outbox first, then the working tree), the patch and the summary, and
+ * exchanges it for outbox/artifacts. Done twice, it gives the same. Names are unique, links that leave are
+ * refused, count and bytes are bounded, and what was left out is told. `openArtifact` hands out nothing that
+ * the index does not name.
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import type { Clock } from '../clock.ts';
+import { toFailureInfo } from '../failure.ts';
+import type { Log } from '../log.ts';
 import type { ArtifactView } from '../views.ts';
 import { entriesBeneath, linkBeneath, nameParts, openFileBeneath } from './beneath.ts';
+import { contentType } from './content-type.ts';
 import type { TaskDirs } from './dirs.ts';
 import { writeWhole } from './files.ts';
 import type { GitCall } from './git.ts';
-import type { Log } from '../log.ts';
 import { makePatch } from './patch.ts';
-import { contentType } from './content-type.ts';
-import { toFailureInfo } from '../failure.ts';
-import type { Clock } from '../clock.ts';
 
 const FILES_MAX = 1_000;
 const BYTES_MAX = 2 * 1024 ** 3;
@@ -97,13 +98,19 @@ async function exchange(dirs: TaskDirs, fresh: string): Promise<void> {
   await rename(fresh, dirs.artifacts);
 }
 
-/** Null: no patterns, nothing to look for. A pattern that names a directory means all in it; `!` takes away. */
+/**
+ * Null: no patterns, nothing to look for. A pattern that names a directory means all in it; `!` takes away.
+ */
 export function matcher(patterns: readonly string[]): ((name: string) => boolean) | null {
   const globs = (some: readonly string[]) =>
-    some.flatMap((pattern) => [pattern.replace(/\/$/, ''), `${pattern.replace(/\/$/, '')}/**`]).map((one) => new Bun.Glob(one));
+    some
+      .flatMap((pattern) => [pattern.replace(/\/$/, ''), `${pattern.replace(/\/$/, '')}/**`])
+      .map((one) => new Bun.Glob(one));
   const plain = patterns.map((pattern) => pattern.replace(/^(!?)\.\//, '$1'));
   const wanted = globs(plain.filter((pattern) => !pattern.startsWith('!')));
-  const unwanted = globs(plain.filter((pattern) => pattern.startsWith('!')).map((pattern) => pattern.slice(1)));
+  const unwanted = globs(
+    plain.filter((pattern) => pattern.startsWith('!')).map((pattern) => pattern.slice(1)),
+  );
   if (wanted.length === 0) return null;
   return (name) => wanted.some((glob) => glob.match(name)) && !unwanted.some((glob) => glob.match(name));
 }
@@ -133,17 +140,28 @@ function gather(wanted: Collect, fresh: string) {
     taken.add(free);
     return free;
   };
-  const keep = async (source: FileHandle, { name, shown }: { name: string; shown: string }): Promise<void> => {
+  const keep = async (
+    source: FileHandle,
+    { name, shown }: { name: string; shown: string },
+  ): Promise<void> => {
     const { size } = await source.stat();
-    if (artifacts.length >= limits.files) return leave(shown, `there are more than ${limits.files} artifacts`);
-    if (size > bytesLeft) return leave(shown, `with it the artifacts would be larger than ${limits.bytes} bytes`);
+    if (artifacts.length >= limits.files)
+      return leave(shown, `there are more than ${limits.files} artifacts`);
+    if (size > bytesLeft)
+      return leave(shown, `with it the artifacts would be larger than ${limits.bytes} bytes`);
     const copied = await copyInto(join(fresh, name), source, bytesLeft);
     bytesLeft -= copied.bytes;
-    artifacts.push({ name, size_bytes: copied.bytes, content_type: contentType(name), checksum: copied.checksum });
+    artifacts.push({
+      name,
+      size_bytes: copied.bytes,
+      content_type: contentType(name),
+      checksum: copied.checksum,
+    });
   };
 
   return {
-    artifacts, skipped,
+    artifacts,
+    skipped,
     async text(name: string, text: string): Promise<void> {
       const path = join(fresh, `.${name}`);
       await writeWhole(path, text, { mode: 0o600, owner: null });
@@ -161,11 +179,23 @@ function gather(wanted: Collect, fresh: string) {
       }
     },
     async patch(): Promise<void> {
-      const { staged: { baseCommit }, env, clock } = wanted;
+      const {
+        staged: { baseCommit },
+        env,
+        clock,
+      } = wanted;
       if (baseCommit === null) return leave('changes.patch', 'there is no base to compare with');
       const path = join(fresh, '.changes.patch');
       try {
-        const patched = await makePatch({ dirs, baseCommit, subpath: subpathOf(wanted), path, env, clock, signal });
+        const patched = await makePatch({
+          dirs,
+          baseCommit,
+          subpath: subpathOf(wanted),
+          path,
+          env,
+          clock,
+          signal,
+        });
         for (const { name, why } of patched.skipped) leave(name, why);
         if (patched.bytes > 0) await this.own(path, 'changes.patch');
       } catch (thrown) {
@@ -185,11 +215,15 @@ function gather(wanted: Collect, fresh: string) {
           leave(entry.name, 'its name holds characters that cannot be handed out');
         } else if (entry.kind === 'other') leave(entry.name, 'is neither a file nor a link');
         else if (source === null) leave(entry.name, 'is a link that leads nowhere or out of the task');
-        else if (entry.kind === 'link' && /(^|\/)\.git(\/|$)/.test(source)) leave(entry.name, 'is a link into .git');
+        else if (entry.kind === 'link' && /(^|\/)\.git(\/|$)/.test(source))
+          leave(entry.name, 'is a link into .git');
         else {
           const file = await openFileBeneath(root, source);
           if (file === null) leave(entry.name, 'is not a file that can be read');
-          else await keep(file, { name: claim(entry.name, spare), shown: entry.name }).finally(() => file.close());
+          else
+            await keep(file, { name: claim(entry.name, spare), shown: entry.name }).finally(() =>
+              file.close(),
+            );
         }
       }
     },
@@ -205,7 +239,11 @@ function clashes(taken: ReadonlySet<string>, name: string): boolean {
   return false;
 }
 
-async function copyInto(path: string, source: FileHandle, bytesMax: number): Promise<{ bytes: number; checksum: string }> {
+async function copyInto(
+  path: string,
+  source: FileHandle,
+  bytesMax: number,
+): Promise<{ bytes: number; checksum: string }> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const target = await open(path, 'wx', 0o600);
   const hash = createHash('sha256');
@@ -249,7 +287,10 @@ export interface OpenArtifact {
   readonly body: ReadableStream<Uint8Array>;
 }
 
-/** Null when there is none of that name, or it is no longer what was collected. Cancelling the body closes the file. */
+/**
+ * Null when there is none of that name, or it is no longer what was collected. Cancelling the body closes the
+ * file.
+ */
 export async function openArtifact(dirs: TaskDirs, name: string): Promise<OpenArtifact | null> {
   const view = (await listArtifacts(dirs)).find((one) => one.name === name);
   const file = view === undefined ? null : await openFileBeneath(dirs.artifacts, name);
@@ -266,7 +307,8 @@ function streamed(file: FileHandle, size: number): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       const part = Buffer.alloc(Math.min(CHUNK_BYTES, size - offset));
-      const { bytesRead } = part.length === 0 ? { bytesRead: 0 } : await file.read(part, 0, part.length, offset);
+      const { bytesRead } =
+        part.length === 0 ? { bytesRead: 0 } : await file.read(part, 0, part.length, offset);
       offset += bytesRead;
       if (bytesRead > 0) controller.enqueue(part.subarray(0, bytesRead));
       if (bytesRead > 0 && offset < size) return;

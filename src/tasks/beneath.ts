@@ -2,8 +2,8 @@
  * Files below a directory that somebody hostile may write to.
  *
  * Every step down opens one name in a directory that is already open and follows no link, so nothing that is
- * exchanged while we look leads outside. (Linux: by /proc/self/fd, which is openat in all but name; elsewhere by
- * path, which a program that runs at the same moment could still outwit.)
+ * exchanged while we look leads outside. (Linux: by /proc/self/fd, which is openat in all but name; elsewhere
+ * by path, which a program that runs at the same moment could still outwit.)
  */
 import { constants, existsSync } from 'node:fs';
 import { type FileHandle, open, readdir, realpath } from 'node:fs/promises';
@@ -22,7 +22,10 @@ interface Dir {
 const at = ({ handle, path }: Dir, name: string): string =>
   byDescriptor ? `/proc/self/fd/${handle.fd}/${name}` : join(path, name);
 
-/** The parts of a relative name with `/`; null when it is absolute, goes up, is empty in a part, or holds a NUL. */
+/**
+ * The parts of a relative name with `/`; null when it is absolute, goes up, is empty in a part, or holds a
+ * NUL.
+ */
 export function nameParts(name: string): string[] | null {
   if (name === '' || name.length > NAME_CHARS_MAX || name.includes('\0')) return null;
   const parts = name.split('/');
@@ -101,10 +104,14 @@ export async function* entriesBeneath(walk: Walk): AsyncGenerator<Entry> {
 }
 
 async function* entriesOf(
-  dir: Dir, prefix: string, state: { walk: Walk; left: { entries: number }; depth: number },
+  dir: Dir,
+  prefix: string,
+  state: { walk: Walk; left: { entries: number }; depth: number },
 ): AsyncGenerator<Entry> {
   try {
-    const entries = await readdir(byDescriptor ? `/proc/self/fd/${dir.handle.fd}` : dir.path, { withFileTypes: true });
+    const entries = await readdir(byDescriptor ? `/proc/self/fd/${dir.handle.fd}` : dir.path, {
+      withFileTypes: true,
+    });
     entries.sort((a, b) => (a.name < b.name ? -1 : 1));
     for (const entry of entries) {
       if (state.left.entries-- <= 0) return;
@@ -121,7 +128,10 @@ async function* entriesOf(
   }
 }
 
-/** Where a link leads, relative to `root`; null when it leaves. Only a hint: open what it says by `openFileBeneath`. */
+/**
+ * Where a link leads, relative to `root`; null when it leaves. Only a hint: open what it says by
+ * `openFileBeneath`.
+ */
 export async function linkBeneath(root: string, name: string): Promise<string | null> {
   const [whole, target] = [await orNull(realpath(root)), await orNull(realpath(join(root, name)))];
   if (whole === null || target === null || !target.startsWith(`${whole}/`)) return null;

@@ -1,6 +1,7 @@
 /**
  * Where a task's things are. Only the inbox and the outbox are the tool's; what the collector and a second
- * attempt rely on (marker, base, index) lies beside them, out of reach of an instance that mounts just these two.
+ * attempt rely on (marker, base, index) lies beside them, out of reach of an instance that mounts just these
+ * two.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,7 +15,10 @@ export interface TaskDirs {
   readonly outbox: string;
   /** What is offered for download. */
   readonly artifacts: string;
-  /** What the tool tells of itself: hooks, settings, prompts too long for a command line; one directory per attempt. */
+  /**
+   * What the tool tells of itself: hooks, settings, prompts too long for a command line; one directory per
+   * attempt.
+   */
   readonly progress: string;
   /** The orders for people and tools to read. */
   readonly orders: string;
@@ -35,7 +39,8 @@ export function taskDirs(dataDir: string, taskId: string): TaskDirs {
   const root = join(dataDir, 'agentshare', 'tasks', taskId);
   const outbox = join(root, 'outbox');
   return {
-    root, outbox,
+    root,
+    outbox,
     inbox: join(root, 'inbox'),
     artifacts: join(outbox, 'artifacts'),
     progress: join(outbox, 'progress'),
@@ -58,10 +63,14 @@ export async function makeTaskDirs(dirs: TaskDirs): Promise<void> {
 }
 
 /** Everything of the task, for the keeper of old tasks. */
-export const removeTaskDirs = (dirs: TaskDirs): Promise<void> => rm(dirs.root, { recursive: true, force: true });
+export const removeTaskDirs = (dirs: TaskDirs): Promise<void> =>
+  rm(dirs.root, { recursive: true, force: true });
 
 /** What every tool of a task is told by its environment. */
-export function taskEnv(dirs: TaskDirs, task: { readonly id: string; readonly attempt: number }): Record<string, string> {
+export function taskEnv(
+  dirs: TaskDirs,
+  task: { readonly id: string; readonly attempt: number },
+): Record<string, string> {
   return {
     AGENTIC_TASK_ID: task.id,
     AGENTIC_TASK_ATTEMPT: String(task.attempt),

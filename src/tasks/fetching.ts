@@ -11,9 +11,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
-import { git, type GitResult } from './git.ts';
+import { type GitResult, git } from './git.ts';
 import type { RepositoryWish } from './manifest.ts';
-import { plainRemote, type PlainRemote } from './repository.ts';
+import { type PlainRemote, plainRemote } from './repository.ts';
 import { redactor } from './secrets.ts';
 
 export interface Fetching {
@@ -45,7 +45,11 @@ export async function fetchCommit(fetching: Fetching): Promise<Fetched> {
   const hide = redactor([remote.password, fetching.secret].filter((value) => value !== null));
   const run: Run = async (args) => {
     const result = await git({
-      args, cwd: fetching.base, env: fetching.env, clock: fetching.clock, signal: fetching.signal,
+      args,
+      cwd: fetching.base,
+      env: fetching.env,
+      clock: fetching.clock,
+      signal: fetching.signal,
       extra: { ...access.env, GIT_DIR: fetching.base, GIT_ALLOW_PROTOCOL: protocols(remote.url) },
       timeoutMs: Math.max(1, until - fetching.clock.now()),
       onLine: (line) => fetching.onLine?.(hide(line)),
@@ -62,14 +66,16 @@ export async function fetchCommit(fetching: Fetching): Promise<Fetched> {
 async function found(run: Run, wish: RepositoryWish): Promise<Fetched> {
   const ref = await remoteRef(run, wish);
   if (wish.commit !== null) return { commit: await pinned(run, wish, ref), branch: branchOf(ref) };
-  if (ref === null) throw new Failure('not-found', `clone ${wish.url}: the repository is empty; push a commit first`);
+  if (ref === null)
+    throw new Failure('not-found', `clone ${wish.url}: the repository is empty; push a commit first`);
   await fetched(run, wish, { shallow: true, specs: [`+${ref}:${ref}`] });
   const commit = await commitNamed(run, `${ref}^{commit}`);
   if (commit === null) throw new Failure('not-found', `clone ${wish.url}: ${ref} names no commit`);
   return { commit, branch: branchOf(ref) };
 }
 
-const branchOf = (ref: string | null): string | null => (ref?.startsWith('refs/heads/') ? ref.slice(11) : null);
+const branchOf = (ref: string | null): string | null =>
+  ref?.startsWith('refs/heads/') ? ref.slice(11) : null;
 
 /** The full name of the branch or tag, or of the remote's default branch; null when the remote has none. */
 async function remoteRef(run: Run, { url, branch }: RepositoryWish): Promise<string | null> {
@@ -78,17 +84,26 @@ async function remoteRef(run: Run, { url, branch }: RepositoryWish): Promise<str
   if (listed.code !== 0) throw refusal(url, listed.stderr);
   const lines = listed.stdout.split('\n');
   if (branch === null) {
-    return lines.map((line) => /^ref: (refs\/heads\/\S+)\tHEAD$/.exec(line)?.[1]).find((ref) => ref !== undefined) ?? null;
+    return (
+      lines
+        .map((line) => /^ref: (refs\/heads\/\S+)\tHEAD$/.exec(line)?.[1])
+        .find((ref) => ref !== undefined) ?? null
+    );
   }
   const names = new Set(lines.map((line) => line.split('\t')[1]));
   const ref = wanted.find((name) => names.has(name));
   if (ref === undefined) {
-    throw new Failure('not-found', `clone ${url}: there is no branch or tag "${branch}"; check repository.branch`);
+    throw new Failure(
+      'not-found',
+      `clone ${url}: there is no branch or tag "${branch}"; check repository.branch`,
+    );
   }
   return ref;
 }
 
-/** Most servers hand out any commit by its full name; where one does not, the history is fetched and searched. */
+/**
+ * Most servers hand out any commit by its full name; where one does not, the history is fetched and searched.
+ */
 async function pinned(run: Run, wish: RepositoryWish, ref: string | null): Promise<string> {
   const commit = (wish.commit ?? '').toLowerCase();
   if (commit.length === 40 || commit.length === 64) {
@@ -101,15 +116,33 @@ async function pinned(run: Run, wish: RepositoryWish, ref: string | null): Promi
     }
   }
   const all = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'];
-  await fetched(run, wish, { shallow: false, specs: wish.branch === null || ref === null ? all : [`+${ref}:${ref}`] });
+  await fetched(run, wish, {
+    shallow: false,
+    specs: wish.branch === null || ref === null ? all : [`+${ref}:${ref}`],
+  });
   const named = await commitNamed(run, `${commit}^{commit}`);
   if (named !== null) return named;
   const where = wish.branch === null ? 'in the repository' : `on "${wish.branch}"`;
-  throw new Failure('not-found', `clone ${wish.url}: there is no one commit ${commit} ${where}; check repository.commit`);
+  throw new Failure(
+    'not-found',
+    `clone ${wish.url}: there is no one commit ${commit} ${where}; check repository.commit`,
+  );
 }
 
-async function fetched(run: Run, { url }: RepositoryWish, { shallow, specs }: { shallow: boolean; specs: string[] }) {
-  const result = await run(['fetch', '--progress', '--no-tags', ...(shallow ? ['--depth=1'] : []), '--', url, ...specs]);
+async function fetched(
+  run: Run,
+  { url }: RepositoryWish,
+  { shallow, specs }: { shallow: boolean; specs: string[] },
+) {
+  const result = await run([
+    'fetch',
+    '--progress',
+    '--no-tags',
+    ...(shallow ? ['--depth=1'] : []),
+    '--',
+    url,
+    ...specs,
+  ]);
   if (result.code === 0) return;
   // A plain file server over http knows no shallow clones.
   if (shallow && /does not support shallow/i.test(result.stderr)) {
@@ -123,36 +156,76 @@ async function commitNamed(run: Run, name: string): Promise<string | null> {
   return code === 0 ? stdout.trim() : null;
 }
 
-const transient = new RegExp([
-  'could not resolve host', 'connection (refused|reset|timed out|closed)', 'failed to connect', 'operation timed out',
-  'network is unreachable', 'early EOF', 'RPC failed', 'unexpected disconnect', 'the remote end hung up', 'SSL_ERROR_SYSCALL',
-  'error: (429|5\\d\\d)', 'HTTP (429|5\\d\\d)', 'temporary failure', 'no route to host', 'kex_exchange_identification',
-  'empty reply from server', 'invalid index-pack output',
-].join('|'), 'i');
+const transient = new RegExp(
+  [
+    'could not resolve host',
+    'connection (refused|reset|timed out|closed)',
+    'failed to connect',
+    'operation timed out',
+    'network is unreachable',
+    'early EOF',
+    'RPC failed',
+    'unexpected disconnect',
+    'the remote end hung up',
+    'SSL_ERROR_SYSCALL',
+    'error: (429|5\\d\\d)',
+    'HTTP (429|5\\d\\d)',
+    'temporary failure',
+    'no route to host',
+    'kex_exchange_identification',
+    'empty reply from server',
+    'invalid index-pack output',
+  ].join('|'),
+  'i',
+);
 
 export const isTransient = (stderr: string): boolean => transient.test(stderr) && !denied.test(stderr);
 
-const denied = new RegExp([
-  'authentication failed', 'could not read (username|password)', 'permission denied', 'access denied', 'invalid credentials',
-  'error: (401|403)', 'host key verification failed', 'terminal prompts disabled',
-].join('|'), 'i');
+const denied = new RegExp(
+  [
+    'authentication failed',
+    'could not read (username|password)',
+    'permission denied',
+    'access denied',
+    'invalid credentials',
+    'error: (401|403)',
+    'host key verification failed',
+    'terminal prompts disabled',
+  ].join('|'),
+  'i',
+);
 
-const missing = /not found|does not (appear to be a git repository|exist)|error: 404|no such file or directory|not a git repository/i;
+const missing =
+  /not found|does not (appear to be a git repository|exist)|error: 404|no such file or directory|not a git repository/i;
 
 /** From git's words to ours; git's last line is kept, as it often says it best. */
 function refusal(url: string, stderr: string): Failure {
-  const said = stderr.split('\n').map((line) => line.trim()).filter((line) => /^(fatal|error|remote):/i.test(line)).at(-1)
-    ?? stderr.trim().split('\n').at(-1) ?? '';
+  const said =
+    stderr
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => /^(fatal|error|remote):/i.test(line))
+      .at(-1) ??
+    stderr.trim().split('\n').at(-1) ??
+    '';
   const told = said === '' ? '' : ` (${said.slice(0, 300)})`;
   if (/dubious ownership/i.test(stderr)) {
-    return new Failure('forbidden', `clone ${url}: the repository belongs to another user of this host; clone it by URL`);
+    return new Failure(
+      'forbidden',
+      `clone ${url}: the repository belongs to another user of this host; clone it by URL`,
+    );
   }
   if (denied.test(stderr)) {
-    return new Failure('forbidden', `clone ${url}: we were not let in; list a token or key under secrets and name it as `
-      + `repository.secret${told}`);
+    return new Failure(
+      'forbidden',
+      `clone ${url}: we were not let in; list a token or key under secrets and name it as ` +
+        `repository.secret${told}`,
+    );
   }
-  if (transient.test(stderr)) return new Failure('staging-failed', `clone ${url}: it could not be reached${told}`);
-  if (missing.test(stderr)) return new Failure('not-found', `clone ${url}: there is no repository; check repository.url${told}`);
+  if (transient.test(stderr))
+    return new Failure('staging-failed', `clone ${url}: it could not be reached${told}`);
+  if (missing.test(stderr))
+    return new Failure('not-found', `clone ${url}: there is no repository; check repository.url${told}`);
   return new Failure('staging-failed', `clone ${url}: git failed${told}`);
 }
 
@@ -180,8 +253,11 @@ async function credentials(remote: PlainRemote, secret: string | null): Promise<
       return { env: { GIT_SSH_COMMAND: ssh }, forget };
     }
     const askpass = join(dir, 'askpass');
-    await writeFile(askpass, '#!/bin/sh\ncase "$1" in\n'
-      + 'Username*) printf "%s\\n" "$TASK_GIT_USER" ;;\n*) printf "%s\\n" "$TASK_GIT_PASSWORD" ;;\nesac\n');
+    await writeFile(
+      askpass,
+      '#!/bin/sh\ncase "$1" in\n' +
+        'Username*) printf "%s\\n" "$TASK_GIT_USER" ;;\n*) printf "%s\\n" "$TASK_GIT_PASSWORD" ;;\nesac\n',
+    );
     await chmod(askpass, 0o700);
     const user = remote.username ?? 'x-access-token';
     return { env: { GIT_ASKPASS: askpass, TASK_GIT_USER: user, TASK_GIT_PASSWORD: password }, forget };

@@ -1,6 +1,6 @@
 /**
- * Writes the files a tool needs before it starts. Whole or not at all: a new file beside the old one, then a rename.
- * A file to be merged keeps what it has: objects deep, lists as sets, the rest replaced.
+ * Writes the files a tool needs before it starts. Whole or not at all: a new file beside the old one, then a
+ * rename. A file to be merged keeps what it has: objects deep, lists as sets, the rest replaced.
  */
 import { constants } from 'node:fs';
 import { chmod, chown, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
@@ -18,12 +18,19 @@ export interface Owner {
 
 export async function writeToolFiles(files: readonly ToolFile[], owner: Owner | null = null): Promise<void> {
   for (const file of files) {
-    const text = 'text' in file ? file.text : `${JSON.stringify(merged(await present(file.path), file.merge), null, 2)}\n`;
+    const text =
+      'text' in file
+        ? file.text
+        : `${JSON.stringify(merged(await present(file.path), file.merge), null, 2)}\n`;
     await writeWhole(file.path, text, { mode: file.mode, owner });
   }
 }
 
-export async function writeWhole(path: string, text: string, { mode, owner }: { mode: number; owner: Owner | null }) {
+export async function writeWhole(
+  path: string,
+  text: string,
+  { mode, owner }: { mode: number; owner: Owner | null },
+) {
   const made = await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   if (owner !== null && made !== undefined) await chown(dirname(path), owner.uid, owner.gid);
   // The name cannot be guessed and must not exist, so nobody can lay a link there first.
@@ -50,7 +57,8 @@ async function present(path: string): Promise<unknown> {
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException;
     if (code === 'ENOENT') return {};
-    if (code === 'ELOOP') throw new Failure('wrong-state', `prepare the tool: ${path} is a link; put a file there`);
+    if (code === 'ELOOP')
+      throw new Failure('wrong-state', `prepare the tool: ${path} is a link; put a file there`);
     throw thrown;
   }
   if (text.trim() === '') return {};
@@ -65,8 +73,10 @@ function merged(old: unknown, wanted: unknown): unknown {
   if (Array.isArray(old) && Array.isArray(wanted)) return [...new Set([...old, ...wanted])];
   if (!isMap(old) || !isMap(wanted)) return wanted;
   const keys = [...new Set([...Object.keys(old), ...Object.keys(wanted)])];
-  return Object.fromEntries(keys.map((key) => {
-    if (!Object.hasOwn(wanted, key)) return [key, old[key]];
-    return [key, Object.hasOwn(old, key) ? merged(old[key], wanted[key]) : wanted[key]];
-  }));
+  return Object.fromEntries(
+    keys.map((key) => {
+      if (!Object.hasOwn(wanted, key)) return [key, old[key]];
+      return [key, Object.hasOwn(old, key) ? merged(old[key], wanted[key]) : wanted[key]];
+    }),
+  );
 }

@@ -1,8 +1,9 @@
 /**
  * One call of git: an argv, a hardened environment, its own process group, a time limit.
  *
- * No configuration of the user or the system is read, no hook or file system monitor runs, no prompt waits, and
- * only the protocol that the caller names is spoken. An abort ends the whole group. Knows nothing of tasks.
+ * No configuration of the user or the system is read, no hook or file system monitor runs, no prompt waits,
+ * and only the protocol that the caller names is spoken. An abort ends the whole group. Knows nothing of
+ * tasks.
  */
 import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
@@ -39,14 +40,36 @@ const KILL_AFTER_MS = 2_000;
 
 /** What git and ssh need of the server's environment, and no more. */
 const passedOn = [
-  'PATH', 'HOME', 'TMPDIR', 'SSH_AUTH_SOCK', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'GIT_SSL_CAINFO',
-  'http_proxy', 'https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'NO_PROXY',
+  'PATH',
+  'HOME',
+  'TMPDIR',
+  'SSH_AUTH_SOCK',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+  'GIT_SSL_CAINFO',
+  'http_proxy',
+  'https_proxy',
+  'HTTPS_PROXY',
+  'all_proxy',
+  'ALL_PROXY',
+  'no_proxy',
+  'NO_PROXY',
 ];
 
 const configuration = [
-  'core.hooksPath=/dev/null', 'core.fsmonitor=false', 'core.autocrlf=false', 'core.quotePath=false',
-  'credential.helper=', 'gc.auto=0', 'maintenance.auto=false', 'submodule.recurse=false', 'fetch.recurseSubmodules=false',
-  'advice.detachedHead=false', 'init.defaultBranch=main', 'protocol.ext.allow=never', 'safe.bareRepository=all',
+  'core.hooksPath=/dev/null',
+  'core.fsmonitor=false',
+  'core.autocrlf=false',
+  'core.quotePath=false',
+  'credential.helper=',
+  'gc.auto=0',
+  'maintenance.auto=false',
+  'submodule.recurse=false',
+  'fetch.recurseSubmodules=false',
+  'advice.detachedHead=false',
+  'init.defaultBranch=main',
+  'protocol.ext.allow=never',
+  'safe.bareRepository=all',
 ];
 
 function environment({ env, extra }: GitCall): Record<string, string> {
@@ -56,13 +79,22 @@ function environment({ env, extra }: GitCall): Record<string, string> {
   });
   return {
     ...Object.fromEntries(kept),
-    LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0', GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null', GIT_ATTR_NOSYSTEM: '1',
-    GIT_LFS_SKIP_SMUDGE: '1', GIT_ALLOW_PROTOCOL: 'none', GIT_SSH_COMMAND: 'ssh -oBatchMode=yes -oStrictHostKeyChecking=accept-new',
+    LC_ALL: 'C',
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_CONFIG_GLOBAL: '/dev/null',
+    GIT_ATTR_NOSYSTEM: '1',
+    GIT_LFS_SKIP_SMUDGE: '1',
+    GIT_ALLOW_PROTOCOL: 'none',
+    GIT_SSH_COMMAND: 'ssh -oBatchMode=yes -oStrictHostKeyChecking=accept-new',
     ...extra,
   };
 }
 
-/** Resolves however git ends. Throws Failure('timed-out') and the signal's reason; Failure('not-implemented') without git. */
+/**
+ * Resolves however git ends. Throws Failure('timed-out') and the signal's reason; Failure('not-implemented')
+ * without git.
+ */
 export async function git(call: GitCall): Promise<GitResult> {
   call.signal.throwIfAborted();
   const argv = ['git', ...configuration.flatMap((setting) => ['-c', setting]), ...call.args];
@@ -76,14 +108,22 @@ export async function git(call: GitCall): Promise<GitResult> {
   const onAbort = () => end('aborted');
   call.signal.addEventListener('abort', onAbort, { once: true });
   if (call.signal.aborted) onAbort();
-  sleep(call.clock, call.timeoutMs, stop.signal).then(() => end('late'), () => {});
+  sleep(call.clock, call.timeoutMs, stop.signal).then(
+    () => end('late'),
+    () => {},
+  );
   try {
     const [stdout, stderr, code] = await Promise.all([
-      output(child.stdout, call, () => end('overflow')), complaints(child.stderr, call.onLine), child.exited,
+      output(child.stdout, call, () => end('overflow')),
+      complaints(child.stderr, call.onLine),
+      child.exited,
     ]);
     if (ended === 'aborted') throw call.signal.reason;
     if (ended === 'late') {
-      throw new Failure('timed-out', `git ${call.args[0]} took longer than ${Math.round(call.timeoutMs / 1000)} s`);
+      throw new Failure(
+        'timed-out',
+        `git ${call.args[0]} took longer than ${Math.round(call.timeoutMs / 1000)} s`,
+      );
     }
     return { code, stdout, stderr, overflow: ended === 'overflow' };
   } finally {
@@ -95,12 +135,18 @@ export async function git(call: GitCall): Promise<GitResult> {
 function start(argv: string[], call: GitCall) {
   try {
     return Bun.spawn(argv, {
-      cwd: call.cwd, env: environment(call), detached: true, stdout: 'pipe', stderr: 'pipe',
+      cwd: call.cwd,
+      env: environment(call),
+      detached: true,
+      stdout: 'pipe',
+      stderr: 'pipe',
       stdin: call.stdin === undefined ? 'ignore' : Buffer.from(call.stdin),
     });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
-    throw new Failure('not-implemented', `git cannot be started in ${call.cwd}; install git on the server`, { cause });
+    throw new Failure('not-implemented', `git cannot be started in ${call.cwd}; install git on the server`, {
+      cause,
+    });
   }
 }
 
@@ -121,7 +167,11 @@ async function endGroup(child: { readonly pid: number }, clock: Clock, gone: Abo
   }
 }
 
-async function output(stream: ReadableStream<Uint8Array>, call: GitCall, overflow: () => void): Promise<string> {
+async function output(
+  stream: ReadableStream<Uint8Array>,
+  call: GitCall,
+  overflow: () => void,
+): Promise<string> {
   const max = call.stdoutBytesMax ?? STDOUT_BYTES_MAX;
   const kept: Uint8Array[] = [];
   let bytes = 0;
@@ -137,7 +187,10 @@ async function output(stream: ReadableStream<Uint8Array>, call: GitCall, overflo
   return Buffer.concat(kept).toString('utf8');
 }
 
-async function complaints(stream: ReadableStream<Uint8Array>, onLine?: (line: string) => void): Promise<string> {
+async function complaints(
+  stream: ReadableStream<Uint8Array>,
+  onLine?: (line: string) => void,
+): Promise<string> {
   const decoder = new TextDecoder();
   let all = '';
   let line = '';

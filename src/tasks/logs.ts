@@ -1,10 +1,10 @@
 /**
- * What a task said, as one stream that can be taken up again: its terminal's bytes as text, its changes of state, its
- * questions, how it gets on, and its end.
+ * What a task said, as one stream that can be taken up again: its terminal's bytes as text, its changes of
+ * state, its questions, how it gets on, and its end.
  *
- * An id is a place: the last event of the task's story, the session, and the offset in that session's recording.
- * Whoever comes back with an id gets what follows it, from the recording and the journal, not from memory. A character
- * is never cut in two. The last item is `completed` or `error`. Knows nothing of SSE.
+ * An id is a place: the last event of the task's story, the session, and the offset in that session's
+ * recording. Whoever comes back with an id gets what follows it, from the recording and the journal, not from
+ * memory. A character is never cut in two. The last item is `completed` or `error`. Knows nothing of SSE.
  */
 import type { TaskLog } from '../desk.ts';
 import { Failure } from '../failure.ts';
@@ -27,7 +27,10 @@ export interface LogSources {
   story(after: number, limit: number): Promise<readonly StoryEvent[]>;
   /** How many sessions the task has had; a further attempt has a further session. */
   sessions(): number;
-  /** Recorded bytes of the nth session, from 0; `bytes` is empty when there are no more so far. Null: it has no recording. */
+  /**
+   * Recorded bytes of the nth session, from 0; `bytes` is empty when there are no more so far. Null: it has
+   * no recording.
+   */
   read(session: number, from: number, maxBytes: number): Promise<Slice | null>;
   /** How it gets on, as text; null when that is not known. Not remembered: only its newest value is told. */
   progress(): string | null;
@@ -44,7 +47,8 @@ interface Place {
 }
 
 export async function* taskLogs(
-  sources: LogSources, { after, signal }: { after: string | null; signal: AbortSignal },
+  sources: LogSources,
+  { after, signal }: { after: string | null; signal: AbortSignal },
 ): AsyncGenerator<TaskLog> {
   const place = placeOf(after);
   const bell = doorbell(sources, signal);
@@ -85,7 +89,10 @@ function placeOf(id: string | null): Place {
   if (id === null || id === '') return { cursor: 0, session: 0, offset: 0 };
   const [, cursor, session, offset] = /^(\d{1,15})-(\d{1,6})-(\d{1,15})$/.exec(id) ?? [];
   if (cursor === undefined) {
-    throw new Failure('bad-input', 'Last-Event-ID is not an id of this stream; leave it out to start from the beginning');
+    throw new Failure(
+      'bad-input',
+      'Last-Event-ID is not an id of this stream; leave it out to start from the beginning',
+    );
   }
   return { cursor: Number(cursor), session: Number(session), offset: Number(offset) };
 }
@@ -149,7 +156,8 @@ function recorded(sources: LogSources, place: Place) {
       const bytes = held ? Buffer.concat([held.bytes, slice.bytes]) : slice.bytes;
       const cut = wholeCharacters(bytes);
       // Copied, as the slice may be a view of a buffer that is used again.
-      if (cut < bytes.length) tails.set(channel, { bytes: bytes.slice(cut), from: slice.next - (bytes.length - cut) });
+      if (cut < bytes.length)
+        tails.set(channel, { bytes: bytes.slice(cut), from: slice.next - (bytes.length - cut) });
       else tails.delete(channel);
       at = slice.next;
       settle();
@@ -160,7 +168,10 @@ function recorded(sources: LogSources, place: Place) {
 
 const emptySlice: Slice = { from: 0, stream: 'stdout', bytes: new Uint8Array(), next: 0, gapBytes: 0, at: 0 };
 
-/** How many of the bytes form whole characters: a sequence that has begun and may still be finished is left out. */
+/**
+ * How many of the bytes form whole characters: a sequence that has begun and may still be finished is left
+ * out.
+ */
 export function wholeCharacters(bytes: Uint8Array): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;

@@ -3,7 +3,17 @@ import { taskIdPattern } from '../ids.ts';
 import { envNamePattern } from './manifest-agent.ts';
 import { branchFault, subpathFault, urlFault } from './repository.ts';
 import {
-  bad, integer, type JsonSchema, list, mapOf, object, oneOf, optional, scalar, type Shape, text,
+  bad,
+  integer,
+  type JsonSchema,
+  list,
+  mapOf,
+  object,
+  oneOf,
+  optional,
+  type Shape,
+  scalar,
+  text,
 } from './shape.ts';
 import { durationMs, sizeBytes } from './units.ts';
 
@@ -29,19 +39,28 @@ function size(what: string, min: string, max: string): Shape<string> {
   const check = (value: string): string | null => {
     const bytes = sizeBytes(value);
     if (bytes === null) return 'is no size; write it as 512M or 8G';
-    return bytes >= (sizeBytes(min) ?? 0) && bytes <= (sizeBytes(max) ?? Infinity) ? null : `must be from ${min} to ${max}`;
+    return bytes >= (sizeBytes(min) ?? 0) && bytes <= (sizeBytes(max) ?? Infinity)
+      ? null
+      : `must be from ${min} to ${max}`;
   };
   return text({ what, max: 16, check, example: '8G' });
 }
 
 const idText = text({
-  what: 'an id: letters, digits, - and _, at most 64', max: 64, pattern: taskIdPattern, example: 'fix-login-17',
+  what: 'an id: letters, digits, - and _, at most 64',
+  max: 64,
+  pattern: taskIdPattern,
+  example: 'fix-login-17',
 });
 
 /** The earlier system wants the key there and takes "" for "give me one". */
 const idShape: Shape<string | null> = {
   optional: true,
-  schema: { ...optional(idText, null).schema, minLength: 0, pattern: `^$|${taskIdPattern.source}` } satisfies JsonSchema,
+  schema: {
+    ...optional(idText, null).schema,
+    minLength: 0,
+    pattern: `^$|${taskIdPattern.source}`,
+  } satisfies JsonSchema,
   read: (value, path, faults) =>
     value === undefined || value === null || value === '' ? null : idText.read(value, path, faults),
 };
@@ -51,43 +70,92 @@ export const metadataShape = object('who the task is', {
   name: scalar({ what: 'a name for people', max: 200, example: 'Fix the login test' }),
   labels: optional(
     mapOf(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, scalar({ what: "a label's value", max: 256, empty: true }), {
-      what: 'labels to filter by', max: 64,
+      what: 'labels to filter by',
+      max: 64,
     }),
     {} as Record<string, string>,
   ),
 });
 
-export const repositoryShape = object('the repository to work on', {
-  url: text({ what: 'a git URL or an absolute path', max: 2048, check: urlFault, example: 'https://host/team/project.git' }),
-  branch: optional(text({ what: 'a branch or tag', max: 255, check: branchFault, example: 'main' }), null),
-  commit: optional(
-    scalar({ what: 'a commit, 7 to 64 hexadecimal digits (quote it)', max: 64, pattern: /^[0-9a-fA-F]{7,64}$/ }), null,
+export const repositoryShape = object(
+  'the repository to work on',
+  {
+    url: text({
+      what: 'a git URL or an absolute path',
+      max: 2048,
+      check: urlFault,
+      example: 'https://host/team/project.git',
+    }),
+    branch: optional(text({ what: 'a branch or tag', max: 255, check: branchFault, example: 'main' }), null),
+    commit: optional(
+      scalar({
+        what: 'a commit, 7 to 64 hexadecimal digits (quote it)',
+        max: 64,
+        pattern: /^[0-9a-fA-F]{7,64}$/,
+      }),
+      null,
+    ),
+    subpath: optional(
+      text({ what: 'a directory in it', max: 1024, check: subpathFault, example: 'packages/api' }),
+      null,
+    ),
+    secret: optional(
+      text({ what: 'the name of a secret to clone with', max: 128, pattern: envNamePattern }),
+      null,
+    ),
+  },
+  { ref: 'branch or commit', tag: 'branch', path: 'subpath', sha: 'commit', token: 'secret' },
+);
+
+const hostText = text({
+  what: 'a host name',
+  max: 253,
+  pattern: /^(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?$/,
+});
+
+export const vmShape = part(
+  object(
+    'where it runs',
+    {
+      profile: optional(
+        text({ what: 'a profile', max: 64, pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/ }),
+        'agentic-dev',
+      ),
+      loadout: optional(
+        text({
+          what: 'a loadout',
+          max: 256,
+          pattern: /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]*$/,
+          example: 'claude-only',
+        }),
+        null,
+      ),
+      cpus: optional(integer({ what: 'processors', min: 1, max: 256 }), 4),
+      memory: optional(size('memory', '128M', '4T'), '8G'),
+      disk: optional(size('disk', '1G', '64T'), '40G'),
+      network_mode: optional(oneOf('what it may reach', ['isolated', 'outbound', 'full']), null),
+      allowed_hosts: optional(list(hostText, 500, 'hosts it may reach'), [] as string[]),
+    },
+    { startup_profile: 'profile', network: 'network_mode', mem: 'memory' },
   ),
-  subpath: optional(text({ what: 'a directory in it', max: 1024, check: subpathFault, example: 'packages/api' }), null),
-  secret: optional(text({ what: 'the name of a secret to clone with', max: 128, pattern: envNamePattern }), null),
-}, { ref: 'branch or commit', tag: 'branch', path: 'subpath', sha: 'commit', token: 'secret' });
+);
 
-const hostText = text({ what: 'a host name', max: 253, pattern: /^(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?$/ });
-
-export const vmShape = part(object('where it runs', {
-  profile: optional(text({ what: 'a profile', max: 64, pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/ }), 'agentic-dev'),
-  loadout: optional(
-    text({ what: 'a loadout', max: 256, pattern: /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]*$/, example: 'claude-only' }), null,
-  ),
-  cpus: optional(integer({ what: 'processors', min: 1, max: 256 }), 4),
-  memory: optional(size('memory', '128M', '4T'), '8G'),
-  disk: optional(size('disk', '1G', '64T'), '40G'),
-  network_mode: optional(oneOf('what it may reach', ['isolated', 'outbound', 'full']), null),
-  allowed_hosts: optional(list(hostText, 500, 'hosts it may reach'), [] as string[]),
-}, { startup_profile: 'profile', network: 'network_mode', mem: 'memory' }));
-
-const secretShape = object('a secret, by reference', {
-  name: text({ what: 'the environment variable the tool sees', max: 128, pattern: envNamePattern, example: 'API_TOKEN' }),
-  source: oneOf('where it comes from', ['env', 'file'], {
-    vault: 'is not implemented in this version; use env or file',
-  }),
-  key: text({ what: "the variable's name, or the file's absolute path", max: 4096 }),
-}, { value: 'source and key: a manifest holds no values' });
+const secretShape = object(
+  'a secret, by reference',
+  {
+    name: text({
+      what: 'the environment variable the tool sees',
+      max: 128,
+      pattern: envNamePattern,
+      example: 'API_TOKEN',
+    }),
+    source: oneOf('where it comes from', ['env', 'file'], {
+      vault: 'is not implemented in this version; use env or file',
+    }),
+    key: text({ what: "the variable's name, or the file's absolute path", max: 4096 }),
+  },
+  { value: 'source and key: a manifest holds no values' },
+);
 
 /** `key` may be left out for env: it is the name. */
 const keyed: Shape<{ name: string; source: 'env' | 'file'; key: string }> = {
@@ -95,7 +163,8 @@ const keyed: Shape<{ name: string; source: 'env' | 'file'; key: string }> = {
   schema: { ...secretShape.schema, required: ['name', 'source'] },
   read(value, path, faults) {
     const map = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
-    const filled = map !== null && map['source'] === 'env' ? { ...map, key: map['key'] ?? map['name'] } : value;
+    const filled =
+      map !== null && map['source'] === 'env' ? { ...map, key: map['key'] ?? map['name'] } : value;
     const read = secretShape.read(filled, path, faults);
     if (read === bad) return bad;
     if (read.source === 'file' && (!read.key.startsWith('/') || read.key.split('/').includes('..'))) {
@@ -110,7 +179,10 @@ const keyed: Shape<{ name: string; source: 'env' | 'file'; key: string }> = {
   },
 };
 
-export const secretsShape = optional(list(keyed, 100, 'secrets'), [] as { name: string; source: 'env' | 'file'; key: string }[]);
+export const secretsShape = optional(
+  list(keyed, 100, 'secrets'),
+  [] as { name: string; source: 'env' | 'file'; key: string }[],
+);
 
 const patternFault = (pattern: string): string | null => {
   if (pattern.startsWith('/')) return 'must be relative; the outbox and the working tree are searched';
@@ -123,15 +195,34 @@ const hangShape: Shape<string> = {
   read: (value, path, faults) => (value === 'none' ? value : silence.read(value, path, faults)),
 };
 
-export const lifecycleShape = part(object('how long, and what then', {
-  timeout: optional(duration('how long the tool may run', '1s', '168h'), '24h'),
-  failure_action: optional(oneOf('what becomes of the instance of a failed task', ['destroy', 'preserve']), 'destroy' as const),
-  artifact_patterns: optional(
-    list(text({ what: 'a pattern', max: 512, check: patternFault, example: 'dist/**/*.tgz' }), 100, 'patterns of files to keep'),
-    [] as string[],
+export const lifecycleShape = part(
+  object(
+    'how long, and what then',
+    {
+      timeout: optional(duration('how long the tool may run', '1s', '168h'), '24h'),
+      failure_action: optional(
+        oneOf('what becomes of the instance of a failed task', ['destroy', 'preserve']),
+        'destroy' as const,
+      ),
+      artifact_patterns: optional(
+        list(
+          text({ what: 'a pattern', max: 512, check: patternFault, example: 'dist/**/*.tgz' }),
+          100,
+          'patterns of files to keep',
+        ),
+        [] as string[],
+      ),
+      retries: optional(
+        integer({ what: 'further attempts after a failure that may pass', min: 0, max: 10 }),
+        0,
+      ),
+      retry_backoff: optional(
+        duration('the wait before the first further attempt; it doubles', '1s', '1h'),
+        '10s',
+      ),
+      hang_timeout: optional(hangShape, '10m'),
+      hang_action: optional(oneOf('what a hang leads to', ['notify', 'fail']), 'notify' as const),
+    },
+    { on_failure: 'failure_action', artifacts: 'artifact_patterns' },
   ),
-  retries: optional(integer({ what: 'further attempts after a failure that may pass', min: 0, max: 10 }), 0),
-  retry_backoff: optional(duration('the wait before the first further attempt; it doubles', '1s', '1h'), '10s'),
-  hang_timeout: optional(hangShape, '10m'),
-  hang_action: optional(oneOf('what a hang leads to', ['notify', 'fail']), 'notify' as const),
-}, { on_failure: 'failure_action', artifacts: 'artifact_patterns' }));
+);

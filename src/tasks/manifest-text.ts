@@ -1,4 +1,7 @@
-/** From the text of a manifest to an unchecked value. Bounded in size, depth and aliases; never throws anything but a Failure. */
+/**
+ * From the text of a manifest to an unchecked value. Bounded in size, depth and aliases; never throws
+ * anything but a Failure.
+ */
 import { LineCounter, parseAllDocuments } from 'yaml';
 import { Failure } from '../failure.ts';
 
@@ -9,7 +12,10 @@ const ALIASES_MAX = 100;
 export function manifestObject(input: string | object): unknown {
   if (typeof input !== 'string') return bounded(input);
   if (Buffer.byteLength(input) > TEXT_BYTES_MAX) {
-    throw new Failure('too-large', `the manifest is larger than ${TEXT_BYTES_MAX / 1024} KiB; keep files in the repository`);
+    throw new Failure(
+      'too-large',
+      `the manifest is larger than ${TEXT_BYTES_MAX / 1024} KiB; keep files in the repository`,
+    );
   }
   if (input.trim() === '') throw unreadable('is empty; give YAML or JSON');
   return bounded(parsed(input));
@@ -41,7 +47,8 @@ function parsed(input: string): unknown {
 /** JSON semantics for objects handed over as such, and no deeper than anyone writes by hand. */
 function bounded(value: unknown): unknown {
   const deep = (one: unknown, depth: number): boolean =>
-    depth > DEPTH_MAX || (typeof one === 'object' && one !== null && Object.values(one).some((v) => deep(v, depth + 1)));
+    depth > DEPTH_MAX ||
+    (typeof one === 'object' && one !== null && Object.values(one).some((v) => deep(v, depth + 1)));
   if (deep(value, 0)) throw unreadable(`is nested deeper than ${DEPTH_MAX} levels`);
   const json = JSON.stringify(value);
   if (json !== undefined && json.length > TEXT_BYTES_MAX * 2) {

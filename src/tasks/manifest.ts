@@ -1,14 +1,15 @@
 /**
  * A task's manifest: YAML or JSON in, plain JSON with every default filled in out.
  *
- * `readManifest(readManifest(x))` equals `readManifest(x)`. All faults come at once, each with its path and its cure.
+ * `readManifest(readManifest(x))` equals `readManifest(x)`. All faults come at once, each with its path and
+ * its cure.
  * `claude:` is a shorthand for `agent:` and is gone after reading. Secrets are references here, never values;
  * a url that carries a password is refused. Nothing here looks at the world.
  */
 import type { AgentWish } from '../../agent/tools/tool.ts';
 import { Failure, type FieldFault } from '../failure.ts';
 import type { RuntimeKind } from '../runtime.ts';
-import { agentShape, agentFaults, fromClaude } from './manifest-agent.ts';
+import { agentFaults, agentShape, fromClaude } from './manifest-agent.ts';
 import { lifecycleShape, metadataShape, repositoryShape, secretsShape, vmShape } from './manifest-parts.ts';
 import { manifestObject } from './manifest-text.ts';
 import { carriesSecret } from './repository.ts';
@@ -40,7 +41,9 @@ export interface RepositoryWish {
   commit: string | null;
   /** Only this directory is checked out, and the tool works in it. */
   subpath: string | null;
-  /** One of `secrets`, for cloning only: a token for http(s), a private key for ssh. Not given to the tool. */
+  /**
+   * One of `secrets`, for cloning only: a token for http(s), a private key for ssh. Not given to the tool.
+   */
   secret: string | null;
 }
 
@@ -75,21 +78,35 @@ export interface Lifecycle {
   hang_action: 'notify' | 'fail';
 }
 
-const rootShape = object('a task manifest', {
-  version: optional(scalar({ what: 'the manifest version', max: 8, pattern: /^1$/, example: '1' }), '1'),
-  kind: optional(oneOf('the kind', ['Task']), 'Task' as const),
-  metadata: metadataShape,
-  repository: optional(repositoryShape, null),
-  agent: agentShape,
-  vm: vmShape,
-  secrets: secretsShape,
-  lifecycle: lifecycleShape,
-  parent_id: optional(text({ what: 'the id of the task this one belongs to', max: 64 }), null),
-}, {
-  name: 'metadata.name', id: 'metadata.id', labels: 'metadata.labels', prompt: 'agent.prompt', model: 'agent.model',
-  tool: 'agent.tool', timeout: 'lifecycle.timeout', url: 'repository.url', branch: 'repository.branch',
-  loadout: 'vm.loadout', runtime: 'agent.runtime', container: 'agent.runtime: container', env: 'agent.env',
-});
+const rootShape = object(
+  'a task manifest',
+  {
+    version: optional(scalar({ what: 'the manifest version', max: 8, pattern: /^1$/, example: '1' }), '1'),
+    kind: optional(oneOf('the kind', ['Task']), 'Task' as const),
+    metadata: metadataShape,
+    repository: optional(repositoryShape, null),
+    agent: agentShape,
+    vm: vmShape,
+    secrets: secretsShape,
+    lifecycle: lifecycleShape,
+    parent_id: optional(text({ what: 'the id of the task this one belongs to', max: 64 }), null),
+  },
+  {
+    name: 'metadata.name',
+    id: 'metadata.id',
+    labels: 'metadata.labels',
+    prompt: 'agent.prompt',
+    model: 'agent.model',
+    tool: 'agent.tool',
+    timeout: 'lifecycle.timeout',
+    url: 'repository.url',
+    branch: 'repository.branch',
+    loadout: 'vm.loadout',
+    runtime: 'agent.runtime',
+    container: 'agent.runtime: container',
+    env: 'agent.env',
+  },
+);
 
 /** Throws Failure('unprocessable', …, { faults }), or 'too-large'. */
 export function readManifest(input: string | object): Manifest {
@@ -124,11 +141,17 @@ function foreseen(given: unknown, faults: FieldFault[]): unknown {
   if (!isMap(given)) return given;
   const { claude, children, ...rest } = given;
   if (children !== undefined && children !== null) {
-    faults.push({ path: 'children', message: 'is not in this version; submit each task by itself and set parent_id' });
+    faults.push({
+      path: 'children',
+      message: 'is not in this version; submit each task by itself and set parent_id',
+    });
   }
   if (claude === undefined || claude === null) return rest;
   if (rest['agent'] !== undefined && rest['agent'] !== null) {
-    faults.push({ path: 'claude', message: 'stands beside agent; keep one of them (claude is a shorthand for agent)' });
+    faults.push({
+      path: 'claude',
+      message: 'stands beside agent; keep one of them (claude is a shorthand for agent)',
+    });
     return rest;
   }
   return { ...rest, agent: fromClaude(claude, faults) };
@@ -142,8 +165,10 @@ function crossFaults(source: Record<string, unknown>, faults: FieldFault[]): voi
   for (const [index, secret] of (Array.isArray(secrets) ? secrets : []).entries()) {
     const name = isMap(secret) ? secret['name'] : undefined;
     if (typeof name !== 'string') continue;
-    if (names.has(name)) faults.push({ path: `secrets[${index}].name`, message: 'is the name of another secret too' });
-    if (Object.hasOwn(env, name)) faults.push({ path: `agent.env.${name}`, message: 'is also a secret; keep one of them' });
+    if (names.has(name))
+      faults.push({ path: `secrets[${index}].name`, message: 'is the name of another secret too' });
+    if (Object.hasOwn(env, name))
+      faults.push({ path: `agent.env.${name}`, message: 'is also a secret; keep one of them' });
     names.add(name);
   }
   if (!isMap(repository)) return;
@@ -154,14 +179,16 @@ function crossFaults(source: Record<string, unknown>, faults: FieldFault[]): voi
   if (typeof url === 'string' && carriesSecret(url, typeof secret === 'string')) {
     faults.push({
       path: 'repository.url',
-      message: 'carries a password or token, which would be kept with the task; list it under secrets '
-        + '({name, source, key}) and give its name as repository.secret',
+      message:
+        'carries a password or token, which would be kept with the task; list it under secrets ' +
+        '({name, source, key}) and give its name as repository.secret',
     });
   }
 }
 
 const claudeSchema: JsonSchema = {
-  type: ['object', 'null'], description: 'a shorthand for agent with tool claude; headless: false is mode interactive',
+  type: ['object', 'null'],
+  description: 'a shorthand for agent with tool claude; headless: false is mode interactive',
   properties: { prompt: { type: 'string' }, headless: { type: 'boolean', default: true } },
 };
 

@@ -1,16 +1,16 @@
 /**
- * What has changed in the working tree since the base commit, as one patch that `git apply` takes: new files, deleted
- * ones, modes, links and binaries. Ignored files are left out.
+ * What has changed in the working tree since the base commit, as one patch that `git apply` takes: new files,
+ * deleted ones, modes, links and binaries. Ignored files are left out.
  *
- * git runs with our bare repository, our index and our object directory; the tool's `.git` is never read, because
- * its configuration names programs. The working tree is only read.
+ * git runs with our bare repository, our index and our object directory; the tool's `.git` is never read,
+ * because its configuration names programs. The working tree is only read.
  */
 import { lstat, mkdir, mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { TaskDirs } from './dirs.ts';
-import { git, type GitCall, type GitResult } from './git.ts';
+import { type GitCall, type GitResult, git } from './git.ts';
 
 const GIT_TIMEOUT_MS = 5 * 60_000;
 const FILE_BYTES_MAX = 100 * 1024 * 1024;
@@ -39,12 +39,16 @@ type Run = (args: readonly string[], more?: Partial<GitCall>) => Promise<GitResu
 
 export async function makePatch(patching: Patching): Promise<Patched> {
   const { dirs, env, clock, signal } = patching;
-  if (!(await lstat(dirs.inbox)).isDirectory()) throw new Failure('wrong-state', 'make the patch: the inbox is no directory');
+  if (!(await lstat(dirs.inbox)).isDirectory())
+    throw new Failure('wrong-state', 'make the patch: the inbox is no directory');
   const scratch = await mkdtemp(join(dirs.root, '.patch-'));
   await mkdir(join(scratch, 'objects'));
   const extra = {
-    GIT_DIR: dirs.base, GIT_WORK_TREE: dirs.inbox, GIT_INDEX_FILE: join(scratch, 'index'),
-    GIT_OBJECT_DIRECTORY: join(scratch, 'objects'), GIT_ALTERNATE_OBJECT_DIRECTORIES: join(dirs.base, 'objects'),
+    GIT_DIR: dirs.base,
+    GIT_WORK_TREE: dirs.inbox,
+    GIT_INDEX_FILE: join(scratch, 'index'),
+    GIT_OBJECT_DIRECTORY: join(scratch, 'objects'),
+    GIT_ALTERNATE_OBJECT_DIRECTORIES: join(dirs.base, 'objects'),
     GIT_LITERAL_PATHSPECS: '1',
   };
   const run: Run = (args, more) =>
@@ -54,7 +58,10 @@ export async function makePatch(patching: Patching): Promise<Patched> {
     const { names, skipped } = await changedNames(run, dirs.inbox);
     // Without names git would take everything. Exit code 1: a file could not be read, and is passed over.
     if (names.length > 0) {
-      const added = await run(['add', '--all', '--ignore-errors', '--pathspec-from-file=-', '--pathspec-file-nul'], { stdin: names });
+      const added = await run(
+        ['add', '--all', '--ignore-errors', '--pathspec-from-file=-', '--pathspec-file-nul'],
+        { stdin: names },
+      );
       if (added.code !== 1) must('add', added);
     }
     return await written(run, patching, skipped);
@@ -89,14 +96,23 @@ interface Changed {
 
 async function changedNames(run: Run, inbox: string): Promise<Changed> {
   const exclude = EXCLUDED.map((name) => `--exclude=${name}`);
-  const args = ['ls-files', '-z', '--modified', '--others', '--deduplicate', '--exclude-standard', ...exclude];
+  const args = [
+    'ls-files',
+    '-z',
+    '--modified',
+    '--others',
+    '--deduplicate',
+    '--exclude-standard',
+    ...exclude,
+  ];
   const kept: string[] = [];
   const skipped: { name: string; why: string }[] = [];
   for (const name of await listed(run, args)) {
     const shown = Buffer.from(name, 'latin1').toString('utf8');
     // A nested repository would be told as a bare commit id that no one else has.
     if (name.endsWith('/')) skipped.push({ name: shown, why: 'is a repository of its own' });
-    else if ((await sizeOf(inbox, name)) > FILE_BYTES_MAX) skipped.push({ name: shown, why: 'is too large for a patch' });
+    else if ((await sizeOf(inbox, name)) > FILE_BYTES_MAX)
+      skipped.push({ name: shown, why: 'is too large for a patch' });
     else kept.push(name);
   }
   return { names: joined(kept), skipped };
@@ -106,10 +122,14 @@ async function changedNames(run: Run, inbox: string): Promise<Changed> {
 async function listed(run: Run, args: readonly string[]): Promise<string[]> {
   const parts: Uint8Array[] = [];
   must('ls-files', await run(args, { onStdout: (chunk) => void parts.push(chunk) }));
-  return Buffer.concat(parts).toString('latin1').split('\0').filter((name) => name !== '');
+  return Buffer.concat(parts)
+    .toString('latin1')
+    .split('\0')
+    .filter((name) => name !== '');
 }
 
-const joined = (names: readonly string[]): Uint8Array => Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1');
+const joined = (names: readonly string[]): Uint8Array =>
+  Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1');
 const bytesOf = (text: string): string => Buffer.from(text).toString('latin1');
 
 async function sizeOf(inbox: string, name: string): Promise<number> {
@@ -120,11 +140,24 @@ async function sizeOf(inbox: string, name: string): Promise<number> {
   }
 }
 
-async function written(run: Run, { baseCommit, path }: Patching, skipped: Patched['skipped']): Promise<Patched> {
+async function written(
+  run: Run,
+  { baseCommit, path }: Patching,
+  skipped: Patched['skipped'],
+): Promise<Patched> {
   const file = await open(path, 'wx', 0o600);
   let bytes = 0;
   try {
-    const args = ['diff', '--cached', '--binary', '--full-index', '--no-color', '--no-ext-diff', '--no-textconv', '--no-renames'];
+    const args = [
+      'diff',
+      '--cached',
+      '--binary',
+      '--full-index',
+      '--no-color',
+      '--no-ext-diff',
+      '--no-textconv',
+      '--no-renames',
+    ];
     const result = await run([...args, baseCommit], {
       stdoutBytesMax: PATCH_BYTES_MAX,
       onStdout: async (chunk) => {
@@ -134,7 +167,10 @@ async function written(run: Run, { baseCommit, path }: Patching, skipped: Patche
     });
     if (result.overflow) {
       bytes = 0;
-      skipped = [...skipped, { name: 'changes.patch', why: `is larger than ${PATCH_BYTES_MAX / 1024 ** 2} MiB` }];
+      skipped = [
+        ...skipped,
+        { name: 'changes.patch', why: `is larger than ${PATCH_BYTES_MAX / 1024 ** 2} MiB` },
+      ];
     } else {
       must('diff', result);
     }

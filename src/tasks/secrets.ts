@@ -1,6 +1,6 @@
 /**
- * From references to values, at the moment they are needed. Values live in memory and in the environment of the
- * one process they are for; no message, log line or record of ours holds one.
+ * From references to values, at the moment they are needed. Values live in memory and in the environment of
+ * the one process they are for; no message, log line or record of ours holds one.
  */
 import { constants } from 'node:fs';
 import { open, realpath } from 'node:fs/promises';
@@ -31,7 +31,9 @@ export async function resolveSecrets(refs: readonly SecretRef[], sources: Secret
     else faults.push({ path: `secrets[${index}]`, message: `"${ref.name}": ${got.why}` });
   }
   if (faults.length > 0) {
-    throw new Failure('not-found', `resolve secrets: ${faults.map(({ message }) => message).join('; ')}`, { faults });
+    throw new Failure('not-found', `resolve secrets: ${faults.map(({ message }) => message).join('; ')}`, {
+      faults,
+    });
   }
   return values;
 }
@@ -41,7 +43,9 @@ type Got = { value: string } | { why: string };
 function fromEnv({ key }: SecretRef, { env }: SecretSources): Got {
   if (ourOwn.test(key)) return { why: `${key} belongs to the server itself; give the secret another name` };
   const value = env[key];
-  return value === undefined || value === '' ? { why: `${key} is not set in the environment of the server` } : { value };
+  return value === undefined || value === ''
+    ? { why: `${key} is not set in the environment of the server` }
+    : { value };
 }
 
 async function fromFile({ key }: SecretRef, { fileRoot }: SecretSources): Promise<Got> {
@@ -54,7 +58,8 @@ async function fromFile({ key }: SecretRef, { fileRoot }: SecretSources): Promis
     try {
       const facts = await file.stat();
       if (!facts.isFile()) return { why: `${key} is not a file` };
-      if (facts.size > SECRET_BYTES_MAX) return { why: `${key} is larger than ${SECRET_BYTES_MAX / 1024} KiB` };
+      if (facts.size > SECRET_BYTES_MAX)
+        return { why: `${key} is larger than ${SECRET_BYTES_MAX / 1024} KiB` };
       const value = (await file.readFile('utf8')).replace(/\r?\n$/, '');
       if (value.includes('\0')) return { why: `${key} holds a NUL, which no environment can carry` };
       return value === '' ? { why: `${key} is empty` } : { value };
@@ -77,7 +82,12 @@ export function toolSecrets({ repository }: Manifest, secrets: Secrets): Record<
 export function redactor(values: Iterable<string>): (text: string) => string {
   const forms = [...values]
     .filter((value) => value.length >= HIDDEN_CHARS_MIN)
-    .flatMap((value) => [value, encodeURIComponent(value), encodeURI(value), Buffer.from(value).toString('base64')])
+    .flatMap((value) => [
+      value,
+      encodeURIComponent(value),
+      encodeURI(value),
+      Buffer.from(value).toString('base64'),
+    ])
     .sort((a, b) => b.length - a.length);
   const unique = [...new Set(forms)];
   return (text) => unique.reduce((redacted, form) => redacted.replaceAll(form, '***'), text);

@@ -56,14 +56,18 @@ export function text(rule: TextRule): Shape<string> {
   const judge = (value: string): string | null => {
     if (value.trim() === '' && !rule.empty) return `is empty: give ${rule.what}${example}`;
     if (value.length > rule.max) return `is ${value.length} characters long; at most ${rule.max} are taken`;
-    if ((rule.lines ? controlsButLines : controls).test(value)) return 'holds control characters; remove them';
+    if ((rule.lines ? controlsButLines : controls).test(value))
+      return 'holds control characters; remove them';
     if (rule.pattern && !rule.pattern.test(value)) return `does not fit: give ${rule.what}${example}`;
     return rule.check?.(value) ?? null;
   };
   return {
     optional: false,
     schema: {
-      type: 'string', maxLength: rule.max, description: rule.what, ...(rule.empty ? {} : { minLength: 1 }),
+      type: 'string',
+      maxLength: rule.max,
+      description: rule.what,
+      ...(rule.empty ? {} : { minLength: 1 }),
       ...(rule.pattern ? { pattern: rule.pattern.source } : {}),
       ...(rule.example === undefined ? {} : { examples: [rule.example] }),
     },
@@ -84,7 +88,11 @@ export function scalar(rule: TextRule): Shape<string> {
   return {
     ...inner,
     read: (value, path, faults) =>
-      inner.read(typeof value === 'number' || typeof value === 'boolean' ? String(value) : value, path, faults),
+      inner.read(
+        typeof value === 'number' || typeof value === 'boolean' ? String(value) : value,
+        path,
+        faults,
+      ),
   };
 }
 
@@ -93,7 +101,8 @@ export function integer(rule: { what: string; min: number; max: number }): Shape
     optional: false,
     schema: { type: 'integer', minimum: rule.min, maximum: rule.max, description: rule.what },
     read(value, path, faults) {
-      const well = typeof value === 'number' && Number.isInteger(value) && value >= rule.min && value <= rule.max;
+      const well =
+        typeof value === 'number' && Number.isInteger(value) && value >= rule.min && value <= rule.max;
       return well ? value : fault(faults, path, `must be a whole number from ${rule.min} to ${rule.max}`);
     },
   };
@@ -108,7 +117,9 @@ export const truth = (what: string): Shape<boolean> => ({
 
 /** `later` maps words that we know and do not take yet to what to do instead. */
 export function oneOf<const W extends string>(
-  what: string, words: readonly W[], later: Readonly<Record<string, string>> = {},
+  what: string,
+  words: readonly W[],
+  later: Readonly<Record<string, string>> = {},
 ): Shape<W> {
   return {
     optional: false,
@@ -126,9 +137,10 @@ export function oneOf<const W extends string>(
 }
 
 export function optional<T, F>(shape: Shape<T>, fallback: F): Shape<T | F> {
-  const nullable = 'type' in shape.schema && typeof shape.schema['type'] === 'string'
-    ? { ...shape.schema, type: [shape.schema['type'], 'null'] }
-    : { anyOf: [shape.schema, { type: 'null' }] };
+  const nullable =
+    'type' in shape.schema && typeof shape.schema['type'] === 'string'
+      ? { ...shape.schema, type: [shape.schema['type'], 'null'] }
+      : { anyOf: [shape.schema, { type: 'null' }] };
   return {
     optional: true,
     schema: fallback === undefined ? nullable : { ...nullable, default: fallback },
@@ -142,7 +154,8 @@ export function list<T>(item: Shape<T>, max: number, what: string): Shape<T[]> {
     schema: { type: 'array', items: item.schema, maxItems: max, description: what },
     read(value, path, faults) {
       if (!Array.isArray(value)) return fault(faults, path, `must be a list (${what}), not ${kindOf(value)}`);
-      if (value.length > max) return fault(faults, path, `has ${value.length} items; at most ${max} are taken`);
+      if (value.length > max)
+        return fault(faults, path, `has ${value.length} items; at most ${max} are taken`);
       const read = value.map((one, index): T | typeof bad => item.read(one, `${path}[${index}]`, faults));
       const well = read.filter((one) => one !== bad) as T[];
       return well.length === read.length ? well : bad;
@@ -150,21 +163,30 @@ export function list<T>(item: Shape<T>, max: number, what: string): Shape<T[]> {
   };
 }
 
-export function mapOf<T>(key: RegExp, item: Shape<T>, rule: { what: string; max: number }): Shape<Record<string, T>> {
+export function mapOf<T>(
+  key: RegExp,
+  item: Shape<T>,
+  rule: { what: string; max: number },
+): Shape<Record<string, T>> {
   return {
     optional: false,
     schema: {
-      type: 'object', additionalProperties: item.schema, propertyNames: { pattern: key.source },
-      maxProperties: rule.max, description: rule.what,
+      type: 'object',
+      additionalProperties: item.schema,
+      propertyNames: { pattern: key.source },
+      maxProperties: rule.max,
+      description: rule.what,
     },
     read(value, path, faults) {
       if (!isMap(value)) return fault(faults, path, `must be a map (${rule.what}), not ${kindOf(value)}`);
       const entries = Object.entries(value);
-      if (entries.length > rule.max) return fault(faults, path, `has ${entries.length} keys; at most ${rule.max}`);
+      if (entries.length > rule.max)
+        return fault(faults, path, `has ${entries.length} keys; at most ${rule.max}`);
       let well = true;
       const read = entries.map(([name, one]): [string, T] | typeof bad => {
         const at = `${path}.${printable(name)}`;
-        const named = key.test(name) || fault(faults, at, `is no name for ${rule.what}; it must match ${key.source}`);
+        const named =
+          key.test(name) || fault(faults, at, `is no name for ${rule.what}; it must match ${key.source}`);
         const got = item.read(one, at, faults);
         if (named === bad || got === bad) well = false;
         return got === bad ? bad : [name, got];
@@ -180,20 +202,25 @@ export type Read<F extends Fields> = { -readonly [K in keyof F]: Out<F[K]> };
 
 /** `elsewhere` tells where a key that people write here belongs, e.g. `{ prompt: 'agent.prompt' }`. */
 export function object<F extends Fields>(
-  what: string, fields: F, elsewhere: Readonly<Record<string, string>> = {},
+  what: string,
+  fields: F,
+  elsewhere: Readonly<Record<string, string>> = {},
 ): Shape<Read<F>> {
   const names = Object.keys(fields);
   return {
     optional: false,
     schema: {
-      type: 'object', description: what, additionalProperties: false,
+      type: 'object',
+      description: what,
+      additionalProperties: false,
       properties: Object.fromEntries(names.map((name) => [name, fields[name]?.schema])),
       ...required(fields),
     },
     read(value, path, faults) {
       if (!isMap(value)) return fault(faults, path, `must be a map (${what}), not ${kindOf(value)}`);
       for (const key of Object.keys(value)) {
-        if (!Object.hasOwn(fields, key)) fault(faults, join(path, printable(key)), unknownKey(key, names, elsewhere));
+        if (!Object.hasOwn(fields, key))
+          fault(faults, join(path, printable(key)), unknownKey(key, names, elsewhere));
       }
       const read = names.map((name): [string, unknown] => {
         const given = Object.hasOwn(value, name) ? value[name] : undefined;
@@ -215,7 +242,11 @@ export const join = (path: string, key: string): string => (path === '' ? key : 
 const printable = (key: string): string =>
   JSON.stringify(key.slice(0, 64)).slice(1, -1) + (key.length > 64 ? '…' : '');
 
-function unknownKey(key: string, names: readonly string[], elsewhere: Readonly<Record<string, string>>): string {
+function unknownKey(
+  key: string,
+  names: readonly string[],
+  elsewhere: Readonly<Record<string, string>>,
+): string {
   const place = Object.hasOwn(elsewhere, key) ? elsewhere[key] : undefined;
   if (place !== undefined) return `is not known here; write it as ${place}`;
   const meant = nearest(key, names);

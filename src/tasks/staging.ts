@@ -4,9 +4,9 @@
  *     base.git ◀── fetch ── remote          (bare, ours; the patch is made against it)
  *        └── copied objects ──▶ inbox        (an ordinary clone, the tool's)
  *
- * Idempotent by a marker that is written last: half a workspace is removed and made again, a finished one of the
- * same attempt is found; a further attempt starts clean. Credentials are in neither repository. The orders stand
- * beside the clone, so the patch stays clean.
+ * Idempotent by a marker that is written last: half a workspace is removed and made again, a finished one of
+ * the same attempt is found; a further attempt starts clean. Credentials are in neither repository. The
+ * orders stand beside the clone, so the patch stays clean.
  */
 import { copyFile, cp, lstat, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -76,8 +76,13 @@ export async function stage(staging: Staging): Promise<StagedWork> {
   return work;
 }
 
-const placeOf = ({ manifest, dirs }: Staging, { baseCommit, branch }: Omit<StagedWork, 'workDir'>): StagedWork => ({
-  workDir: join(dirs.inbox, manifest.repository?.subpath ?? ''), baseCommit, branch,
+const placeOf = (
+  { manifest, dirs }: Staging,
+  { baseCommit, branch }: Omit<StagedWork, 'workDir'>,
+): StagedWork => ({
+  workDir: join(dirs.inbox, manifest.repository?.subpath ?? ''),
+  baseCommit,
+  branch,
 });
 
 async function finished(dirs: TaskDirs): Promise<Marker | null> {
@@ -91,7 +96,13 @@ async function finished(dirs: TaskDirs): Promise<Marker | null> {
 
 /** The bare repository with the base commit; tried again while the trouble may pass. */
 async function based(staging: Staging, secret: string | null): Promise<Fetched> {
-  const { manifest: { repository }, dirs, clock, signal, log } = staging;
+  const {
+    manifest: { repository },
+    dirs,
+    clock,
+    signal,
+    log,
+  } = staging;
   const until = clock.now() + (staging.timeoutMs ?? GIT_TIMEOUT_MS);
   for (let tried = 1; ; tried++) {
     await rm(dirs.base, { recursive: true, force: true });
@@ -101,12 +112,21 @@ async function based(staging: Staging, secret: string | null): Promise<Fetched> 
       const { env, onLine } = staging;
       const timeoutMs = Math.max(1, until - clock.now());
       return await fetchCommit({
-        repository, secret, base: dirs.base, env, clock, signal, timeoutMs, ...(onLine ? { onLine } : {}),
+        repository,
+        secret,
+        base: dirs.base,
+        env,
+        clock,
+        signal,
+        timeoutMs,
+        ...(onLine ? { onLine } : {}),
       });
     } catch (thrown) {
-      if (thrown instanceof Failure && thrown.code === 'timed-out') throw slow(repository.url, staging, thrown);
+      if (thrown instanceof Failure && thrown.code === 'timed-out')
+        throw slow(repository.url, staging, thrown);
       if (!(thrown instanceof Failure) || thrown.code !== 'staging-failed' || tried >= ATTEMPTS) throw thrown;
-      const waitMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** (tried - 1)) * (1 + JITTER * (2 * random() - 1));
+      const waitMs =
+        Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** (tried - 1)) * (1 + JITTER * (2 * random() - 1));
       log.warn('staging is tried again', { tried, waitMs: Math.round(waitMs), message: thrown.message });
       await sleep(clock, waitMs, signal);
     }
@@ -121,11 +141,23 @@ function slow(url: string, { timeoutMs = GIT_TIMEOUT_MS }: Staging, cause: Failu
 /** Without a repository there is still a base, so that what the tool makes can be told as a patch. */
 async function emptyCommit(staging: Staging): Promise<string> {
   const { base } = staging.dirs;
-  const tree = await run(staging, ['hash-object', '-t', 'tree', '-w', '--stdin'], { cwd: base, gitDir: base, stdin: '' });
-  const who = { GIT_AUTHOR_NAME: 'agentic-sandbox', GIT_AUTHOR_EMAIL: 'task@localhost', GIT_AUTHOR_DATE: '@0 +0000' };
+  const tree = await run(staging, ['hash-object', '-t', 'tree', '-w', '--stdin'], {
+    cwd: base,
+    gitDir: base,
+    stdin: '',
+  });
+  const who = {
+    GIT_AUTHOR_NAME: 'agentic-sandbox',
+    GIT_AUTHOR_EMAIL: 'task@localhost',
+    GIT_AUTHOR_DATE: '@0 +0000',
+  };
   return run(staging, ['commit-tree', '-m', 'Empty base', tree], {
-    cwd: base, gitDir: base, extra: {
-      ...who, GIT_COMMITTER_NAME: who.GIT_AUTHOR_NAME, GIT_COMMITTER_EMAIL: who.GIT_AUTHOR_EMAIL,
+    cwd: base,
+    gitDir: base,
+    extra: {
+      ...who,
+      GIT_COMMITTER_NAME: who.GIT_AUTHOR_NAME,
+      GIT_COMMITTER_EMAIL: who.GIT_AUTHOR_EMAIL,
       GIT_COMMITTER_DATE: who.GIT_AUTHOR_DATE,
     },
   });
@@ -133,7 +165,10 @@ async function emptyCommit(staging: Staging): Promise<string> {
 
 /** The tool's own repository, with copies of the objects, so that nothing it does to it harms the base. */
 async function clone(staging: Staging, { commit, branch }: Fetched): Promise<void> {
-  const { manifest: { repository }, dirs } = staging;
+  const {
+    manifest: { repository },
+    dirs,
+  } = staging;
   const own = join(dirs.inbox, '.git');
   await mkdir(dirs.inbox, { mode: 0o700 });
   const inside = (args: readonly string[], stdin?: string) =>
@@ -146,7 +181,11 @@ async function clone(staging: Staging, { commit, branch }: Fetched): Promise<voi
   await inside(['config', 'user.email', 'agent@localhost']);
   if (repository !== null) await origin(inside, repository.url, { commit, branch });
   if (repository?.subpath) await sparse(staging, inside, { commit, subpath: repository.subpath });
-  await inside(['update-ref', ...(branch === null ? ['--no-deref', 'HEAD'] : [`refs/heads/${branch}`]), commit]);
+  await inside([
+    'update-ref',
+    ...(branch === null ? ['--no-deref', 'HEAD'] : [`refs/heads/${branch}`]),
+    commit,
+  ]);
   await inside(['reset', '--quiet', '--hard', commit]);
 }
 
@@ -162,7 +201,11 @@ async function origin(inside: Inside, url: string, { commit, branch }: Fetched):
 }
 
 /** The directory, what lies beside it on the way down, and nothing else. */
-async function sparse(staging: Staging, inside: Inside, { commit, subpath }: { commit: string; subpath: string }) {
+async function sparse(
+  staging: Staging,
+  inside: Inside,
+  { commit, subpath }: { commit: string; subpath: string },
+) {
   const path = subpath.replace(/\/$/, '');
   const kind = await inside(['cat-file', '-t', `${commit}:${path}`]).catch((thrown: unknown) => {
     if (thrown instanceof Failure && thrown.code === 'staging-failed') return 'nothing';
@@ -170,7 +213,10 @@ async function sparse(staging: Staging, inside: Inside, { commit, subpath }: { c
   });
   if (kind !== 'tree') {
     const url = plainRemote(staging.manifest.repository?.url ?? '').url;
-    throw new Failure('not-found', `clone ${url}: there is no directory "${path}" at ${commit.slice(0, 12)}; check repository.subpath`);
+    throw new Failure(
+      'not-found',
+      `clone ${url}: there is no directory "${path}" at ${commit.slice(0, 12)}; check repository.subpath`,
+    );
   }
   await inside(['sparse-checkout', 'set', '--cone', '--stdin'], `${JSON.stringify(path)}\n`);
 }
@@ -183,15 +229,28 @@ interface Local {
 }
 
 /** A call that touches only our own directories; its failure is unexpected. */
-async function run(staging: Staging, args: readonly string[], { cwd, gitDir, stdin, extra }: Local): Promise<string> {
+async function run(
+  staging: Staging,
+  args: readonly string[],
+  { cwd, gitDir, stdin, extra }: Local,
+): Promise<string> {
   const { env, clock, signal } = staging;
   const { code, stdout, stderr } = await git({
-    args, cwd, env, clock, signal, timeoutMs: GIT_TIMEOUT_MS, ...(stdin === undefined ? {} : { stdin }),
+    args,
+    cwd,
+    env,
+    clock,
+    signal,
+    timeoutMs: GIT_TIMEOUT_MS,
+    ...(stdin === undefined ? {} : { stdin }),
     extra: { ...extra, ...(gitDir === undefined ? {} : { GIT_DIR: gitDir }) },
   });
   if (code === 0) return stdout.trim();
   const hide = redactor([plainRemote(staging.manifest.repository?.url ?? '').password ?? '']);
-  throw new Failure('staging-failed', `stage the workspace: git ${args[0]} failed: ${hide(stderr.trim()).slice(-300)}`);
+  throw new Failure(
+    'staging-failed',
+    `stage the workspace: git ${args[0]} failed: ${hide(stderr.trim()).slice(-300)}`,
+  );
 }
 
 const ignoreMissing = (thrown: NodeJS.ErrnoException): void => {

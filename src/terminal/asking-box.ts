@@ -47,11 +47,16 @@ export function readBox(page: Page): Found | null {
   }
   const question = words(box.body.map((line) => line.text).join(' ')) || box.title;
   if (question === '') return null;
-  const lit = Math.max(0, [...box.buttons.raw.matchAll(button)].findIndex((match) => isLit(box.buttons, match.index ?? 0, match[0].length)));
+  const lit = Math.max(
+    0,
+    [...box.buttons.raw.matchAll(button)].findIndex((match) =>
+      isLit(box.buttons, match.index ?? 0, match[0].length),
+    ),
+  );
   const options = box.labels.map((label, index) => ({
     id: /^(?:yes|no|ok|cancel)$/iu.test(label) ? label.toLowerCase() : String(index + 1),
     label,
-    keys: `${arrow(page, index - lit, 'D', 'C')}\r`,
+    keys: `${arrows(page, index - lit, 'DC')}\r`,
   }));
   const isPair = options.length === 2 && /^(?:yes|ok|continue)$/iu.test(box.labels[0] ?? '');
   return { ...rest, kind: isPair || options.length === 1 ? 'confirm' : 'choice', question, options };
@@ -68,7 +73,8 @@ function boxOf(page: Page): Box | null {
     const line = page.lines[row];
     if (line === undefined) return null;
     if (top.test(line.raw)) {
-      const labels = buttons === null ? [] : [...buttons.text.matchAll(button)].map((match) => words(match[1] ?? ''));
+      const labels =
+        buttons === null ? [] : [...buttons.text.matchAll(button)].map((match) => words(match[1] ?? ''));
       const title = words(/[┤│|]\s*([^─━═┤├│|]+?)\s*[├│|]/u.exec(line.raw)?.[1] ?? '');
       return buttons === null ? null : { title, body, buttons, labels, topRow: row };
     }
@@ -88,12 +94,20 @@ function fieldOf({ facts: { cursor } }: Page, { body }: Box): PageLine | null {
   if (/_{3,}$/u.test(line.text)) return line;
   const ground = groundAt(line, line.raw.search(/\S/u) + 1);
   const run = line.runs.find(({ start, end }) => start <= cursor.col && end >= cursor.col);
-  const isField = run !== undefined && run.end - run.start >= FIELD_CELLS_MIN && `${run.bg} ${run.inverse}` !== ground;
+  const isField =
+    run !== undefined && run.end - run.start >= FIELD_CELLS_MIN && `${run.bg} ${run.inverse}` !== ground;
   return isField ? line : null;
 }
 
 function saidAbove({ body, title }: Box, row: number): string {
-  return words(body.filter((line) => line.row < row).map((line) => line.text).join(' ')) || title;
+  return (
+    words(
+      body
+        .filter((line) => line.row < row)
+        .map((line) => line.text)
+        .join(' '),
+    ) || title
+  );
 }
 
 interface List {
@@ -122,18 +136,27 @@ function groundAt({ runs }: PageLine, at: number): string {
 
 const isLit = (line: PageLine, at: number, length: number): boolean => {
   const mine = groundAt(line, at + Math.floor(length / 2));
-  return [...line.raw.matchAll(button)].every((match) => match.index === at || groundAt(line, match.index + Math.floor(match[0].length / 2)) !== mine)
-    && mine !== groundAt(line, line.at - 1);
+  return (
+    [...line.raw.matchAll(button)].every(
+      (match) => match.index === at || groundAt(line, match.index + Math.floor(match[0].length / 2)) !== mine,
+    ) && mine !== groundAt(line, line.at - 1)
+  );
 };
 
 function optionsOf(page: Page, { rows, lit }: List): QuestionOption[] {
   return rows.map(({ text }, index) => {
     const isMarked = /^[[(][ *xX][\])]/u.test(text);
     const label = words(text.replace(/^[[(][ *xX][\])]\s*/u, ''));
-    return { id: String(index + 1), label, keys: `${arrow(page, index - lit, 'A', 'B')}${isMarked ? ' ' : ''}\r` };
+    return {
+      id: String(index + 1),
+      label,
+      keys: `${arrows(page, index - lit, 'AB')}${isMarked ? ' ' : ''}\r`,
+    };
   });
 }
 
-function arrow(page: Page, steps: number, back: string, on: string): string {
-  return `${page.facts.applicationCursor ? '\x1bO' : '\x1b['}${steps < 0 ? back : on}`.repeat(Math.abs(steps));
+/** `letters`: the ends of the sequences of the key that goes back and of the key that goes on. */
+function arrows(page: Page, steps: number, letters: 'AB' | 'DC'): string {
+  const letter = letters.at(steps < 0 ? 0 : 1);
+  return `${page.facts.applicationCursor ? '\x1bO' : '\x1b['}${letter}`.repeat(Math.abs(steps));
 }

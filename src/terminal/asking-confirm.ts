@@ -1,5 +1,6 @@
 /**
- * The ways a line says which answers it takes: `[Y/n]`, `(yes/no/[fingerprint])`, `[y,n,q,a,d,e,?]`, `(A)bort, (R)etry`,
+ * The ways a line says which answers it takes: `[Y/n]`, `(yes/no/[fingerprint])`, `[y,n,q,a,d,e,?]`,
+ * `(A)bort, (R)etry`,
  * `y or n`, `(yes)`. Pure text; where the line stands on the screen is somebody else's question.
  */
 import type { QuestionOption } from '../terminal.ts';
@@ -11,15 +12,59 @@ export interface Choices {
   readonly key: boolean;
 }
 
-const yes = new Set(['y', 'yes', 'yep', 'yeah', 'ja', 'j', 'oui', 'o', 'si', 'sí', 's', 'sim', 'да', 'д', 'tak', 't', 'e', 'evet', 'はい', '是', 'ok', 'true']);
-const no = new Set(['n', 'no', 'nope', 'nein', 'nee', 'non', 'não', 'nao', 'нет', 'н', 'nie', 'h', 'hayır', 'いいえ', '否', 'cancel', 'false']);
+const yes = new Set([
+  'y',
+  'yes',
+  'yep',
+  'yeah',
+  'ja',
+  'j',
+  'oui',
+  'o',
+  'si',
+  'sí',
+  's',
+  'sim',
+  'да',
+  'д',
+  'tak',
+  't',
+  'e',
+  'evet',
+  'はい',
+  '是',
+  'ok',
+  'true',
+]);
+const no = new Set([
+  'n',
+  'no',
+  'nope',
+  'nein',
+  'nee',
+  'non',
+  'não',
+  'nao',
+  'нет',
+  'н',
+  'nie',
+  'h',
+  'hayır',
+  'いいえ',
+  '否',
+  'cancel',
+  'false',
+]);
 const beside = new Set(['?', 'h', 'help', '[fingerprint]', 'fingerprint']);
 
 const item = String.raw`(?:\[?[\p{L}\p{N}?*+!#][\p{L}\p{N}'’_-]{0,18}\]?|\?)`;
 const separator = String.raw`\s*(?:\/|,|\||\bor\b)\s*`;
 const tail = String.raw`[\s?？:：>›»‣.…]*(?:\s*[\[(](?:default|Default)[^\])]*[\])])?[\s?？:：>›»‣…]*`;
 const group = new RegExp(String.raw`[\[(<{（]\s*(${item}(?:${separator}${item})+)\s*[\])>}）]${tail}$`, 'iu');
-const bare = new RegExp(String.raw`(?:^|[\s,:;.?!(（-])((?:y|yes|Y|ja?|oui|o|s[ií]?|д|да)\]?\s*(?:\/|\||,|\bor\b)\s*\[?(?:n|no|nein|non|nee|н|нет)\]?)\)?${tail}$`, 'iu');
+const bare = new RegExp(
+  String.raw`(?:^|[\s,:;.?!(（-])((?:y|yes|Y|ja?|oui|o|s[ií]?|д|да)\]?\s*(?:\/|\||,|\bor\b)\s*\[?(?:n|no|nein|non|nee|н|нет)\]?)\)?${tail}$`,
+  'iu',
+);
 const sole = new RegExp(String.raw`[\[(](y|yes|n|no|Y|N)[\])]${tail}$`, 'u');
 const lettered = /[[(](\p{L}|\p{N}{1,2}|\?)[\])]([\p{L}][\p{L}'’-]*(?:[ -](?!or\b)[\p{L}'’-]+){0,3})?/gu;
 const letterTail = /(?:\s*[[(<][\p{L}\p{N} =]{1,20}[\])>])?[\s?？:：>›…]*$/u;
@@ -32,17 +77,23 @@ export function choicesOf(prompt: string): Choices | null {
   if (letters !== null) return { ...letters, key };
   const inside = group.exec(prompt)?.[1] ?? bare.exec(prompt)?.[1];
   if (inside !== undefined) {
-    const items = inside.split(/\s*(?:\/|,|\||\bor\b)\s*/iu).map((word) => word.replace(/^\[(.*)\]$|^\[|\]$/gu, '$1')).filter((word) => word !== '');
+    const items = inside
+      .split(/\s*(?:\/|,|\||\bor\b)\s*/iu)
+      .map((word) => word.replace(/^\[(.*)\]$|^\[|\]$/gu, '$1'))
+      .filter((word) => word !== '');
     const made = choicesFrom(items);
     return made === null ? null : { ...made, key };
   }
   const only = sole.exec(prompt)?.[1];
-  if (only !== undefined) return { kind: 'confirm', options: only.length > 1 ? yesNo('yes', 'no') : yesNo('y', 'n'), key };
+  if (only !== undefined)
+    return { kind: 'confirm', options: only.length > 1 ? yesNo('yes', 'no') : yesNo('y', 'n'), key };
   return null;
 }
 
 function choicesFrom(items: readonly string[]): Omit<Choices, 'key'> | null {
-  const real = items.filter((word) => !beside.has(word.toLowerCase()) || no.has(word.toLowerCase()) && items.length === 2);
+  const real = items.filter(
+    (word) => !beside.has(word.toLowerCase()) || (no.has(word.toLowerCase()) && items.length === 2),
+  );
   const affirm = real.find((word) => yes.has(word.toLowerCase()));
   const refuse = real.find((word) => no.has(word.toLowerCase()) && word !== affirm);
   if (affirm !== undefined && refuse !== undefined && real.length === 2) {
@@ -74,7 +125,10 @@ function choice(key: string, label: string): QuestionOption {
 }
 
 export function yesNo(affirm: string, refuse: string): QuestionOption[] {
-  return [{ id: 'yes', label: 'Yes', keys: `${affirm}\r` }, { id: 'no', label: 'No', keys: `${refuse}\r` }];
+  return [
+    { id: 'yes', label: 'Yes', keys: `${affirm}\r` },
+    { id: 'no', label: 'No', keys: `${refuse}\r` },
+  ];
 }
 
 const asksYesNo =

@@ -1,8 +1,9 @@
 /**
  * From what a reader found to the question that the house is told.
  *
- * The fingerprint is made of the words around the question, never of rows, colours, the selected option or anything
- * that a spinner or a clock redraws. So it survives a resize, and differs for the same words asked about something else.
+ * The fingerprint is made of the words around the question, never of rows, colours, the selected option or
+ * anything that a spinner or a clock redraws. So it survives a resize, and differs for the same words asked
+ * about something else.
  */
 import type { AskedOnScreen, QuestionKind, QuestionOption } from '../terminal.ts';
 import { edgeAbove, type Page, words } from './asking-page.ts';
@@ -72,7 +73,10 @@ function subjectOf(page: Page, top: number): string {
 const ticking =
   /[\u2800-\u28ff◐◓◑◒◴◵◶◷✢✳✶✻✽⣾⣽]|\d+\s*%|\b\d+(\.\d+)?\s*(ms|s|m|min|sec|seconds?)\b|\d:\d\d\b|\b\d+\s*tokens?\b|\.\.\.$|…$/u;
 
-/** FNV-1a over UTF-16 units, twice with different seeds: 64 bits are plenty for telling questions of one session apart. */
+/**
+ * FNV-1a over UTF-16 units, twice with different seeds: 64 bits are plenty for telling questions of one
+ * session apart.
+ */
 function hash(text: string): string {
   let a = 0x811c9dc5;
   let b = 0x9747b28c;

@@ -13,7 +13,8 @@ export interface ChoiceList {
   readonly top: number;
 }
 
-const entry = /(?:^|\s{2,}|\t)[*>]?\s*[[(]?(\d{1,3})[\]).:]{1,2}(?:\s+-)?\s+(\S(?:.*?\S)?)(?=\s{2,}[*>]?\s*[[(]?\d{1,3}[\]).:]|\s*$)/gu;
+const entry =
+  /(?:^|\s{2,}|\t)[*>]?\s*[[(]?(\d{1,3})[\]).:]{1,2}(?:\s+-)?\s+(\S(?:.*?\S)?)(?=\s{2,}[*>]?\s*[[(]?\d{1,3}[\]).:]|\s*$)/gu;
 const legend = /^\s*[[(]?(\p{L}|\p{L}\/\p{L}|\p{L} or \p{L})[\]).]?\s*(?:[:=–-]|\s)\s+(\S.*)$/iu;
 const wantsNumber =
   /choice|choose|select|option|number|pick|which|enter|answer|what now|your|\[?\d+\s*[-–.]+\s*\d+|#\?|^[>?:#\s]*$|^\?/i;
@@ -47,11 +48,17 @@ export function listAbove(page: Page, row: number): ChoiceList | null {
   const sorted = found.sort((a, b) => a.number - b.number);
   if (sorted.length < 2 || (sorted[0]?.number ?? 9) > 1) return null;
   if (new Set(sorted.map((one) => one.number)).size !== sorted.length) return null;
-  const options = sorted.map((one) => ({ id: String(one.number), label: one.label, keys: `${one.number}\r` }));
+  const options = sorted.map((one) => ({
+    id: String(one.number),
+    label: one.label,
+    keys: `${one.number}\r`,
+  }));
   return { options, top: Math.min(...sorted.map((one) => one.row)) };
 }
 
-/** What single letters mean, where lines above say so: `Y or I  : install the package maintainer's version`. */
+/**
+ * What single letters mean, where lines above say so: `Y or I  : install the package maintainer's version`.
+ */
 export function withLegend(page: Page, row: number, options: readonly QuestionOption[]): QuestionOption[] {
   const meanings = new Map<string, string>();
   for (let at = row - 1; at >= 0 && row - at < 20; at--) {

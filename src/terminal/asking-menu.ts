@@ -5,8 +5,8 @@
  *    ❯ 1. Yes                         ❯ Red                     │  ● React
  *      2. No                            Green                   │  ○ Vue
  *
- * The block must be live: the cursor is in it, or hidden with nothing but hints below it. A marked line above an input
- * box is history or completion, never a question.
+ * The block must be live: the cursor is in it, or hidden with nothing but hints below it. A marked line above
+ * an input box is history or completion, never a question.
  */
 import type { QuestionOption } from '../terminal.ts';
 import type { Found } from './asking-found.ts';
@@ -15,10 +15,10 @@ import { isDashed, lineAt, type Page, type PageLine, words } from './asking-page
 const pointers = '❯›>▸▶►»→➜➤‣⏵☞⮕';
 const boxes = '☐☑☒◯◉○●◻◼◽◾▢▣□■⬡⬢✔✓✅';
 const itemShape = new RegExp(
-  `^(?<lead>\\s*)(?<pointer>[${pointers}])?(?<gap>\\s*)`
-    + `(?<box>[${boxes}](?=\\s)|\\[[ xX✓✔*]?\\](?=\\s)|\\([ xX*•]\\)(?=\\s))?\\s*`
-    + '(?<number>\\d{1,2}[.)](?=\\s))?\\s*'
-    + `(?<inner>[${boxes}](?=\\s)|\\[[ xX✓✔*]?\\](?=\\s))?\\s*(?<label>\\S.*)$`,
+  `^(?<lead>\\s*)(?<pointer>[${pointers}])?(?<gap>\\s*)` +
+    `(?<box>[${boxes}](?=\\s)|\\[[ xX✓✔*]?\\](?=\\s)|\\([ xX*•]\\)(?=\\s))?\\s*` +
+    '(?<number>\\d{1,2}[.)](?=\\s))?\\s*' +
+    `(?<inner>[${boxes}](?=\\s)|\\[[ xX✓✔*]?\\](?=\\s))?\\s*(?<label>\\S.*)$`,
   'u',
 );
 
@@ -50,8 +50,13 @@ export function readMenu(page: Page): Found | null {
   const title = titleOf(page, menu.top);
   if (title === null) return null;
   return {
-    kind: 'choice', question: title.text, options: optionsOf(page, menu, title.text !== title.marked),
-    confidence, submit: '\r', top: title.row, bottom: menu.bottom,
+    kind: 'choice',
+    question: title.text,
+    options: optionsOf(page, menu, title.text !== title.marked),
+    confidence,
+    submit: '\r',
+    top: title.row,
+    bottom: menu.bottom,
   };
 }
 
@@ -82,8 +87,14 @@ function itemOf(line: PageLine): Item | null {
   const col = lead.length + (pointed ? 1 : 0) + (groups.gap ?? '').length;
   const number = groups.number === undefined ? null : Number.parseInt(groups.number, 10);
   return {
-    row: line.row, pointed, box: groups.box ?? groups.inner ?? null, number, col, pointerCol: lead.length,
-    label: groups.label ?? '', labelCol: inner.length - (groups.label ?? '').length,
+    row: line.row,
+    pointed,
+    box: groups.box ?? groups.inner ?? null,
+    number,
+    col,
+    pointerCol: lead.length,
+    label: groups.label ?? '',
+    labelCol: inner.length - (groups.label ?? '').length,
   };
 }
 
@@ -97,12 +108,12 @@ function plainMenu(page: Page, marked: Item): Menu | null {
     return item.labelCol === marked.labelCol ? item : null;
   };
   const items = [marked];
-  walk(page, marked.row, -1, (line) => {
+  walk(page, { from: marked.row, step: -1 }, (line) => {
     const item = belongs(line);
     if (item !== null) items.unshift(item);
     return item !== null || (line.at > marked.labelCol && !line.blank && !line.rule);
   });
-  const end = walk(page, marked.row, 1, (line) => {
+  const end = walk(page, { from: marked.row, step: 1 }, (line) => {
     const item = belongs(line);
     if (item !== null) items.push(item);
     const deeper = line.at > marked.labelCol && !line.blank && !line.rule;
@@ -116,7 +127,7 @@ function plainMenu(page: Page, marked: Item): Menu | null {
 function numberedMenu(page: Page, marked: Item): Menu | null {
   const items = [marked];
   const inside = (line: PageLine) => line.blank || line.rule || line.at > marked.col;
-  walk(page, marked.row, -1, (line) => {
+  walk(page, { from: marked.row, step: -1 }, (line) => {
     const item = itemOf(line);
     const next = items[0]?.number ?? 0;
     if (item !== null && item.number === next - 1 && item.col === marked.col && !item.pointed) {
@@ -126,10 +137,15 @@ function numberedMenu(page: Page, marked: Item): Menu | null {
     return next > 1 && inside(line);
   });
   let end = marked.row;
-  walk(page, marked.row, 1, (line) => {
+  walk(page, { from: marked.row, step: 1 }, (line) => {
     const item = itemOf(line);
     const current = items.at(-1);
-    if (item !== null && item.number === (current?.number ?? 0) + 1 && Math.abs(item.col - marked.col) <= 1 && !item.pointed) {
+    if (
+      item !== null &&
+      item.number === (current?.number ?? 0) + 1 &&
+      Math.abs(item.col - marked.col) <= 1 &&
+      !item.pointed
+    ) {
       items.push(item);
       end = line.row;
       return true;
@@ -158,22 +174,34 @@ function gatherBelow(page: Page, item: Item, items: readonly Item[]): void {
   }
 }
 
-/** A row that continues a label was wrapped: the next word did not fit. Anything else describes the option. */
+/**
+ * A row that continues a label was wrapped: the next word did not fit. Anything else describes the option.
+ */
 function continueLabel(page: Page, item: Item | undefined, line: PageLine): void {
   if (item === undefined || line.row === 0) return;
   const before = page.lines[line.row - 1];
   const word = line.text.split(/\s/)[0] ?? '';
   const width = before?.framed === true ? page.facts.cols - 4 : page.facts.cols;
   const full = before !== undefined && before.at + before.text.length + word.length + 1 >= width - 1;
-  if (line.wrapped) item.label += before !== undefined && before.raw.length < page.facts.cols ? ` ${line.text}` : line.text;
+  if (line.wrapped)
+    item.label += before !== undefined && before.raw.length < page.facts.cols ? ` ${line.text}` : line.text;
   else if (full) item.label += ` ${line.text}`;
 }
 
-/** Visits rows from `row` in a direction while `keep` says so; returns the last row kept. */
-function walk(page: Page, row: number, step: 1 | -1, keep: (line: PageLine) => boolean): number {
-  let at = row + step;
-  let kept = row;
-  for (let line = page.lines[at]; line !== undefined && at <= page.last && keep(line); line = page.lines[at]) {
+interface Way {
+  readonly from: number;
+  readonly step: 1 | -1;
+}
+
+/** Visits rows beyond `from` while `keep` says so; returns the last row kept. */
+function walk(page: Page, { from, step }: Way, keep: (line: PageLine) => boolean): number {
+  let at = from + step;
+  let kept = from;
+  for (
+    let line = page.lines[at];
+    line !== undefined && at <= page.last && keep(line);
+    line = page.lines[at]
+  ) {
     if (!line.blank && !line.rule) kept = at;
     at += step;
   }
@@ -200,10 +228,15 @@ function checkboxes(page: Page): Menu | null {
 
 function isLit(line: PageLine): boolean {
   const label = line.at + line.text.length - 1;
-  return line.runs.some((run) => run.end > line.at && run.start <= label && (run.underline || run.inverse || run.fg >= 0) && !run.dim);
+  return line.runs.some(
+    (run) =>
+      run.end > line.at && run.start <= label && (run.underline || run.inverse || run.fg >= 0) && !run.dim,
+  );
 }
 
-/** How sure we are that somebody is meant to pick now; null when the block is history, output or completion. */
+/**
+ * How sure we are that somebody is meant to pick now; null when the block is history, output or completion.
+ */
 function liveness(page: Page, menu: Menu): number | null {
   const { cursor } = page.facts;
   const selected = menu.items[menu.selected];
@@ -213,7 +246,9 @@ function liveness(page: Page, menu: Menu): number | null {
   if (inputBoxBelow(page, menu.bottom)) return null;
   const tail = page.lines.slice(menu.bottom + 1, page.last + 1).filter((line) => !line.blank && !line.rule);
   if (tail.some((line) => working.test(line.text))) return null;
-  const hinted = [...tail, ...page.lines.slice(Math.max(0, menu.top - 4), menu.top)].some((line) => hints.test(line.text));
+  const hinted = [...tail, ...page.lines.slice(Math.max(0, menu.top - 4), menu.top)].some((line) =>
+    hints.test(line.text),
+  );
   const marked = titleMark.test(page.lines[menu.top - 1]?.text ?? '');
   const short = tail.length <= 2 || tail.every((line) => hints.test(line.text) || line.framed);
   if (inBlock && (!cursor.visible || hinted || marked || cursor.col <= selected.col)) {
@@ -254,8 +289,8 @@ interface Title {
 }
 
 /**
- * The question above a menu: the nearest paragraph of its dialog that asks. Where none does, all the words of a dialog
- * with an edge, or the nearest paragraph of one without.
+ * The question above a menu: the nearest paragraph of its dialog that asks. Where none does, all the words of
+ * a dialog with an edge, or the nearest paragraph of one without.
  */
 export function titleOf(page: Page, top: number): Title | null {
   const found: Title[] = [];
@@ -265,7 +300,11 @@ export function titleOf(page: Page, top: number): Title | null {
   let edge = false;
   while (row >= 0 && found.length < 7 && top - row <= 20 && !edge) {
     const gap = row;
-    while (row >= 0 && (page.lines[row]?.blank === true || (found.length > 0 && isDashed(page.lines[row]?.raw ?? '')))) row--;
+    while (
+      row >= 0 &&
+      (page.lines[row]?.blank === true || (found.length > 0 && isDashed(page.lines[row]?.raw ?? '')))
+    )
+      row--;
     edge = found.length > 0 && framed && page.lines[row]?.framed === false;
     if (gap - row >= 5 || row < 0 || edge) break;
     const bottom = row;
@@ -281,12 +320,17 @@ export function titleOf(page: Page, top: number): Title | null {
     if (titleMark.test(title.marked)) return found.find(asks) ?? title;
     found.push(title);
     const over = page.lines[row];
-    edge = over !== undefined && ((over.rule && !isDashed(over.raw)) || (framed && !over.framed && !over.rule));
+    edge =
+      over !== undefined && ((over.rule && !isDashed(over.raw)) || (framed && !over.framed && !over.rule));
   }
   const asking = found.find(asks) ?? found.find((title) => /[?？]/u.test(title.text));
   if (asking !== undefined || found.length < 2 || !edge) return asking ?? found[0] ?? null;
   const all = [...found].reverse();
-  return { row: all[0]?.row ?? top, marked: all.map((title) => title.marked).join(' '), text: all.map((title) => title.text).join(' ') };
+  return {
+    row: all[0]?.row ?? top,
+    marked: all.map((title) => title.marked).join(' '),
+    text: all.map((title) => title.text).join(' '),
+  };
 }
 
 /** "Reason: shall I?" and "$ ls ?" are about the question, not the question. */
@@ -299,17 +343,27 @@ function isWords(line: PageLine | undefined): boolean {
 }
 
 function paragraph(page: Page, top: number, bottom: number): Title {
-  const marked = page.lines.slice(top, bottom + 1).map((line) => line.text).join(' ');
+  const marked = page.lines
+    .slice(top, bottom + 1)
+    .map((line) => line.text)
+    .join(' ');
   return { row: top, marked, text: cleanTitle(marked) };
 }
 
 const titleHints = [
-  /\s*[›»…]\s*-?\s*(Use arrow|Instructions:|Space to select).*$/u, /\s*\((Use arrow|Press <|Select with|use arrow)[^)]*\)?.*$/u,
-  /\s*\[(Use arrows|type to filter)[^\]]*\]?.*$/u, /\s*[›…»‣]\s*$/u,
+  /\s*[›»…]\s*-?\s*(Use arrow|Instructions:|Space to select).*$/u,
+  /\s*\((Use arrow|Press <|Select with|use arrow)[^)]*\)?.*$/u,
+  /\s*\[(Use arrows|type to filter)[^\]]*\]?.*$/u,
+  /\s*[›…»‣]\s*$/u,
 ];
 
 export function cleanTitle(text: string): string {
-  return words(titleHints.reduce((clean, hint) => clean.replace(hint, ''), text.replace(/^[?◆◇●☐✻*!»△▲⚠⚡✦❓ℹ]\uFE0F?\s+/u, '')));
+  return words(
+    titleHints.reduce(
+      (clean, hint) => clean.replace(hint, ''),
+      text.replace(/^[?◆◇●☐✻*!»△▲⚠⚡✦❓ℹ]\uFE0F?\s+/u, ''),
+    ),
+  );
 }
 
 function optionsOf(page: Page, menu: Menu, marked: boolean): QuestionOption[] {
@@ -317,13 +371,16 @@ function optionsOf(page: Page, menu: Menu, marked: boolean): QuestionOption[] {
   const up = page.facts.applicationCursor ? '\x1bOA' : '\x1b[A';
   const many = isMany(page, menu);
   // Claude's questions with many answers: a digit toggles, the tab to the right submits.
-  const tabbed = page.lines.slice(Math.max(0, menu.top - 8), menu.top).some((line) => /[✔✓] Submit\b/u.test(line.text));
+  const tabbed = page.lines
+    .slice(Math.max(0, menu.top - 8), menu.top)
+    .some((line) => /[✔✓] Submit\b/u.test(line.text));
   return menu.items.map((item, index) => {
     const steps = index - menu.selected;
     const moves = (steps < 0 ? up : down).repeat(Math.abs(steps));
     const id = String(item.number ?? index + 1);
     const isOn = item.box !== null && /[xX✓✔*☑☒◉●◼◾▣■]/u.test(item.box);
-    if (tabbed && item.number !== null && item.box !== null) return { id, label: labelOf(item.label), keys: `${isOn ? '' : id}\x1b[C\r` };
+    if (tabbed && item.number !== null && item.box !== null)
+      return { id, label: labelOf(item.label), keys: `${isOn ? '' : id}\x1b[C\r` };
     // A digit picks at once in the menus of agents; libraries that draw `? ` only move to it, if that.
     const digit = item.number !== null && item.number <= 9 && !marked;
     const keys = many ? `${moves}${isOn ? '' : ' '}\r` : digit ? id : `${moves}\r`;
@@ -333,8 +390,13 @@ function optionsOf(page: Page, menu: Menu, marked: boolean): QuestionOption[] {
 
 function isMany(page: Page, menu: Menu): boolean {
   if (!menu.items.every((item) => item.box !== null)) return false;
-  return menu.items.some((item) => item.pointed) || !menu.items.some((item) => item.box === '○' || item.box === '●')
-    || page.lines.slice(menu.top - 6 < 0 ? 0 : menu.top - 6, page.last + 1).some((line) => /\bspace\b|toggle/i.test(line.text));
+  return (
+    menu.items.some((item) => item.pointed) ||
+    !menu.items.some((item) => item.box === '○' || item.box === '●') ||
+    page.lines
+      .slice(Math.max(0, menu.top - 6), page.last + 1)
+      .some((line) => /\bspace\b|toggle/i.test(line.text))
+  );
 }
 
 function labelOf(text: string): string {

@@ -1,7 +1,8 @@
 /**
  * The screen as a page a reader can walk: frames stripped, rules told apart, the prompt line joined.
  *
- * Columns are indices into `raw`; `text` is `raw` without the box that may stand around it. Knows nothing of questions.
+ * Columns are indices into `raw`; `text` is `raw` without the box that may stand around it. Knows nothing of
+ * questions.
  */
 import type { ScreenFacts, StyleRun } from './asking-screen.ts';
 
@@ -62,7 +63,15 @@ function pageLine(raw: string, row: number, line: { wrapped: boolean; runs: read
   const text = inner.trim();
   const at = start + inner.length - inner.trimStart().length;
   return {
-    row, raw, text, at, rule, blank: text === '' && !rule, framed: left !== null, wrapped: line.wrapped, runs: line.runs,
+    row,
+    raw,
+    text,
+    at,
+    rule,
+    blank: text === '' && !rule,
+    framed: left !== null,
+    wrapped: line.wrapped,
+    runs: line.runs,
   };
 }
 
@@ -75,7 +84,9 @@ export function lineAt(page: Page, row: number): PageLine | null {
   return page.lines[row] ?? null;
 }
 
-/** The next line above `row` that says something; null at the top, or at a rule when `rules` stop the walk. */
+/**
+ * The next line above `row` that says something; null at the top, or at a rule when `rules` stop the walk.
+ */
 export function above(page: Page, row: number, within: number): PageLine | null {
   for (let at = row - 1; at >= 0 && row - at <= within; at--) {
     const line = page.lines[at];

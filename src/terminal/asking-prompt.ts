@@ -3,8 +3,8 @@
  *
  *   Do you want to continue? [Y/n] ▮      [sudo] password for dev: ▮      Press ENTER to continue ▮
  *
- * The cursor's place is the proof: behind the last words on the screen, nothing below. Shell prompts, the prompts of
- * interpreters and pagers end otherwise and are told apart by their own shapes.
+ * The cursor's place is the proof: behind the last words on the screen, nothing below. Shell prompts, the
+ * prompts of interpreters and pagers end otherwise and are told apart by their own shapes.
  */
 import type { QuestionKind, QuestionOption } from '../terminal.ts';
 import { choicesOf, wantsYesNo, yesNo } from './asking-confirm.ts';
@@ -23,7 +23,10 @@ interface Prompt {
   readonly below: boolean;
 }
 
-type Answer = Pick<Found, 'kind' | 'options' | 'confidence' | 'submit'> & { readonly top?: number; readonly question?: string };
+type Answer = Pick<Found, 'kind' | 'options' | 'confidence' | 'submit'> & {
+  readonly top?: number;
+  readonly question?: string;
+};
 
 export function readPrompt(page: Page): Found | null {
   const prompt = promptOf(page);
@@ -33,8 +36,12 @@ export function readPrompt(page: Page): Found | null {
   const lead = leadOf(page, prompt, answer.kind);
   const confidence = weigh(page, prompt, answer.confidence);
   return {
-    kind: answer.kind, question: answer.question ?? (lead === null ? prompt.text : `${lead.text} ${prompt.text}`),
-    options: answer.options, confidence, submit: answer.submit, top: Math.min(answer.top ?? prompt.row, lead?.row ?? prompt.row),
+    kind: answer.kind,
+    question: answer.question ?? (lead === null ? prompt.text : `${lead.text} ${prompt.text}`),
+    options: answer.options,
+    confidence,
+    submit: answer.submit,
+    top: Math.min(answer.top ?? prompt.row, lead?.row ?? prompt.row),
     bottom: page.facts.cursor.row,
   };
 }
@@ -48,7 +55,12 @@ function promptOf(page: Page): Prompt | null {
   const here = line.framed ? page.prompt.replace(/^\s*[│┃║|]+/u, '') : page.prompt;
   if (here.trim() !== '') {
     const text = here.trim();
-    return { text: unwrapped(page, text), gap: here.length - here.trimEnd().length, row: page.promptRow, below: false };
+    return {
+      text: unwrapped(page, text),
+      gap: here.length - here.trimEnd().length,
+      row: page.promptRow,
+      below: false,
+    };
   }
   // A fresh line: the words are right above, and only they.
   const before = lineAt(page, cursor.row - 1);
@@ -72,16 +84,20 @@ function onlyFrameBelow(page: Page, row: number): boolean {
 
 function answerOf(page: Page, prompt: Prompt): Answer | null {
   const { text } = prompt;
-  if (isSecret(text, page.facts.evidence)) return { kind: 'secret', options: [], confidence: 0.97, submit: '\r' };
+  if (isSecret(text, page.facts.evidence))
+    return { kind: 'secret', options: [], confidence: 0.97, submit: '\r' };
   const enter = pressEnter(text);
   if (enter !== null) return enter;
-  if (/--\s?more\s?--/i.test(text)) return { kind: 'confirm', options: [go('Next page', ' ')], confidence: 0.6, submit: ' ' };
+  if (/--\s?more\s?--/i.test(text))
+    return { kind: 'confirm', options: [go('Next page', ' ')], confidence: 0.6, submit: ' ' };
   const choices = choicesOf(text);
   const list = wantsOneOf(text) ? listAbove(page, prompt.row) : null;
   if (choices !== null && (choices.kind === 'confirm' || list === null)) {
     const raw = choices.key || isSingleKey(page);
     const named = withLegend(page, prompt.row, choices.options);
-    const options = raw ? named.map((option) => ({ ...option, keys: option.keys.replace(/\r$/u, '') })) : named;
+    const options = raw
+      ? named.map((option) => ({ ...option, keys: option.keys.replace(/\r$/u, '') }))
+      : named;
     return { kind: choices.kind, options, confidence: 0.95, submit: '\r' };
   }
   if (list !== null && plausibleListPrompt(text, prompt.gap)) {
@@ -98,19 +114,25 @@ function plausibleListPrompt(text: string, gap: number): boolean {
   return /[:?>#\])]$/u.test(text) || gap > 0;
 }
 
-/** "Only 'yes' will be accepted", "Type 'yes' to confirm": one word is the answer, everything else refuses. */
+/**
+ * "Only 'yes' will be accepted", "Type 'yes' to confirm": one word is the answer, everything else refuses.
+ */
 function approval(page: Page, prompt: Prompt): Answer | null {
   const near = [prompt.text];
-  for (let row = prompt.row - 1; row >= 0 && prompt.row - row <= 4; row--) near.push(page.lines[row]?.text ?? '');
+  for (let row = prompt.row - 1; row >= 0 && prompt.row - row <= 4; row--)
+    near.push(page.lines[row]?.text ?? '');
   const said = near.join('\n');
-  const word = /\b(?:type|enter|write)\s+['"`]?(yes|y)['"`]?\s+to\b/i.exec(said)?.[1] ?? /only\s+['"`](yes)['"`]/i.exec(said)?.[1];
+  const word =
+    /\b(?:type|enter|write)\s+['"`]?(yes|y)['"`]?\s+to\b/i.exec(said)?.[1] ??
+    /only\s+['"`](yes)['"`]/i.exec(said)?.[1];
   if (word === undefined || !/[:?>]$/u.test(prompt.text)) return null;
   return { kind: 'confirm', options: yesNo(word.toLowerCase(), 'no'), confidence: 0.93, submit: '\r' };
 }
 
 const pressing =
   /(?:press|hit|strike|push|tap)\s+(?:the\s+)?['"`<[(]*(?:any\s+key|enter|return|space(?:bar)?)['"`>\])]*(?:\s+key)?\b/i;
-const german = /(?:drücken sie|appuyez sur|presione|pulse|premere|нажмите)\s+.*(?:taste|touche|tecla|tasto|enter|entrée|eingabe|клавиш)/i;
+const german =
+  /(?:drücken sie|appuyez sur|presione|pulse|premere|нажмите)\s+.*(?:taste|touche|tecla|tasto|enter|entrée|eingabe|клавиш)/i;
 
 function pressEnter(text: string): Answer | null {
   const match = pressing.exec(text) ?? german.exec(text);
@@ -118,7 +140,12 @@ function pressEnter(text: string): Answer | null {
   // Instructions that stand in the middle of a long line are documentation.
   if (text.length - match.index > 140) return null;
   const space = /space/i.test(match[0]);
-  return { kind: 'confirm', options: [go('Continue', space ? ' ' : '\r')], confidence: 0.92, submit: space ? ' ' : '\r' };
+  return {
+    kind: 'confirm',
+    options: [go('Continue', space ? ' ' : '\r')],
+    confidence: 0.92,
+    submit: space ? ' ' : '\r',
+  };
 }
 
 function go(label: string, keys: string): QuestionOption {
@@ -134,13 +161,15 @@ function isSingleKey(page: Page): boolean {
 /** Short prompts ("> ", "Enter a value:", "#?") borrow the question from the lines above them. */
 function leadOf(page: Page, prompt: Prompt, kind: QuestionKind): { text: string; row: number } | null {
   if (kind === 'secret') return null;
-  const poor = /^[>?#:»›$]*\s*$|^(?:enter a value|answer|your (?:choice|answer|selection)|choice|selection|response|input|\(y\/n\)|\[y\/n\]|#\?|>|option)\s*(?:\(.*\)|\[.*\])?\s*[:?>]*$/i;
+  const poor =
+    /^[>?#:»›$]*\s*$|^(?:enter a value|answer|your (?:choice|answer|selection)|choice|selection|response|input|\(y\/n\)|\[y\/n\]|#\?|>|option)\s*(?:\(.*\)|\[.*\])?\s*[:?>]*$/i;
   if (!poor.test(prompt.text)) return null;
   let row = prompt.row;
   for (let tries = 0; tries < 8; tries++) {
     const line = above(page, row, 3);
     if (line === null) return null;
-    if (/[?？]\s*$/u.test(line.text) || (tries === 0 && /[:：]$/u.test(line.text))) return { text: line.text, row: line.row };
+    if (/[?？]\s*$/u.test(line.text) || (tries === 0 && /[:：]$/u.test(line.text)))
+      return { text: line.text, row: line.row };
     row = line.row;
   }
   return null;
@@ -149,7 +178,8 @@ function leadOf(page: Page, prompt: Prompt, kind: QuestionKind): { text: string;
 function weigh(page: Page, prompt: Prompt, base: number): number {
   const { evidence, cursor } = page.facts;
   let sure = base;
-  if (prompt.below) sure = evidence?.reading === true && evidence.canonical ? Math.min(base, 0.9) : Math.min(base, 0.7);
+  if (prompt.below)
+    sure = evidence?.reading === true && evidence.canonical ? Math.min(base, 0.9) : Math.min(base, 0.7);
   if (!cursor.visible) sure -= 0.06;
   if (prompt.gap > 3) sure -= 0.15;
   if (evidence?.reading === true) sure += 0.04;
@@ -160,19 +190,34 @@ function weigh(page: Page, prompt: Prompt, base: number): number {
 const interpreter = [
   /^(?:>>>|\.\.\.|In \[\d+\]:|Out\[\d+\]:|\(?i?pdb\)?|\(gdb\)|\(lldb\)|\(Pdb\+*\)|irb\b.*|pry\b.*|node|deno|bun|scala|ghci|iex\(\d+\)|ftp|sftp|telnet|lua|julia|R)\s*>?(?:\s|$)/iu,
   /^(?:mysql|sqlite|mariadb \[.*\]|postgres|psql|redis|mongo\w*|cqlsh|hive|spark\w*|jshell|php|swipl|octave|ipdb|sh|bash|zsh)[\w:.@()\s-]*[>#$]/iu,
-  /^[\w.-]+=[>#]/u, /^\d{1,3}(?:\.\d{1,3}){3}:\d+/u, /^PS [A-Z]:/u, /^[A-Z]:\\.*>$/u,
+  /^[\w.-]+=[>#]/u,
+  /^\d{1,3}(?:\.\d{1,3}){3}:\d+/u,
+  /^PS [A-Z]:/u,
+  /^[A-Z]:\\.*>$/u,
 ];
 const shell = [
-  /[$#%❯➜λ⟩⚡✗✘❱⮞]$/u, /^(?:[\w.-]+@[\w.-]+|~|\/)[^\s]*\s*[$#%>❯➜]/u, /^[$#%❯➜›>λ]\s+\S/u,
-  /^\(?[\w.-]*\)?\s*[\w.-]+@[\w.-]+[:\s].*[$#%>❯➜]\s/u, /^[➜❯]/u,
+  /[$#%❯➜λ⟩⚡✗✘❱⮞]$/u,
+  /^(?:[\w.-]+@[\w.-]+|~|\/)[^\s]*\s*[$#%>❯➜]/u,
+  /^[$#%❯➜›>λ]\s+\S/u,
+  /^\(?[\w.-]*\)?\s*[\w.-]+@[\w.-]+[:\s].*[$#%>❯➜]\s/u,
+  /^[➜❯]/u,
 ];
 const pager = [
-  /^:$/u, /\(END\)$/u, /^Manual page /u, /^lines \d+-\d+/u, /^~$/u, /^--\s*(?:INSERT|NORMAL|VISUAL)/u,
-  /\bpress h for help or q to quit\b/i, /^(?:byte|line)s? \d+/iu,
+  /^:$/u,
+  /\(END\)$/u,
+  /^Manual page /u,
+  /^lines \d+-\d+/u,
+  /^~$/u,
+  /^--\s*(?:INSERT|NORMAL|VISUAL)/u,
+  /\bpress h for help or q to quit\b/i,
+  /^(?:byte|line)s? \d+/iu,
 ];
 const noise = [
-  /^\d+[-–]?\s+(?:if|return|let|const|var|print|echo|read)\b/u, /(?:\d{1,3}\s*%|\beta\b|\d\/s)\s*$/iu,
-  /\be\.?g\.?\s*$/iu, /^[+-]\s*(?:read|echo|input|print)\b/u, /['"`;{}]$/u,
+  /^\d+[-–]?\s+(?:if|return|let|const|var|print|echo|read)\b/u,
+  /(?:\d{1,3}\s*%|\beta\b|\d\/s)\s*$/iu,
+  /\be\.?g\.?\s*$/iu,
+  /^[+-]\s*(?:read|echo|input|print)\b/u,
+  /['"`;{}]$/u,
 ];
 
 function isNoQuestion(text: string): boolean {

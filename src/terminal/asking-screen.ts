@@ -3,9 +3,9 @@
  *
  *   @xterm/headless ──screenFacts──▶ ScreenFacts ──readQuestion──▶ AskedOnScreen | null
  *
- * Facts are a copy, safe to keep after the terminal has moved on. Parse everything that has been written before
- * taking them (`term.write(bytes, callback)`). Bytes, time and processes are unknown here; what the agent saw of
- * the process arrives as `evidence`.
+ * Facts are a copy, safe to keep after the terminal has moved on. Parse everything that has been written
+ * before taking them (`term.write(bytes, callback)`). Bytes, time and processes are unknown here; what the
+ * agent saw of the process arrives as `evidence`.
  */
 import type { IBufferCell, IBufferLine, Terminal } from '@xterm/headless';
 import type { TerminalState } from '../agent-link.ts';
@@ -124,8 +124,12 @@ function styleOf(cell: IBufferCell): Style {
 
 function sameStyle(a: Style, b: Style): boolean {
   return (
-    a.bold === b.bold && a.dim === b.dim && a.inverse === b.inverse && a.underline === b.underline
-    && a.fg === b.fg && a.bg === b.bg
+    a.bold === b.bold &&
+    a.dim === b.dim &&
+    a.inverse === b.inverse &&
+    a.underline === b.underline &&
+    a.fg === b.fg &&
+    a.bg === b.bg
   );
 }
 

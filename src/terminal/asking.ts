@@ -3,9 +3,10 @@
  *
  *   ScreenFacts ─▶ page ─▶ menu? marked prompt? buttons? prompt on a line? ─▶ AskedOnScreen | null
  *
- * Pure: facts in, a question or null out; never throws, whatever is on the screen, and never looks at words alone: the
- * cursor, the last lines and the agent's evidence must say that somebody is being waited for. Read only a settled
- * screen. A doubtful reading comes back with a confidence below `askingThreshold`; the house asks nobody then.
+ * Pure: facts in, a question or null out; never throws, whatever is on the screen, and never looks at words
+ * alone: the cursor, the last lines and the agent's evidence must say that somebody is being waited for. Read
+ * only a settled screen. A doubtful reading comes back with a confidence below `askingThreshold`; the house
+ * asks nobody then.
  */
 import type { AskedOnScreen } from '../terminal.ts';
 import { readBox } from './asking-box.ts';
@@ -15,10 +16,6 @@ import { readMenu } from './asking-menu.ts';
 import { pageOf } from './asking-page.ts';
 import { readPrompt } from './asking-prompt.ts';
 import type { ScreenFacts } from './asking-screen.ts';
-
-export { keysFor } from './asking-keys.ts';
-export { screenFacts } from './asking-screen.ts';
-export type { ScreenCursor, ScreenFacts, ScreenLine, StyleRun } from './asking-screen.ts';
 
 /** From here on a human is asked. */
 export const askingThreshold = 0.85;

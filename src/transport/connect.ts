@@ -1,9 +1,9 @@
 /**
  * One `Connect` stream, from its registration to its end.
  *
- * The first message registers; the id in it, the id in the metadata and the id that the transport proves must be one.
- * What an agent says is taken in its order: while something it said is being made durable, the stream waits. A newer
- * stream of the same agent supersedes the older one.
+ * The first message registers; the id in it, the id in the metadata and the id that the transport proves must
+ * be one. What an agent says is taken in its order: while something it said is being made durable, the stream
+ * waits. A newer stream of the same agent supersedes the older one.
  */
 import { create } from '@bufbuild/protobuf';
 import { Metadata, status } from '@grpc/grpc-js';
@@ -21,7 +21,16 @@ import type { AgentId, SessionId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import { proofOf } from './identity.ts';
 import { type AgentStream, Link } from './link.ts';
-import { featuresOf, heartbeatOf, message, metricsOf, registrationOf, reportedOf, resultOf, whole } from './messages.ts';
+import {
+  featuresOf,
+  heartbeatOf,
+  message,
+  metricsOf,
+  registrationOf,
+  reportedOf,
+  resultOf,
+  whole,
+} from './messages.ts';
 import type { Peer } from './peer.ts';
 
 export interface Limits {
@@ -49,7 +58,8 @@ export interface Serving {
 
 export const statusOf = (thrown: unknown): { code: number; details: string; metadata: Metadata } => {
   const metadata = new Metadata();
-  if (!(thrown instanceof Failure)) return { code: status.INTERNAL, details: 'this is a bug of the server; see its log', metadata };
+  if (!(thrown instanceof Failure))
+    return { code: status.INTERNAL, details: 'this is a bug of the server; see its log', metadata };
   metadata.set('agentic-code', thrown.code);
   return { code: failures[thrown.code].grpc, details: thrown.message, metadata };
 };
@@ -74,32 +84,41 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
   };
   const fail = (thrown: unknown) => {
     if (isOver) return;
-    if (!(thrown instanceof Failure)) log.error('agent stream ended by a bug', { agent: link?.agent, why: String(thrown) });
+    if (!(thrown instanceof Failure))
+      log.error('agent stream ended by a bug', { agent: link?.agent, why: String(thrown) });
     const told = statusOf(thrown);
     over(told.details);
     stream.emit('error', told);
   };
-  const patience = clock.setTimeout(() => fail(new Failure('timed-out', 'no registration came')), limits.registerMs);
+  const patience = clock.setTimeout(
+    () => fail(new Failure('timed-out', 'no registration came')),
+    limits.registerMs,
+  );
 
   const take = (said: AgentMessage): Promise<void> | null => {
     if (link) return told(serving, link, said.payload, fail);
-    if (said.payload.case !== 'registration') throw new Failure('bad-input', 'the first message must be the registration');
+    if (said.payload.case !== 'registration')
+      throw new Failure('bad-input', 'the first message must be the registration');
     const registration = said.payload.value;
-    return admit({ serving, stream, peer, fail }, registration).then(async (admitted) => {
-      if (isOver) return;
-      clock.clearTimeout(patience);
-      unregistered.delete(stream);
-      link = admitted;
-      await welcome(serving, stream, { link, registration });
-    }, (thrown) => {
-      refuse(stream, thrown);
-      throw thrown;
-    });
+    return admit({ serving, stream, peer, fail }, registration).then(
+      async (admitted) => {
+        if (isOver) return;
+        clock.clearTimeout(patience);
+        unregistered.delete(stream);
+        link = admitted;
+        await welcome(serving, stream, { link, registration });
+      },
+      (thrown) => {
+        refuse(stream, thrown);
+        throw thrown;
+      },
+    );
   };
   const drain = () => {
     turn = null;
     try {
-      while (!isOver && turn === null && waiting.length > 0) turn = inTurn(take(waiting.shift() as AgentMessage));
+      while (!isOver && turn === null && waiting.length > 0)
+        turn = inTurn(take(waiting.shift() as AgentMessage));
     } catch (thrown) {
       fail(thrown);
     }
@@ -108,8 +127,10 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
   const inTurn = (work: Promise<void> | null) => work?.then(drain, fail) ?? null;
 
   if (!serving.isOpen) return fail(new Failure('busy', 'the server is shutting down'));
-  if (serving.links.size >= limits.agentsMax) return fail(new Failure('over-quota', `${limits.agentsMax} agents are connected`));
-  if (unregistered.size >= limits.unregisteredMax) return fail(new Failure('over-quota', 'too many streams wait to register'));
+  if (serving.links.size >= limits.agentsMax)
+    return fail(new Failure('over-quota', `${limits.agentsMax} agents are connected`));
+  if (unregistered.size >= limits.unregisteredMax)
+    return fail(new Failure('over-quota', 'too many streams wait to register'));
   unregistered.add(stream);
   stream.on('data', (said: AgentMessage) => {
     if (isOver) return;
@@ -135,7 +156,10 @@ interface Admitting {
 
 const first = (stream: AgentStream, name: string): string => String(stream.metadata.get(name)[0] ?? '');
 
-async function admit({ serving, stream, peer, fail }: Admitting, registration: AgentRegistration): Promise<Link> {
+async function admit(
+  { serving, stream, peer, fail }: Admitting,
+  registration: AgentRegistration,
+): Promise<Link> {
   const { listener, clock, limits } = serving;
   const { agentId, instanceId } = registration;
   const claimed = first(stream, 'x-agent-id');
@@ -144,7 +168,10 @@ async function admit({ serving, stream, peer, fail }: Admitting, registration: A
   }
   const instance = first(stream, 'x-agent-instance-id') || instanceId;
   if (instanceId !== '' && instance !== instanceId) {
-    throw new Failure('forbidden', `the metadata says instance ${instance} and the registration says ${instanceId}`);
+    throw new Failure(
+      'forbidden',
+      `the metadata says instance ${instance} and the registration says ${instanceId}`,
+    );
   }
   await listener.admit(proofOf(stream.metadata, peer), agentId, instance);
   return new Link(stream, {
@@ -162,34 +189,48 @@ interface Admitted {
   readonly registration: AgentRegistration;
 }
 
-async function welcome(serving: Serving, stream: AgentStream, { link, registration }: Admitted): Promise<void> {
+async function welcome(
+  serving: Serving,
+  stream: AgentStream,
+  { link, registration }: Admitted,
+): Promise<void> {
   const { links, listener, heartbeatSeconds } = serving;
   const older = links.get(link.agent);
   links.set(link.agent, link);
   older?.supersede();
   await listener.connected(link, registrationOf(registration));
   if (link.isGone) return;
-  stream.write(message({
-    case: 'registrationAck',
-    value: create(RegistrationAckSchema, {
-      accepted: true,
-      message: 'Welcome to agentic-sandbox',
-      heartbeatIntervalSeconds: heartbeatSeconds,
-      config: { 'agentic.acks': '1' },
+  stream.write(
+    message({
+      case: 'registrationAck',
+      value: create(RegistrationAckSchema, {
+        accepted: true,
+        message: 'Welcome to agentic-sandbox',
+        heartbeatIntervalSeconds: heartbeatSeconds,
+        config: { 'agentic.acks': '1' },
+      }),
     }),
-  }));
+  );
   stream.write(message({ case: 'sessionQuery', value: create(SessionQuerySchema, { reportAll: true }) }));
 }
 
 /** A refusal is said in the protocol's own words too, for agents that do not show a status. */
 function refuse(stream: AgentStream, thrown: unknown): void {
   const { details } = statusOf(thrown);
-  stream.write(message({ case: 'registrationAck', value: create(RegistrationAckSchema, { accepted: false, message: details }) }));
+  stream.write(
+    message({
+      case: 'registrationAck',
+      value: create(RegistrationAckSchema, { accepted: false, message: details }),
+    }),
+  );
 }
 
 /** Null: taken. A promise: what follows waits for it. */
 function told(
-  { listener }: Serving, link: Link, { case: what, value }: AgentMessage['payload'], fail: (thrown: unknown) => void,
+  { listener }: Serving,
+  link: Link,
+  { case: what, value }: AgentMessage['payload'],
+  fail: (thrown: unknown) => void,
 ): Promise<void> | null {
   switch (what) {
     case 'stdout':
@@ -217,7 +258,12 @@ function told(
       return null;
     case 'terminalState': {
       const { echo, canonical, foreground, reading } = value;
-      listener.terminalState(link, value.commandId as SessionId, { echo, canonical, foreground, reading: reading ?? null });
+      listener.terminalState(link, value.commandId as SessionId, {
+        echo,
+        canonical,
+        foreground,
+        reading: reading ?? null,
+      });
       return null;
     }
     case 'sessionReconcileAck':

@@ -1,7 +1,12 @@
 /** `Exec`: one command on one agent, for operators only. Leaving early ends the process. */
 import { create } from '@bufbuild/protobuf';
 import type { ServerWritableStream } from '@grpc/grpc-js';
-import { type ExecOutput, ExecOutput_Stream, ExecOutputSchema, type ExecRequest } from '../../proto/gen/agent_pb.ts';
+import {
+  type ExecOutput,
+  ExecOutput_Stream,
+  ExecOutputSchema,
+  type ExecRequest,
+} from '../../proto/gen/agent_pb.ts';
 import { type Access, demand } from '../access.ts';
 import type { ExecDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
@@ -27,11 +32,22 @@ export function serveExec({ exec, access, log }: ExecDoor, call: ExecCall, peer:
   const say = (output: Parameters<typeof create<typeof ExecOutputSchema>>[1]) =>
     call.write(create(ExecOutputSchema, output)) ? null : drained(call, stop.signal);
   const run = async () => {
-    const caller = demand(access.caller({ token: bearerOf(call.metadata), peerUid: peer?.uid ?? null }), 'operator');
+    const caller = demand(
+      access.caller({ token: bearerOf(call.metadata), peerUid: peer?.uid ?? null }),
+      'operator',
+    );
     const { agentId: agent, command, args, workingDir, env, timeoutSeconds } = call.request;
     if (agent === '' || command === '') throw new Failure('bad-input', 'agent_id and command must be given');
     if (timeoutSeconds < 0) throw new Failure('bad-input', 'timeout_seconds must not be negative');
-    const wanted = { agent, command, args, workingDir, env, timeoutSeconds: timeoutSeconds || TIMEOUT_SECONDS, stdin: null };
+    const wanted = {
+      agent,
+      command,
+      args,
+      workingDir,
+      env,
+      timeoutSeconds: timeoutSeconds || TIMEOUT_SECONDS,
+      stdin: null,
+    };
     for await (const part of exec.run(wanted, caller.name, stop.signal)) {
       if ('ended' in part) {
         const { exit_code: exitCode, reason } = part.ended;

@@ -1,5 +1,6 @@
 /**
- * How a caller proves who it is, as far as its transport can tell. The one place that certificates will change.
+ * How a caller proves who it is, as far as its transport can tell. The one place that certificates will
+ * change.
  *
  * On the Unix socket the kernel's word counts, unless a secret says more; on TCP only a secret does.
  */

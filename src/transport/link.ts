@@ -1,8 +1,9 @@
 /**
  * One connected agent, as the house calls it.
  *
- * What waits for the agent's word is rejected with `agent-gone` when the stream ends. An agent that does not read is
- * cut off once too much waits for it; nothing is lost by that, because it comes back and is told again.
+ * What waits for the agent's word is rejected with `agent-gone` when the stream ends. An agent that does not
+ * read is cut off once too much waits for it; nothing is lost by that, because it comes back and is told
+ * again.
  */
 import { create } from '@bufbuild/protobuf';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
@@ -85,11 +86,13 @@ export class Link implements AgentLink {
   async type(session: SessionId, bytes: Uint8Array, key: string | null, signal?: AbortSignal): Promise<void> {
     const data = { commandId: session, data: bytes, ...(key === null ? {} : { key }) };
     const value = create(StdinChunkSchema, data);
-    if (key === null || !this.features.has('stdin-acks')) return this.#send({ case: 'stdin', value }, bytes.length);
+    if (key === null || !this.features.has('stdin-acks'))
+      return this.#send({ case: 'stdin', value }, bytes.length);
     const written = this.#answer<StdinAck>(`stdin:${session}:${key}`, signal);
     this.#send({ case: 'stdin', value }, bytes.length);
     const ack = await written;
-    if (!ack.written) throw new Failure('undeliverable', `the agent could not type into session ${session}: ${ack.error}`);
+    if (!ack.written)
+      throw new Failure('undeliverable', `the agent could not type into session ${session}: ${ack.error}`);
   }
 
   closeStdin(session: SessionId): void {
@@ -98,12 +101,18 @@ export class Link implements AgentLink {
 
   resize(session: SessionId, cols: number, rows: number): void {
     const action = { case: 'resize', value: { cols, rows } } as const;
-    this.#sendIfThere({ case: 'ptyControl', value: create(PtyControlSchema, { commandId: session, action }) });
+    this.#sendIfThere({
+      case: 'ptyControl',
+      value: create(PtyControlSchema, { commandId: session, action }),
+    });
   }
 
   signal(session: SessionId, number: number): void {
     const action = { case: 'signal', value: { signalNumber: number } } as const;
-    this.#sendIfThere({ case: 'ptyControl', value: create(PtyControlSchema, { commandId: session, action }) });
+    this.#sendIfThere({
+      case: 'ptyControl',
+      value: create(PtyControlSchema, { commandId: session, action }),
+    });
   }
 
   ackOutput(session: SessionId, offset: number, resume: boolean): void {
@@ -222,7 +231,10 @@ export class Link implements AgentLink {
     if (this.#stream.write(message(payload))) return;
     this.#unsentBytes += bytes + 64;
     if (this.#unsentBytes <= this.#facts.unsentBytesMax) return;
-    const failure = new Failure('over-quota', `agent ${this.agent} does not read; ${this.#unsentBytes} bytes wait for it`);
+    const failure = new Failure(
+      'over-quota',
+      `agent ${this.agent} does not read; ${this.#unsentBytes} bytes wait for it`,
+    );
     this.#facts.cut(failure);
     throw failure;
   }

@@ -1,14 +1,16 @@
-/** The wire's messages as the house's words, and the reverse. Numbers beyond what a number holds are refused. */
+/**
+ * The wire's messages as the house's words, and the reverse. Numbers beyond what a number holds are refused.
+ */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type ActiveSession,
   type AgentRegistration,
   AgentStatus,
+  type CommandRequestSchema,
   type CommandResult,
-  CommandRequestSchema,
   type Heartbeat,
-  ManagementMessageSchema,
   type ManagementMessage,
+  ManagementMessageSchema,
   type Metrics,
   SessionType as WireType,
 } from '../../proto/gen/agent_pb.ts';
@@ -78,7 +80,12 @@ export const registrationOf = (r: AgentRegistration): Registration => ({
 });
 
 export const featuresOf = ({ labels }: AgentRegistration): ReadonlySet<string> =>
-  new Set((labels['agentic.features'] ?? '').split(',').map((word) => word.trim()).filter(Boolean));
+  new Set(
+    (labels['agentic.features'] ?? '')
+      .split(',')
+      .map((word) => word.trim())
+      .filter(Boolean),
+  );
 
 export const heartbeatOf = (h: Heartbeat): HeartbeatFacts => ({
   at: Number(h.timestampMs),

@@ -12,7 +12,13 @@ const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const UCRED_BYTES = 12;
 
-type Getsockopt = (fd: number, level: number, name: number, value: ReturnType<typeof ptr>, length: ReturnType<typeof ptr>) => number;
+type Getsockopt = (
+  fd: number,
+  level: number,
+  name: number,
+  value: ReturnType<typeof ptr>,
+  length: ReturnType<typeof ptr>,
+) => number;
 let loaded: Getsockopt | null = null;
 
 function getsockopt(): Getsockopt {

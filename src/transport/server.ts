@@ -1,21 +1,24 @@
 /**
  * The gRPC doors: loopback TCP, and a Unix socket whose callers the kernel names.
  *
- * grpc-js tells nobody which socket a call came by, so every connection on the Unix socket gets a server of its own,
- * which knows its peer.
+ * grpc-js tells nobody which socket a call came by, so every connection on the Unix socket gets a server of
+ * its own, which knows its peer.
  */
-import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+
 import { chmod, rm } from 'node:fs/promises';
-import { createServer, type Server as SocketServer, type Socket } from 'node:net';
+import { createServer, type Socket, type Server as SocketServer } from 'node:net';
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity, status } from '@grpc/grpc-js';
 import { agentService } from '../../proto/service.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
-import { type Limits, serveAgent, type Serving } from './connect.ts';
+import { type Limits, type Serving, serveAgent } from './connect.ts';
 import { type ExecCall, type ExecDoor, serveExec } from './exec.ts';
 import type { AgentStream } from './link.ts';
 import { type Peer, peerOf } from './peer.ts';
 
-export interface AgentServerOptions extends ExecDoor, Pick<Serving, 'listener' | 'heartbeatSeconds' | 'clock'> {
+export interface AgentServerOptions
+  extends ExecDoor,
+    Pick<Serving, 'listener' | 'heartbeatSeconds' | 'clock'> {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
@@ -48,8 +51,17 @@ const SOCKETS_MAX = 1_024;
 export async function agentServer(options: AgentServerOptions): Promise<AgentServer> {
   const { listener, heartbeatSeconds, clock, log, host } = options;
   const limits = { ...limitsDefault, ...options.limits };
+  // What goes wrong is told to whoever asked, and logged by us.
+  setLogVerbosity(logVerbosity.NONE);
   const serving: Serving = {
-    listener, heartbeatSeconds, clock, log, limits, links: new Map(), unregistered: new Set(), isOpen: true,
+    listener,
+    heartbeatSeconds,
+    clock,
+    log,
+    limits,
+    links: new Map(),
+    unregistered: new Set(),
+    isOpen: true,
   };
   const make = (peer: Peer | null) => {
     const server = new Server({
@@ -63,10 +75,13 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
   };
   const tcp = make(null);
   const port = await bound(tcp, host, options.port);
-  const unix = options.socketPath === null ? null : await unixDoor(options.socketPath, make).catch((thrown) => {
-    tcp.forceShutdown();
-    throw thrown;
-  });
+  const unix =
+    options.socketPath === null
+      ? null
+      : await unixDoor(options.socketPath, make).catch((thrown) => {
+          tcp.forceShutdown();
+          throw thrown;
+        });
   return {
     port,
     socketPath: options.socketPath,
@@ -92,14 +107,19 @@ const handlers = (serving: Serving, door: ExecDoor, peer: Peer | null) => ({
   connect: (stream: AgentStream) => serveAgent(serving, stream, peer),
   exec: (call: ExecCall) => serveExec(door, call, peer),
   renewCertificate: (_: unknown, answer: (error: object) => void) =>
-    answer({ code: status.UNIMPLEMENTED, details: 'this server issues no certificates; agents prove themselves by secret or socket' }),
+    answer({
+      code: status.UNIMPLEMENTED,
+      details: 'this server issues no certificates; agents prove themselves by secret or socket',
+    }),
 });
 
 async function bound(server: Server, host: string, port: number): Promise<number> {
   const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   try {
     return await new Promise((resolve, reject) => {
-      server.bindAsync(address, ServerCredentials.createInsecure(), (error, at) => (error ? reject(error) : resolve(at)));
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error, at) =>
+        error ? reject(error) : resolve(at),
+      );
     });
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
@@ -107,7 +127,9 @@ async function bound(server: Server, host: string, port: number): Promise<number
     const cure = 'end what uses it, or set LISTEN_ADDR to another address (127.0.0.1:0 takes any free ports)';
     throw new Failure(
       taken ? 'already-exists' : 'bad-input',
-      taken ? `port ${port} on ${host}, for agents, is taken: ${cure}` : `cannot listen for agents on ${address}: ${why}; ${cure}`,
+      taken
+        ? `port ${port} on ${host}, for agents, is taken: ${cure}`
+        : `cannot listen for agents on ${address}: ${why}; ${cure}`,
     );
   }
 }

@@ -1,4 +1,7 @@
-/** Where the Unix socket for agents is: in the data directory, or nearby when that path is too long for a socket. */
+/**
+ * Where the Unix socket for agents is: in the data directory, or nearby when that path is too long for a
+ * socket.
+ */
 import { createHash } from 'node:crypto';
 import { chmod, lstat, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,7 +11,10 @@ import { Failure } from '../failure.ts';
 /** sockaddr_un holds 108 bytes on Linux with the zero at its end (unix(7)); less leaves room for a suffix. */
 const PATH_BYTES_MAX = 100;
 
-/** The same path for the same data directory, so that agents find a restarted server. Its directory is private. */
+/**
+ * The same path for the same data directory, so that agents find a restarted server. Its directory is
+ * private.
+ */
 export async function socketPathOf(dataDir: string): Promise<string> {
   const path = join(dataDir, 'agent.sock');
   if (Buffer.byteLength(path) <= PATH_BYTES_MAX) return path;

@@ -15,8 +15,11 @@ export function terminalListener(house: () => House): TerminalListener {
   };
   return {
     reply(session, bytes) {
-      // A program that asks its terminal while the link is down asks again, or its answer is of no use any more.
-      linkOf(session)?.type(session, bytes, null).catch(() => {});
+      // A program that asks its terminal while the link is down asks again, or its answer is of no use any
+      // more.
+      linkOf(session)
+        ?.type(session, bytes, null)
+        .catch(() => {});
     },
     asking: (session, question) => asked(house(), session, question),
     recorded(session, offset) {
@@ -24,7 +27,10 @@ export function terminalListener(house: () => House): TerminalListener {
       house().signals.tell(`recorded:${session}`);
     },
     recordingFailed(session, reason) {
-      house().log.error('terminal not recorded; the session goes on and the gap will show', { session, reason });
+      house().log.error('terminal not recorded; the session goes on and the gap will show', {
+        session,
+        reason,
+      });
     },
   };
 }
@@ -33,7 +39,8 @@ export function terminalListener(house: () => House): TerminalListener {
 export function changed(house: House, { entry, view }: Change): void {
   const { fleet, signals, terminals, clock, asked: screens } = house;
   signals.tell(`changed:${entry.actor}`);
-  if (entry.kind === 'hitl') questionChanged(house, view as { state: string; session_id: string; hitl_id: string });
+  if (entry.kind === 'hitl')
+    questionChanged(house, view as { state: string; session_id: string; hitl_id: string });
   if (entry.kind !== 'session' || fleet.isLive(entry.actor)) return;
   const session = entry.actor.slice('session:'.length) as SessionId;
   screens.delete(session);

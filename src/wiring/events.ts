@@ -31,9 +31,14 @@ const words: Readonly<Record<string, string>> = {
 function typeOf({ kind, event }: JournalEntry): string {
   const known = words[`${kind} ${event.type}`];
   if (known) return known;
-  const plain = event.type.replace(/^xstate\.(done|error)\.actor\./, (_, how) => (how === 'done' ? '' : 'failed_'));
+  const plain = event.type.replace(/^xstate\.(done|error)\.actor\./, (_, how) =>
+    how === 'done' ? '' : 'failed_',
+  );
   const own = plain.startsWith(`${kind}.`) ? plain.slice(kind.length + 1) : plain;
-  return `${kind}.${own.replaceAll('.', '_').replace(/([A-Z])/g, '_$1').toLowerCase()}`;
+  return `${kind}.${own
+    .replaceAll('.', '_')
+    .replace(/([A-Z])/g, '_$1')
+    .toLowerCase()}`;
 }
 
 const viewOf = (cursor: number, entry: JournalEntry, view: unknown): EventView => ({
@@ -46,13 +51,19 @@ const viewOf = (cursor: number, entry: JournalEntry, view: unknown): EventView =
 });
 
 /** `decorate` adds to a view what is observed beside its actor. */
-export function eventDesk(fleet: Fleet, journal: Journal, decorate: (kind: string, view: unknown) => unknown): EventDesk {
+export function eventDesk(
+  fleet: Fleet,
+  journal: Journal,
+  decorate: (kind: string, view: unknown) => unknown,
+): EventDesk {
   const shown = ({ cursor, entry, view }: Change) => viewOf(cursor, entry, decorate(entry.kind, view));
   return {
     async read(after, limit) {
       const entries: readonly FeedEntry[] = await journal.feed(after, limit);
       // The past is told with the newest view: the last event of an actor is the one that counts.
-      return entries.map((entry) => viewOf(entry.cursor, entry, decorate(entry.kind, fleet.view(entry.actor))));
+      return entries.map((entry) =>
+        viewOf(entry.cursor, entry, decorate(entry.kind, fleet.view(entry.actor))),
+      );
     },
     cursor: () => journal.cursor(),
     watch: (listener) => fleet.watch((change) => listener(shown(change))),

@@ -13,7 +13,15 @@ const START_MS = 60_000;
 export async function* exec(house: House, wanted: ExecWanted, signal: AbortSignal): AsyncGenerator<ExecPart> {
   const { agent, command, args, workingDir, env, timeoutSeconds } = wanted;
   const session: NewSession = {
-    command, args, workingDir, env, timeoutSeconds, name: null, type: 'headless', cols: 80, rows: 24,
+    command,
+    args,
+    workingDir,
+    env,
+    timeoutSeconds,
+    name: null,
+    type: 'headless',
+    cols: 80,
+    rows: 24,
     stdin: wanted.stdin === null ? 'closed' : 'open',
   };
   const id = await startSession(house, agent as AgentId, session);
@@ -21,7 +29,7 @@ export async function* exec(house: House, wanted: ExecWanted, signal: AbortSigna
   let offset = 0;
   let isOver = false;
   try {
-    if (wanted.stdin !== null) await feed(house, id, wanted.stdin, signal);
+    if (wanted.stdin !== null) await feed(house, id, { stdin: wanted.stdin, signal });
     for (;;) {
       isOver = !house.fleet.isLive(`session:${id}`);
       const terminal = await desk.terminal(id);
@@ -44,8 +52,13 @@ export async function* exec(house: House, wanted: ExecWanted, signal: AbortSigna
   }
 }
 
+interface Feeding {
+  readonly stdin: string;
+  readonly signal: AbortSignal;
+}
+
 /** Types the input once the process runs, and ends it. */
-async function feed(house: House, id: SessionId, stdin: string, signal: AbortSignal): Promise<void> {
+async function feed(house: House, id: SessionId, { stdin, signal }: Feeding): Promise<void> {
   const look = () => (stateOf(house, `session:${id}`) === 'starting' ? null : true);
   const late = () => new Failure('timed-out', 'the process did not start');
   await until(house, { fact: `changed:session:${id}`, look, withinMs: START_MS, signal, late });
@@ -57,7 +70,11 @@ async function feed(house: House, id: SessionId, stdin: string, signal: AbortSig
 }
 
 /** Waits until there is more output, or the end. */
-async function more(house: House, id: SessionId, { offset, signal }: { offset: number; signal: AbortSignal }) {
+async function more(
+  house: House,
+  id: SessionId,
+  { offset, signal }: { offset: number; signal: AbortSignal },
+) {
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   const late = () => new Failure('timed-out', 'no more output');
@@ -67,7 +84,9 @@ async function more(house: House, id: SessionId, { offset, signal }: { offset: n
   };
   const facts = [`recorded:${id}`, `ended:${id}`] as const;
   try {
-    await Promise.race(facts.map((fact) => until(house, { fact, look, withinMs: null, signal: either, late })));
+    await Promise.race(
+      facts.map((fact) => until(house, { fact, look, withinMs: null, signal: either, late })),
+    );
   } finally {
     stop.abort(new Failure('cancelled', 'one of the two was enough'));
   }

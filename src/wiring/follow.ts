@@ -1,13 +1,13 @@
 /**
  * Reads what a task's tool tells while it runs, ends it when it rests, and sees when it hangs.
  *
- * What is told is read from the recording, or from the file that the tool's own hooks write; so after a restart
- * it is read again from the start, and comes to the same.
+ * What is told is read from the recording, or from the file that the tool's own hooks write; so after a
+ * restart it is read again from the start, and comes to the same.
  */
 import { constants } from 'node:fs';
 import { open, realpath } from 'node:fs/promises';
-import type { Following, Tool, ToolProgress, ToolReader } from '../../agent/tools/tool.ts';
 import { toolNamed } from '../../agent/tools/locate.ts';
+import type { Following, Tool, ToolProgress, ToolReader } from '../../agent/tools/tool.ts';
 import type { EffectScope, Told } from '../actors/port.ts';
 import { listening } from '../actors/port.ts';
 import type { OfTask, Run, Tally, TaskHung } from '../actors/task-ports.ts';
@@ -48,7 +48,8 @@ export interface Listener {
 
 export function listener(tool: Tool, follow: Following): Listener {
   const reader: ToolReader = tool.reader();
-  const sources: Source[] = follow.tells.by === 'file' ? [{ path: follow.tells.path, name: 'told', at: 0 }] : [];
+  const sources: Source[] =
+    follow.tells.by === 'file' ? [{ path: follow.tells.path, name: 'told', at: 0 }] : [];
   let offset = 0;
 
   const fromRecording = async (terminal: Terminal): Promise<boolean> => {
@@ -65,10 +66,12 @@ export function listener(tool: Tool, follow: Following): Listener {
   const fromFiles = async (): Promise<boolean> => {
     const { transcript } = reader.progress();
     if (transcript && follow.transcripts && !sources.some(({ name }) => name === 'transcript')) {
-      if (await isBelow(transcript, follow.transcripts)) sources.push({ path: transcript, name: 'transcript', at: 0 });
+      if (await isBelow(transcript, follow.transcripts))
+        sources.push({ path: transcript, name: 'transcript', at: 0 });
     }
     let heard = false;
-    for (const source of sources) heard = (await tail(source, (bytes) => reader.feed(bytes, source.name))) || heard;
+    for (const source of sources)
+      heard = (await tail(source, (bytes) => reader.feed(bytes, source.name))) || heard;
     return heard;
   };
 
@@ -99,9 +102,15 @@ async function isBelow(path: string, root: string): Promise<boolean> {
   return real !== null && top !== null && real.startsWith(`${top}/`);
 }
 
-/** Feeds what was appended since; the instance owns the file, so links are not followed and its size is bounded. */
+/**
+ * Feeds what was appended since; the instance owns the file, so links are not followed and its size is
+ * bounded.
+ */
 async function tail(source: Source, feed: (bytes: Uint8Array) => void): Promise<boolean> {
-  const file = await open(source.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => null);
+  const file = await open(
+    source.path,
+    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  ).catch(() => null);
   if (!file) return false;
   try {
     const facts = await file.stat();
@@ -127,38 +136,44 @@ export const toolOf = (manifest: Manifest): Tool => toolNamed(manifest.agent.too
 type Scope = EffectScope & { send(event: TaskHung): void };
 
 /** The effect behind `task.follow`. */
-export const follow = (house: House) => (input: OfTask & { readonly run: Run }, scope: Scope): typeof listening => {
-  const manifest = input.manifest as Manifest;
-  const session = input.run.session.id;
-  const { follow: following } = keptLaunch(input.run);
-  const ears = listener(toolOf(manifest), following);
-  let wake = Promise.withResolvers<void>();
-  const off = house.signals.on(`recorded:${session}`, () => wake.resolve());
-  scope.signal.addEventListener('abort', off, { once: true });
-  const watch = hangWatch(house, manifest, input.task);
-  const listen = async () => {
-    let restingSince: number | null = null;
-    while (!scope.signal.aborted) {
-      const now = house.clock.now();
-      if (await ears.catchUp(house.terminals.find(session))) watch.active(now);
-      house.tallies.set(input.task, ears.tally(watch.lastAt()));
-      const hung = watch.judge(now);
-      if (hung) scope.send(hung);
-      const { resting } = ears.progress();
-      restingSince = resting && following.done === 'idle' ? (restingSince ?? now) : null;
-      const { farewell } = following;
-      if (restingSince !== null && now - restingSince >= (farewell?.restMs ?? 0)) {
-        return await sayFarewell(house, session, { following, ears, signal: scope.signal });
+export const follow =
+  (house: House) =>
+  (input: OfTask & { readonly run: Run }, scope: Scope): typeof listening => {
+    const manifest = input.manifest as Manifest;
+    const session = input.run.session.id;
+    const { follow: following } = keptLaunch(input.run);
+    const ears = listener(toolOf(manifest), following);
+    let wake = Promise.withResolvers<void>();
+    const off = house.signals.on(`recorded:${session}`, () => wake.resolve());
+    scope.signal.addEventListener('abort', off, { once: true });
+    const watch = hangWatch(house, manifest, input.task);
+    const listen = async () => {
+      let restingSince: number | null = null;
+      while (!scope.signal.aborted) {
+        const now = house.clock.now();
+        if (await ears.catchUp(house.terminals.find(session))) watch.active(now);
+        house.tallies.set(input.task, ears.tally(watch.lastAt()));
+        const hung = watch.judge(now);
+        if (hung) scope.send(hung);
+        const { resting } = ears.progress();
+        restingSince = resting && following.done === 'idle' ? (restingSince ?? now) : null;
+        const { farewell } = following;
+        if (restingSince !== null && now - restingSince >= (farewell?.restMs ?? 0)) {
+          return await sayFarewell(house, session, { following, ears, signal: scope.signal });
+        }
+        await Promise.race([
+          wake.promise.then(() => sleep(house.clock, 50)),
+          sleep(house.clock, LOOK_EVERY_MS),
+        ]);
+        wake = Promise.withResolvers();
       }
-      await Promise.race([wake.promise.then(() => sleep(house.clock, 50)), sleep(house.clock, LOOK_EVERY_MS)]);
-      wake = Promise.withResolvers();
-    }
+    };
+    listen().catch((thrown) => {
+      if (!scope.signal.aborted)
+        house.log.error('task not followed', { task: input.task, why: String(thrown) });
+    });
+    return listening;
   };
-  listen().catch((thrown) => {
-    if (!scope.signal.aborted) house.log.error('task not followed', { task: input.task, why: String(thrown) });
-  });
-  return listening;
-};
 
 interface Parting {
   readonly following: Following;
@@ -167,7 +182,11 @@ interface Parting {
 }
 
 /** Ends a tool that rests, the way the tool likes to be ended; a person who types meanwhile keeps it. */
-async function sayFarewell(house: House, session: SessionId, { following, ears, signal }: Parting): Promise<void> {
+async function sayFarewell(
+  house: House,
+  session: SessionId,
+  { following, ears, signal }: Parting,
+): Promise<void> {
   const { farewell } = following;
   const isLive = () => house.fleet.isLive(`session:${session}`) && !signal.aborted;
   const agent = (house.fleet.context(`session:${session}`) as { agent: string } | null)?.agent;

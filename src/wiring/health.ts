@@ -46,9 +46,13 @@ export function gauges(house: House, numbers: DataPlaneNumbers): Gauges {
   const live = <T>(kind: 'agent' | 'hitl' | 'instance') => fleet.views(kind) as T[];
   return {
     agentsByStatus: () =>
-      count(live<AgentView>('agent').filter(({ state }) => state !== 'gone'), ({ status }) => status.toLowerCase()),
+      count(
+        live<AgentView>('agent').filter(({ state }) => state !== 'gone'),
+        ({ status }) => status.toLowerCase(),
+      ),
     tasksByState: () => count(fleet.views('task') as TaskView[], ({ state }) => state.toLowerCase()),
-    sessionsByAgent: () => Object.fromEntries([...links.keys()].map((agent) => [agent, sessionsOf(house, agent).length])),
+    sessionsByAgent: () =>
+      Object.fromEntries([...links.keys()].map((agent) => [agent, sessionsOf(house, agent).length])),
     hitlOpen: () => live<HitlView>('hitl').filter(({ state }) => state === 'open').length,
     instancesByState: () => count(live<InstanceView>('instance'), ({ state }) => state),
     recordedBytes: () => numbers.recordedBytes(),

@@ -1,6 +1,7 @@
 /** Questions, as the doors see them. */
-import type { HitlContext, HitlInput, hitlPorts } from '../actors/hitl.ts';
+
 import { alarm } from '../actors/alarm.ts';
+import type { HitlContext, HitlInput, hitlPorts } from '../actors/hitl.ts';
 import type { EffectsOf } from '../actors/port.ts';
 import type { HitlDesk, NewQuestion } from '../desk.ts';
 import { Failure } from '../failure.ts';
@@ -78,7 +79,9 @@ function refuseStranger({ options }: HitlInput, { option }: { option?: string },
     keys();
   } catch (thrown) {
     if (!(thrown instanceof Failure)) throw thrown;
-    throw new Failure('unprocessable', thrown.message, { faults: [{ path: 'text', message: thrown.message }] });
+    throw new Failure('unprocessable', thrown.message, {
+      faults: [{ path: 'text', message: thrown.message }],
+    });
   }
 }
 
@@ -88,7 +91,10 @@ function fromApi(house: House, agent: string, wanted: NewQuestion): HitlInput {
     throw new Failure('not-found', `agent ${agent} has no live session "${wanted.sessionId}"`);
   }
   if (session.hitl) {
-    throw new Failure('already-exists', `session ${session.id} has an open question already: ${session.hitl}`);
+    throw new Failure(
+      'already-exists',
+      `session ${session.id} has an open question already: ${session.hitl}`,
+    );
   }
   const askedAt = house.clock.now();
   const expiresIn = wanted.expiresInMs ?? house.config.hitlExpiresMs;

@@ -1,13 +1,14 @@
 /**
  * What the wiring shares: the fleet, the links, the data plane, and what is observed beside the actors.
  *
- * Telemetry is not life: heartbeats, metrics and byte counts are kept here, last value wins, and are gone with
- * the process. Everything that must outlive it is an actor's.
+ * Telemetry is not life: heartbeats, metrics and byte counts are kept here, last value wins, and are gone
+ * with the process. Everything that must outlive it is an actor's.
  */
-import type { SessionContext } from '../actors/session.ts';
-import type { Fleet } from '../actors/fleet.ts';
-import type { TaskContext } from '../actors/task-ports.ts';
+
 import type { AgentContext } from '../actors/agent.ts';
+import type { Fleet } from '../actors/fleet.ts';
+import type { SessionContext } from '../actors/session.ts';
+import type { Tally, TaskContext } from '../actors/task-ports.ts';
 import type { AgentLink, HeartbeatFacts, MetricFacts } from '../agent-link.ts';
 import { type Clock, sleep } from '../clock.ts';
 import type { Config } from '../config.ts';
@@ -16,7 +17,6 @@ import type { AgentId, HitlId, SessionId, TaskId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Runtime, RuntimeKind } from '../runtime.ts';
 import type { AskedOnScreen, Terminals } from '../terminal.ts';
-import type { Tally } from '../actors/task-ports.ts';
 
 export interface Telemetry {
   heartbeat: HeartbeatFacts | null;
@@ -35,7 +35,9 @@ export interface House {
   /** Connected agents. */
   readonly links: Map<AgentId, AgentLink>;
   readonly telemetry: Map<AgentId, Telemetry>;
-  /** What each live screen asks now; null: nothing; absent: it has not been judged yet, as after a restart. */
+  /**
+   * What each live screen asks now; null: nothing; absent: it has not been judged yet, as after a restart.
+   */
   readonly asked: Map<SessionId, AskedOnScreen | null>;
   /** Answers that may not be written down, until they are typed. */
   readonly unwritten: Map<HitlId, string>;
@@ -87,7 +89,10 @@ export interface Wait<T> {
 }
 
 /** Waits for a fact, without polling. */
-export async function until<T>({ clock, signals }: Pick<House, 'clock' | 'signals'>, wait: Wait<T>): Promise<T> {
+export async function until<T>(
+  { clock, signals }: Pick<House, 'clock' | 'signals'>,
+  wait: Wait<T>,
+): Promise<T> {
   const now = wait.look();
   if (now !== null) return now;
   const stop = new AbortController();
@@ -121,7 +126,11 @@ export async function until<T>({ clock, signals }: Pick<House, 'clock' | 'signal
 }
 
 /** The link of an agent, waited for a while: after a restart agents take a moment to come back. */
-export function linkOf(house: House, agent: AgentId, { withinMs, signal }: { withinMs: number; signal?: AbortSignal }) {
+export function linkOf(
+  house: House,
+  agent: AgentId,
+  { withinMs, signal }: { withinMs: number; signal?: AbortSignal },
+) {
   return until(house, {
     fact: `link:${agent}`,
     look: () => house.links.get(agent) ?? null,
@@ -131,7 +140,8 @@ export function linkOf(house: House, agent: AgentId, { withinMs, signal }: { wit
   });
 }
 
-export const sessionOf = ({ fleet }: House, id: string) => fleet.context(`session:${id}`) as SessionContext | null;
+export const sessionOf = ({ fleet }: House, id: string) =>
+  fleet.context(`session:${id}`) as SessionContext | null;
 export const taskOf = ({ fleet }: House, id: string) => fleet.context(`task:${id}`) as TaskContext | null;
 export const agentOf = ({ fleet }: House, id: string) => fleet.context(`agent:${id}`) as AgentContext | null;
 

@@ -1,15 +1,15 @@
 /**
  * Who an agent is: the id it claims must be the id its transport proves.
  *
- * On plain loopback that is a secret, made for one instance, handed over in a file that only its user can read. On
- * the Unix socket it is the kernel's word: the process descends from the instance it claims to be. Certificates
- * will come in by the same door.
+ * On plain loopback that is a secret, made for one instance, handed over in a file that only its user can
+ * read. On the Unix socket it is the kernel's word: the process descends from the instance it claims to be.
+ * Certificates will come in by the same door.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { InstanceContext } from '../actors/instance.ts';
 import type { Fleet } from '../actors/fleet.ts';
+import type { InstanceContext } from '../actors/instance.ts';
 import type { Proof } from '../agent-link.ts';
 import { Failure } from '../failure.ts';
 import { instanceNamePattern, newSecret } from '../ids.ts';
@@ -24,7 +24,11 @@ export interface Secrets {
 /** One file an instance, in the instance's own directory under `root`. */
 export function fileSecrets(root: string): Secrets {
   const pathOf = (name: string) => join(root, name, 'secret');
-  const read = (name: string) => readFile(pathOf(name), 'utf8').then((text) => text.trim(), () => null);
+  const read = (name: string) =>
+    readFile(pathOf(name), 'utf8').then(
+      (text) => text.trim(),
+      () => null,
+    );
   return {
     async issue(name) {
       const path = pathOf(name);
@@ -56,10 +60,14 @@ export interface Identity {
 }
 
 /** The effect behind `AgentListener.admit`. Throws Failure('unauthenticated' | 'forbidden' | 'bad-input'). */
-export const admission = ({ secrets, fleet, instanceOf, uid }: Identity) =>
+export const admission =
+  ({ secrets, fleet, instanceOf, uid }: Identity) =>
   async (proof: Proof, agent: string, instanceId: string): Promise<void> => {
     if (!instanceNamePattern.test(agent)) {
-      throw new Failure('bad-input', `"${agent}" is no agent id: a lower-case letter, then lower-case letters, digits, dashes`);
+      throw new Failure(
+        'bad-input',
+        `"${agent}" is no agent id: a lower-case letter, then lower-case letters, digits, dashes`,
+      );
     }
     const instance = fleet().isLive(`instance:${agent}`)
       ? (fleet().context(`instance:${agent}`) as InstanceContext | null)
@@ -80,14 +88,21 @@ export const admission = ({ secrets, fleet, instanceOf, uid }: Identity) =>
           throw new Failure('unauthenticated', `that is not the secret of agent ${agent}`);
         case 'peer': {
           const { uid: theirs, pid } = claim.proof;
-          if (theirs !== uid) throw new Failure('forbidden', `user ${theirs} may not connect agents to this server`);
+          if (theirs !== uid)
+            throw new Failure('forbidden', `user ${theirs} may not connect agents to this server`);
           const owner = instanceOf(pid);
           if (owner === agent || (owner === null && !claim.isInstance)) return;
-          throw new Failure('forbidden', `process ${pid} belongs to ${owner ?? 'no instance'} and claims to be ${agent}`);
+          throw new Failure(
+            'forbidden',
+            `process ${pid} belongs to ${owner ?? 'no instance'} and claims to be ${agent}`,
+          );
         }
         case 'certificate':
         case 'none':
-          throw new Failure('unauthenticated', `agent ${agent} has not proven who it is; start it with AGENT_SECRET_FILE`);
+          throw new Failure(
+            'unauthenticated',
+            `agent ${agent} has not proven who it is; start it with AGENT_SECRET_FILE`,
+          );
       }
     }
   };

@@ -1,4 +1,6 @@
 /** Instances: the effects of their machine, and what the doors may ask of them. */
+
+import { alarm } from '../actors/alarm.ts';
 import type { InstanceContext, InstanceInput, instancePorts } from '../actors/instance.ts';
 import type { ChildSpec, EffectsOf, Told } from '../actors/port.ts';
 import { listening } from '../actors/port.ts';
@@ -7,7 +9,6 @@ import { Failure } from '../failure.ts';
 import { instanceNamePattern, newId, type SessionId, type TaskId } from '../ids.ts';
 import type { Handle, Probe, Runtime, RuntimeKind } from '../runtime.ts';
 import type { InstanceView } from '../views.ts';
-import { alarm } from '../actors/alarm.ts';
 import { type House, sessionsOf } from './house.ts';
 import { endUnheard } from './presence.ts';
 import { endSessionsOf } from './sessions.ts';
@@ -44,7 +45,11 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
           });
           scope.signal.addEventListener('abort', stop, { once: true });
         },
-        (thrown) => gone(`could not be looked at: ${thrown instanceof Error ? thrown.message : thrown}`, house.clock.now()),
+        (thrown) =>
+          gone(
+            `could not be looked at: ${thrown instanceof Error ? thrown.message : thrown}`,
+            house.clock.now(),
+          ),
       );
       return listening;
     },
@@ -74,7 +79,10 @@ export interface Wanted extends NewInstance {
   readonly task?: TaskId;
 }
 
-/** Makes an instance; durable when it resolves. Throws Failure('already-exists' | 'bad-input' | 'not-implemented'). */
+/**
+ * Makes an instance; durable when it resolves. Throws Failure('already-exists' | 'bad-input' |
+ * 'not-implemented').
+ */
 export async function makeInstance(house: House, wanted: Wanted, by: string): Promise<InstanceView> {
   const { fleet, clock, config } = house;
   const { name, runtime } = wanted;
@@ -86,7 +94,10 @@ export async function makeInstance(house: House, wanted: Wanted, by: string): Pr
   }
   const probe = await probeOf(house, runtime);
   if (!probe.available) {
-    throw new Failure('not-implemented', `${runtime} instances cannot be made here: ${probe.reasons.join('; ')}`);
+    throw new Failure(
+      'not-implemented',
+      `${runtime} instances cannot be made here: ${probe.reasons.join('; ')}`,
+    );
   }
   const at = clock.now();
   const { loadout, profile, labels, workingDir } = wanted;
@@ -108,7 +119,14 @@ export async function makeInstance(house: House, wanted: Wanted, by: string): Pr
     by,
   };
   const id = `instance:${name}`;
-  const spec: ChildSpec = { id, kind: 'instance', input, restart: 'always', graceMs: config.stopGraceMs, parent: null };
+  const spec: ChildSpec = {
+    id,
+    kind: 'instance',
+    input,
+    restart: 'always',
+    graceMs: config.stopGraceMs,
+    parent: null,
+  };
   await fleet.remind([id, `agent:${name}`]);
   if (fleet.isLive(`agent:${name}`) && !fleet.isLive(id)) {
     throw new Failure('already-exists', `an agent named ${name} is connected already; choose another name`);
@@ -135,7 +153,10 @@ export function instanceDesk(house: House): InstanceDesk {
     const before = there(name);
     const id = `instance:${name}`;
     if (!fleet.can(id, event)) {
-      throw new Failure('wrong-state', `instance ${name} is ${before.state}; ${event.type} is not possible now`);
+      throw new Failure(
+        'wrong-state',
+        `instance ${name} is ${before.state}; ${event.type} is not possible now`,
+      );
     }
     await fleet.send(id, event);
     return there(name);
@@ -152,7 +173,12 @@ export function instanceDesk(house: House): InstanceDesk {
     async stop(name, graceMs, by) {
       const { state } = there(name);
       if (state === 'stopped' || state === 'stopping') return there(name);
-      return await command(name, { type: 'stop', at: clock.now(), by, ...(graceMs === null ? {} : { graceMs }) });
+      return await command(name, {
+        type: 'stop',
+        at: clock.now(),
+        by,
+        ...(graceMs === null ? {} : { graceMs }),
+      });
     },
     restart: (name, graceMs, by) =>
       command(name, { type: 'restart', at: clock.now(), by, ...(graceMs === null ? {} : { graceMs }) }),

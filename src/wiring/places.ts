@@ -17,17 +17,19 @@ const PROVISION_MS = 15 * 60_000;
 const DESTROY_MS = 60_000;
 
 /** The effect behind `task.acquire`: what this task has reserved or made already is found again. */
-export const acquire = (house: House) => async (input: OfTask, scope: EffectScope): Promise<Place> => {
-  const manifest = input.manifest as Manifest;
-  const { instance, runtime } = manifest.agent;
-  const mine = reservedBy(house, input.task);
-  if (mine) return { agent: mine, made: isMadeFor(house, mine, input.task) };
-  if (instance !== null) return await named(house, { name: instance, task: input.task, scope });
-  for (const agent of free(house, runtime)) {
-    if (await reserve(house, agent, input.task)) return { agent, made: false };
-  }
-  return await made(house, { task: input.task, manifest, runtime: runtime ?? 'host' }, scope);
-};
+export const acquire =
+  (house: House) =>
+  async (input: OfTask, scope: EffectScope): Promise<Place> => {
+    const manifest = input.manifest as Manifest;
+    const { instance, runtime } = manifest.agent;
+    const mine = reservedBy(house, input.task);
+    if (mine) return { agent: mine, made: isMadeFor(house, mine, input.task) };
+    if (instance !== null) return await named(house, { name: instance, task: input.task, scope });
+    for (const agent of free(house, runtime)) {
+      if (await reserve(house, agent, input.task)) return { agent, made: false };
+    }
+    return await made(house, { task: input.task, manifest, runtime: runtime ?? 'host' }, scope);
+  };
 
 function reservedBy({ fleet }: House, task: TaskId): AgentId | null {
   const agents = fleet.specs().filter(({ kind, live }) => kind === 'agent' && live);
@@ -47,7 +49,9 @@ function free(house: House, runtime: RuntimeKind | null): AgentId[] {
   return [...links.keys()].filter((agent) => {
     const instance = fleet.view(`instance:${agent}`) as InstanceView | null;
     const fits = runtime === null || instance?.runtime === runtime;
-    return fits && instance !== null && instance.task_id === null && stateOf(house, `agent:${agent}`) === 'ready';
+    return (
+      fits && instance !== null && instance.task_id === null && stateOf(house, `agent:${agent}`) === 'ready'
+    );
   });
 }
 
@@ -64,7 +68,10 @@ interface Named {
 async function named(house: House, { name, task, scope: { signal } }: Named): Promise<Place> {
   const agent = name as AgentId;
   if (!agentOf(house, name) || !house.fleet.isLive(`agent:${name}`)) {
-    throw new Failure('not-found', `there is no instance "${name}" for this task; make it, or drop agent.instance`);
+    throw new Failure(
+      'not-found',
+      `there is no instance "${name}" for this task; make it, or drop agent.instance`,
+    );
   }
   const deadline = house.clock.now() + PROVISION_MS;
   for (;;) {
@@ -73,20 +80,30 @@ async function named(house: House, { name, task, scope: { signal } }: Named): Pr
   }
 }
 
-function ready(house: House, { agent, withinMs, signal }: { agent: AgentId; withinMs: number; signal: AbortSignal }) {
+function ready(
+  house: House,
+  { agent, withinMs, signal }: { agent: AgentId; withinMs: number; signal: AbortSignal },
+) {
   return until(house, {
     fact: `changed:agent:${agent}`,
     look: () => {
       if (stateOf(house, `agent:${agent}`) === 'ready' && house.links.has(agent)) return true;
       const instance = house.fleet.view(`instance:${agent}`) as InstanceView | null;
       if (instance && ['failed', 'crash-looping', 'destroyed'].includes(instance.state)) {
-        throw new Failure('runtime-failed', `instance ${agent} is ${instance.state}: ${instance.reason ?? 'see its log'}`);
+        throw new Failure(
+          'runtime-failed',
+          `instance ${agent} is ${instance.state}: ${instance.reason ?? 'see its log'}`,
+        );
       }
       return null;
     },
     withinMs,
     signal,
-    late: () => new Failure('timed-out', `agent ${agent} was not ready in time; it is ${stateOf(house, `agent:${agent}`)}`),
+    late: () =>
+      new Failure(
+        'timed-out',
+        `agent ${agent} was not ready in time; it is ${stateOf(house, `agent:${agent}`)}`,
+      ),
   });
 }
 
@@ -96,7 +113,11 @@ interface Made {
   readonly runtime: RuntimeKind;
 }
 
-async function made(house: House, { task, manifest, runtime }: Made, { signal }: EffectScope): Promise<Place> {
+async function made(
+  house: House,
+  { task, manifest, runtime }: Made,
+  { signal }: EffectScope,
+): Promise<Place> {
   const name = nameFor(task);
   const { loadout, profile } = manifest.vm;
   if (!house.fleet.isLive(`instance:${name}`)) {
@@ -112,7 +133,10 @@ async function made(house: House, { task, manifest, runtime }: Made, { signal }:
 /** A task's own instance has its name by rule, so that a restart finds it. */
 function nameFor(task: TaskId): string {
   const hash = createHash('sha256').update(task).digest('hex').slice(0, 10);
-  const plain = task.toLowerCase().replace(/[^a-z0-9]+/g, '-').slice(0, 40);
+  const plain = task
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 40);
   return `task-${plain}-${hash}`.replace(/-{2,}/g, '-');
 }
 
@@ -124,16 +148,22 @@ export interface GivingBack {
 }
 
 /** Releases what a task reserved, and destroys what was made for it unless it is to be kept. */
-export async function giveBack(house: House, { task, place, keep }: GivingBack, { signal }: EffectScope): Promise<void> {
+export async function giveBack(
+  house: House,
+  { task, place, keep }: GivingBack,
+  { signal }: EffectScope,
+): Promise<void> {
   const { fleet, clock } = house;
   const agents = new Set([place?.agent, reservedBy(house, task)].filter((agent) => agent != null));
-  for (const agent of agents) await fleet.send(`agent:${agent}`, { type: 'release', at: clock.now(), task } as Told);
+  for (const agent of agents)
+    await fleet.send(`agent:${agent}`, { type: 'release', at: clock.now(), task } as Told);
   const own = nameFor(task);
   if (keep || !isMadeFor(house, own, task) || !fleet.isLive(`instance:${own}`)) return;
   await fleet.send(`instance:${own}`, { type: 'destroy', at: clock.now(), by: `task:${task}` });
   await until(house, {
     fact: `changed:instance:${own}`,
-    look: () => (fleet.isLive(`instance:${own}`) && stateOf(house, `instance:${own}`) !== 'failed' ? null : true),
+    look: () =>
+      fleet.isLive(`instance:${own}`) && stateOf(house, `instance:${own}`) !== 'failed' ? null : true,
     withinMs: DESTROY_MS,
     signal,
     late: () => new Failure('timed-out', `instance ${own} is still being destroyed`),

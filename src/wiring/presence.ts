@@ -1,9 +1,9 @@
 /**
  * What agents tell us, made into events of the fleet and bytes of the data plane.
  *
- * After every (re)connect: what the agent reports is matched with what we remember. Known and reported goes on
- * from the byte we have [N3]; reported and unknown is adopted, never killed [N4]; known and not reported has ended
- * and says so, or is lost after a grace [N5].
+ * After every (re)connect: what the agent reports is matched with what we remember. Known and reported goes
+ * on from the byte we have [N3]; reported and unknown is adopted, never killed [N4]; known and not reported
+ * has ended and says so, or is lost after a grace [N5].
  */
 import type { AgentFacts } from '../actors/agent.ts';
 import type { ChildSpec, Told } from '../actors/port.ts';
@@ -38,7 +38,12 @@ export function presence(house: House, admit: Admit): AgentListener {
   const finish = async (link: AgentLink, result: SessionResult) => {
     results.delete(result.session);
     const at = clock.now();
-    const exited: SessionExited = { type: 'session.exited', at, exitCode: result.exitCode, error: result.error };
+    const exited: SessionExited = {
+      type: 'session.exited',
+      at,
+      exitCode: result.exitCode,
+      error: result.error,
+    };
     terminals.find(result.session)?.ended(result.exitCode, result.error);
     await fleet.send(`session:${result.session}`, exited);
     link.ackResult(result.session);
@@ -55,7 +60,12 @@ export function presence(house: House, admit: Admit): AgentListener {
       await fleet.remind([`agent:${agent}`]);
       await fleet.together(() => {
         if (!fleet.isLive(`agent:${agent}`)) startForeign(house, link, registration);
-        fleet.note(`agent:${agent}`, { type: 'link.up', at, facts: factsOf(registration, link), isSetUp: true } as Told);
+        fleet.note(`agent:${agent}`, {
+          type: 'link.up',
+          at,
+          facts: factsOf(registration, link),
+          isSetUp: true,
+        } as Told);
       });
       log.info('agent connected', { agent, instance_id: link.instanceId, features: [...link.features] });
       signals.tell(`link:${agent}`);
@@ -97,7 +107,9 @@ export function presence(house: House, admit: Admit): AgentListener {
       take(house, link, { session, chunk });
       const waiting = results.get(session);
       if (waiting && isWhole(house, waiting.result)) {
-        finish(waiting.link, waiting.result).catch((thrown) => log.error('result not kept', { session, why: String(thrown) }));
+        finish(waiting.link, waiting.result).catch((thrown) =>
+          log.error('result not kept', { session, why: String(thrown) }),
+        );
       }
     },
 
@@ -184,7 +196,9 @@ function startForeign(house: House, link: AgentLink, registration: Registration)
     parent: null,
   };
   // Durable with the batch that `together` waits for.
-  fleet.start(spec, at).catch((thrown) => house.log.error('agent not taken', { agent: link.agent, why: String(thrown) }));
+  fleet
+    .start(spec, at)
+    .catch((thrown) => house.log.error('agent not taken', { agent: link.agent, why: String(thrown) }));
 }
 
 const factsOf = (r: Registration, link: AgentLink): AgentFacts => ({
@@ -228,7 +242,9 @@ function adopt(house: House, link: AgentLink, reported: ReportedSession) {
     parent: `agent:${link.agent}`,
   };
   if (!fleet.isLive(spec.id)) {
-    fleet.start(spec, at).catch((thrown) => log.error('session not adopted', { session: spec.id, why: String(thrown) }));
+    fleet
+      .start(spec, at)
+      .catch((thrown) => log.error('session not adopted', { session: spec.id, why: String(thrown) }));
   }
 }
 
@@ -262,7 +278,8 @@ function seen(house: House, link: AgentLink, facts: HeartbeatFacts) {
   const context = agentOf(house, link.agent);
   const moved = facts.setupStatus !== '' && facts.setupStatus !== context?.setup;
   const matters = state === 'provisioning' || (state === 'ready' && !isSetUp);
-  if (moved && matters) house.fleet.note(id, { type: 'setup.moved', at, setup: facts.setupStatus, isSetUp } as Told);
+  if (moved && matters)
+    house.fleet.note(id, { type: 'setup.moved', at, setup: facts.setupStatus, isSetUp } as Told);
 }
 
 interface Taken {

@@ -20,7 +20,9 @@ const LINK_WAIT_MS = 60_000;
 /** How long a screen may take to be judged after a restart. */
 const JUDGED_MS = 5_000;
 
-/** Works out what to type; the readers of questions know. Null: that answer cannot be given to this question. */
+/**
+ * Works out what to type; the readers of questions know. Null: that answer cannot be given to this question.
+ */
 export type KeysFor = (question: AskedOnScreen, answer: { text?: string; option?: string }) => string | null;
 
 export function asked(house: House, session: SessionId, question: AskedOnScreen | null): void {
@@ -81,7 +83,9 @@ export function ask(house: House, input: HitlInput): Promise<void> {
     parent: `session:${input.session}`,
   };
   const started = house.fleet.start(spec, input.askedAt);
-  started.catch((thrown) => house.log.warn('question not asked', { session: input.session, why: String(thrown) }));
+  started.catch((thrown) =>
+    house.log.warn('question not asked', { session: input.session, why: String(thrown) }),
+  );
   return started;
 }
 
@@ -96,7 +100,11 @@ const asOnScreen = (q: HitlInput): AskedOnScreen => ({
 });
 
 /** What must be typed; throws Failure('undeliverable') when it cannot be told. */
-export function keysOf(keysFor: KeysFor, question: HitlInput, answer: { text?: string; option?: string }): string {
+export function keysOf(
+  keysFor: KeysFor,
+  question: HitlInput,
+  answer: { text?: string; option?: string },
+): string {
   const keys = keysFor(asOnScreen(question), answer);
   if (keys === null) {
     const choices = question.options.map(({ id, label }) => `${id} (${label})`).join(', ');
@@ -106,36 +114,42 @@ export function keysOf(keysFor: KeysFor, question: HitlInput, answer: { text?: s
 }
 
 /** The effect behind `hitl.deliver`. */
-export const deliver = (house: House, keysFor: KeysFor) => async (delivery: Delivery, { signal }: EffectScope) => {
-  const { key, session, question, answer } = delivery;
-  const text = answer.text ?? house.unwritten.get(key) ?? null;
-  if (text === null && answer.option === null) {
-    throw new Failure('undeliverable', 'the server was restarted before the secret was typed; answer again');
-  }
-  const keys = keysOf(keysFor, question, {
-    ...(text === null ? {} : { text }),
-    ...(answer.option === null ? {} : { option: answer.option }),
-  });
-  const context = sessionOf(house, session);
-  if (!context) throw new Failure('undeliverable', `session ${session} is over`);
-  const link = await linkOf(house, context.agent, { withinMs: LINK_WAIT_MS, signal });
-  const moved = movedOn(house, question);
-  if (question.source === 'screen') await judged(house, session, signal);
-  // After a restart the screen may have moved on already; the agent drops what it has typed under this key.
-  if (question.source !== 'screen' || !moved()) {
-    await link.type(session, new TextEncoder().encode(keys), key, signal);
-  }
-  if (question.source === 'screen') {
-    await until(house, {
-      fact: `asked:${session}`,
-      look: () => (moved() ? true : null),
-      withinMs: TAKES_MS,
-      signal,
-      late: () => new Failure('undeliverable', `the answer was typed and the screen still asks: ${question.prompt}`),
+export const deliver =
+  (house: House, keysFor: KeysFor) =>
+  async (delivery: Delivery, { signal }: EffectScope) => {
+    const { key, session, question, answer } = delivery;
+    const text = answer.text ?? house.unwritten.get(key) ?? null;
+    if (text === null && answer.option === null) {
+      throw new Failure(
+        'undeliverable',
+        'the server was restarted before the secret was typed; answer again',
+      );
+    }
+    const keys = keysOf(keysFor, question, {
+      ...(text === null ? {} : { text }),
+      ...(answer.option === null ? {} : { option: answer.option }),
     });
-  }
-  house.unwritten.delete(key);
-};
+    const context = sessionOf(house, session);
+    if (!context) throw new Failure('undeliverable', `session ${session} is over`);
+    const link = await linkOf(house, context.agent, { withinMs: LINK_WAIT_MS, signal });
+    const moved = movedOn(house, question);
+    if (question.source === 'screen') await judged(house, session, signal);
+    // After a restart the screen may have moved on already; the agent drops what it has typed under this key.
+    if (question.source !== 'screen' || !moved()) {
+      await link.type(session, new TextEncoder().encode(keys), key, signal);
+    }
+    if (question.source === 'screen') {
+      await until(house, {
+        fact: `asked:${session}`,
+        look: () => (moved() ? true : null),
+        withinMs: TAKES_MS,
+        signal,
+        late: () =>
+          new Failure('undeliverable', `the answer was typed and the screen still asks: ${question.prompt}`),
+      });
+    }
+    house.unwritten.delete(key);
+  };
 
 /** Whether the screen is known to ask something else, or nothing, now. */
 function movedOn({ asked }: House, { session, fingerprint }: HitlInput): () => boolean {
@@ -146,15 +160,19 @@ function movedOn({ asked }: House, { session, fingerprint }: HitlInput): () => b
 async function judged(house: House, session: SessionId, signal: AbortSignal): Promise<void> {
   const late = () => new Failure('timed-out', 'the screen was not judged');
   const look = () => (house.asked.has(session) ? true : null);
-  await until(house, { fact: `asked:${session}`, look, withinMs: JUDGED_MS, signal, late }).catch((thrown) => {
-    if (signal.aborted) throw thrown;
-  });
+  await until(house, { fact: `asked:${session}`, look, withinMs: JUDGED_MS, signal, late }).catch(
+    (thrown) => {
+      if (signal.aborted) throw thrown;
+    },
+  );
 }
 
 /** Called for every change of a question: its end may make room for what the screen asks now. */
-export function questionChanged(house: House, view: { state: string; session_id: string; hitl_id: string }): void {
+export function questionChanged(
+  house: House,
+  view: { state: string; session_id: string; hitl_id: string },
+): void {
   if (view.state === 'open' || view.state === 'answering') return;
   house.unwritten.delete(view.hitl_id as HitlId);
   settle(house, view.session_id as SessionId);
 }
-

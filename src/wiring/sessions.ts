@@ -73,23 +73,40 @@ export async function endSessionsOf(house: House, agent: string, graceMs: number
   const sessions = sessionsOf(house, agent).reverse();
   const at = clock.now();
   for (const { id } of sessions) {
-    fleet.note(`session:${id}`, { type: 'end', at, graceMs, reason: 'its instance is being stopped' } as Told);
+    fleet.note(`session:${id}`, {
+      type: 'end',
+      at,
+      graceMs,
+      reason: 'its instance is being stopped',
+    } as Told);
   }
-  await Promise.all(sessions.map(({ id }) => ended(house, id, graceMs + 1_000).catch(() => null)));
+  await Promise.all(
+    sessions.map(({ id }) => ended(house, id, { withinMs: graceMs + 1_000 }).catch(() => null)),
+  );
+}
+
+interface Patience {
+  /** Null: as long as it takes. */
+  readonly withinMs: number | null;
+  readonly signal?: AbortSignal;
 }
 
 /** Waits until a session is over. */
-function ended(house: House, id: string, withinMs: number | null, signal?: AbortSignal): Promise<SessionView> {
+function ended(house: House, id: string, { withinMs, signal }: Patience): Promise<SessionView> {
   const look = () => (house.fleet.isLive(`session:${id}`) ? null : viewOf(house, id));
   const late = () => new Failure('timed-out', `session ${id} is not over yet`);
   return until(house, { fact: `ended:${id}`, look, withinMs, late, ...(signal ? { signal } : {}) });
 }
 
 /** Asks a session to end and waits for it; resolves also when it is over already. */
-export async function endSession(house: House, id: string, { graceMs, reason }: { graceMs: number; reason: string }) {
+export async function endSession(
+  house: House,
+  id: string,
+  { graceMs, reason }: { graceMs: number; reason: string },
+) {
   house.fleet.note(`session:${id}`, { type: 'end', at: house.clock.now(), graceMs, reason } as Told);
   if (!house.fleet.isLive(`session:${id}`)) return;
-  await ended(house, id, graceMs + 5_000);
+  await ended(house, id, { withinMs: graceMs + 5_000 });
 }
 
 function viewOf(house: House, id: string): SessionView | null {
@@ -104,7 +121,10 @@ function viewOf(house: House, id: string): SessionView | null {
   });
 }
 
-/** Starts a session on an agent; durable when it resolves. Throws Failure('not-found' | 'already-exists' | 'wrong-state'). */
+/**
+ * Starts a session on an agent; durable when it resolves. Throws Failure('not-found' | 'already-exists' |
+ * 'wrong-state').
+ */
 export async function startSession(house: House, agent: AgentId, wanted: NewSession): Promise<SessionId> {
   const { fleet, clock } = house;
   const id = newId<SessionId>();
@@ -113,10 +133,15 @@ export async function startSession(house: House, agent: AgentId, wanted: NewSess
     throw new Failure('not-found', `there is no agent "${agent}"; see GET /api/v1/agents`);
   }
   const state = stateOf(house, `agent:${agent}`);
-  if (!house.links.has(agent)) throw new Failure('agent-gone', `agent ${agent} is ${state}, not connected; start its instance`);
-  if (state === 'provisioning') throw new Failure('wrong-state', `agent ${agent} is still being set up; try again shortly`);
+  if (!house.links.has(agent))
+    throw new Failure('agent-gone', `agent ${agent} is ${state}, not connected; start its instance`);
+  if (state === 'provisioning')
+    throw new Failure('wrong-state', `agent ${agent} is still being set up; try again shortly`);
   if (sessionsOf(house, agent).some((session) => session.name === name)) {
-    throw new Failure('already-exists', `agent ${agent} has a session named "${name}"; attach to it or choose another name`);
+    throw new Failure(
+      'already-exists',
+      `agent ${agent} has a session named "${name}"; attach to it or choose another name`,
+    );
   }
   const input: SessionInput = {
     id,
@@ -135,7 +160,14 @@ export async function startSession(house: House, agent: AgentId, wanted: NewSess
     createdAt: clock.now(),
   };
   const parent = `agent:${agent}`;
-  const spec: ChildSpec = { id: `session:${id}`, kind: 'session', input, restart: 'on-failure', graceMs: 5_000, parent };
+  const spec: ChildSpec = {
+    id: `session:${id}`,
+    kind: 'session',
+    input,
+    restart: 'on-failure',
+    graceMs: 5_000,
+    parent,
+  };
   await fleet.start(spec, input.createdAt);
   return id;
 }
@@ -161,15 +193,23 @@ export function sessionDesk(house: House): SessionDesk {
     const view = there(id);
     const link = house.links.get(view.agent_id as AgentId);
     if (view.state === 'detached' || (view.state === 'live' && !link)) {
-      throw new Failure('agent-gone', `session ${id} is detached: agent ${view.agent_id} is not connected just now`);
+      throw new Failure(
+        'agent-gone',
+        `session ${id} is detached: agent ${view.agent_id} is not connected just now`,
+      );
     }
-    if (view.state !== 'live' || !link) throw new Failure('wrong-state', `session ${id} is ${view.state}, not live`);
+    if (view.state !== 'live' || !link)
+      throw new Failure('wrong-state', `session ${id} is ${view.state}, not live`);
     return link;
   };
   return {
     list: ({ agent, live }) =>
       (fleet.views('session') as SessionView[])
-        .filter((v) => (agent === undefined || v.agent_id === agent) && (!live || fleet.isLive(`session:${v.session_id}`)))
+        .filter(
+          (v) =>
+            (agent === undefined || v.agent_id === agent) &&
+            (!live || fleet.isLive(`session:${v.session_id}`)),
+        )
         .flatMap((v) => viewOf(house, v.session_id) ?? []),
     find: (id) => viewOf(house, id),
     async create(agent, wanted, _by) {
@@ -185,14 +225,17 @@ export function sessionDesk(house: House): SessionDesk {
           return view.state === 'starting' ? null : view;
         },
         withinMs: LINK_WAIT_MS + 10_000,
-        late: () => new Failure('timed-out', `session ${id} is still starting; see GET /api/v1/sessions/${id}`),
+        late: () =>
+          new Failure('timed-out', `session ${id} is still starting; see GET /api/v1/sessions/${id}`),
       });
     },
     input(id, bytes, _by) {
       // A full queue towards the agent is told to whoever types, by the link's Failure.
-      live(id).type(id as SessionId, bytes, null).catch((thrown) => {
-        house.log.warn('input not typed', { session: id, why: String(thrown) });
-      });
+      live(id)
+        .type(id as SessionId, bytes, null)
+        .catch((thrown) => {
+          house.log.warn('input not typed', { session: id, why: String(thrown) });
+        });
     },
     resize(id, cols, rows, by) {
       live(id).resize(id as SessionId, cols, rows);
@@ -208,7 +251,13 @@ export function sessionDesk(house: House): SessionDesk {
         return there(id);
       }
       const graceMs = number === constants.signals.SIGKILL ? 0 : 5_000;
-      await fleet.send(`session:${id}`, { type: 'end', at: clock.now(), by, graceMs, reason: `${by} sent ${name}` } as Told);
+      await fleet.send(`session:${id}`, {
+        type: 'end',
+        at: clock.now(),
+        by,
+        graceMs,
+        reason: `${by} sent ${name}`,
+      } as Told);
       return there(id);
     },
     async terminal(id) {
@@ -216,8 +265,10 @@ export function sessionDesk(house: House): SessionDesk {
       if (!context) return null;
       const found = house.terminals.find(context.id);
       if (found) return found;
-      return fleet.isLive(`session:${id}`) ? openTerminal(house, context) : await house.terminals.recall(context.id);
+      return fleet.isLive(`session:${id}`)
+        ? openTerminal(house, context)
+        : await house.terminals.recall(context.id);
     },
-    ended: (id, signal) => ended(house, id, null, signal),
+    ended: (id, signal) => ended(house, id, { withinMs: null, signal }),
   };
 }

@@ -42,7 +42,10 @@ export function taskDesk(house: House, logs: Logs): TaskDesk {
       const view = there(id);
       const context = taskOf(house, id);
       if (!context || fleet.isLive(`task:${id}`)) {
-        throw new Failure('wrong-state', `task ${id} is ${view.state}; only a task that has ended can be tried again`);
+        throw new Failure(
+          'wrong-state',
+          `task ${id} is ${view.state}; only a task that has ended can be tried again`,
+        );
       }
       const manifest = context.manifest as Manifest;
       const again = { ...manifest, metadata: { ...manifest.metadata, id: null } };
@@ -116,12 +119,23 @@ async function submit(house: House, manifest: Manifest, { by, retryOf }: Submitt
     by,
     createdAt: at,
   };
-  const spec: ChildSpec = { id: `task:${id}`, kind: 'task', input, restart: 'on-failure', graceMs: 10_000, parent: null };
+  const spec: ChildSpec = {
+    id: `task:${id}`,
+    kind: 'task',
+    input,
+    restart: 'on-failure',
+    graceMs: 10_000,
+    parent: null,
+  };
   await fleet.remind([spec.id]);
   if (fleet.view(spec.id) !== null) {
-    throw new Failure('already-exists', `there is a task "${id}" already; leave metadata.id empty to get a new one`, {
-      faults: [{ path: 'metadata.id', message: 'is taken; leave it empty to get a new one' }],
-    });
+    throw new Failure(
+      'already-exists',
+      `there is a task "${id}" already; leave metadata.id empty to get a new one`,
+      {
+        faults: [{ path: 'metadata.id', message: 'is taken; leave it empty to get a new one' }],
+      },
+    );
   }
   await fleet.start(spec, at);
   return id;

@@ -1,6 +1,7 @@
 /** A task's life as its log tells it: folded from the journal through the pure machine, never from memory. */
-import { step, born, type Living } from '../actors/step.ts';
+
 import type { Told } from '../actors/port.ts';
+import { born, type Living, step } from '../actors/step.ts';
 import { taskMachine } from '../actors/task.ts';
 import type { TaskContext } from '../actors/task-ports.ts';
 import { tallyView, taskView } from '../actors/task-view.ts';
@@ -60,14 +61,23 @@ function story(journal: Journal, id: TaskId) {
 
 function eventOf(view: TaskView, isOver: boolean): Pick<StoryEvent, 'event' | 'data'> {
   const { state, state_message, exit_code, summary, failure } = view;
-  if (!isOver) return { event: 'state', data: JSON.stringify({ state, message: state_message, at: view.state_changed_at }) };
-  if (state === 'COMPLETED') return { event: 'completed', data: JSON.stringify({ state, exit_code, summary }) };
+  if (!isOver)
+    return {
+      event: 'state',
+      data: JSON.stringify({ state, message: state_message, at: view.state_changed_at }),
+    };
+  if (state === 'COMPLETED')
+    return { event: 'completed', data: JSON.stringify({ state, exit_code, summary }) };
   const code = failure?.code ?? state.toLowerCase();
-  return { event: 'error', data: JSON.stringify({ state, code, message: view.error ?? state_message, exit_code }) };
+  return {
+    event: 'error',
+    data: JSON.stringify({ state, code, message: view.error ?? state_message, exit_code }),
+  };
 }
 
 /** Everything a task said, from an id on, and on until it has ended. */
-export const logsOf = (house: House, journal: Journal) =>
+export const logsOf =
+  (house: House, journal: Journal) =>
   (id: TaskId, after: string | null, signal: AbortSignal): AsyncIterable<TaskLog> =>
     taskLogs(sourcesOf(house, journal, id), { after, signal });
 
@@ -75,7 +85,8 @@ function sourcesOf(house: House, journal: Journal, id: TaskId): LogSources {
   const { fleet, terminals, signals, tallies } = house;
   const told = story(journal, id);
   const question = (hitl: string) => fleet.view(`hitl:${hitl}`) ?? { hitl_id: hitl };
-  const terminalOf = async (session: SessionId) => terminals.find(session) ?? (await terminals.recall(session));
+  const terminalOf = async (session: SessionId) =>
+    terminals.find(session) ?? (await terminals.recall(session));
   return {
     async story(after, limit) {
       await told.catchUp(question);

@@ -1,4 +1,7 @@
-/** Tasks: the effects of their machine. What staging, tools and artifacts do is in `tasks/` and `agent/tools/`. */
+/**
+ * Tasks: the effects of their machine. What staging, tools and artifacts do is in `tasks/` and
+ * `agent/tools/`.
+ */
 import { join } from 'node:path';
 import { locateTool } from '../../agent/tools/locate.ts';
 import type { ToolLaunch } from '../../agent/tools/tool.ts';
@@ -18,7 +21,7 @@ import { follow, type KeptLaunch, keptLaunch, listener, toolOf } from './follow.
 import { type House, taskOf } from './house.ts';
 import { handleOf } from './instances.ts';
 import { acquire, giveBack } from './places.ts';
-import { endSession, type ExtrasFor } from './sessions.ts';
+import { type ExtrasFor, endSession } from './sessions.ts';
 
 /** How long a tool that is told to stop may take before it is killed. */
 const STOP_GRACE_MS = 5_000;
@@ -32,13 +35,18 @@ export function taskEffects(house: House): EffectsOf<typeof taskPorts> {
     follow: follow(house),
     collect: (input, scope) => collected(house, input, scope),
     async windUp({ task, place, run, keep }, scope) {
-      if (run) await endSession(house, run.session.id, { graceMs: STOP_GRACE_MS, reason: 'its task is over' });
+      if (run)
+        await endSession(house, run.session.id, { graceMs: STOP_GRACE_MS, reason: 'its task is over' });
       await giveBack(house, { task, place, keep }, scope);
     },
   };
 }
 
-async function staged(house: House, { task, attempt, manifest }: OfTask, { signal }: EffectScope): Promise<Staged> {
+async function staged(
+  house: House,
+  { task, attempt, manifest }: OfTask,
+  { signal }: EffectScope,
+): Promise<Staged> {
   const { config, clock, log } = house;
   const dirs = taskDirs(config.dataDir, task);
   const work = await stage({
@@ -116,19 +124,24 @@ function homeOf(house: House, { agent }: Place): string {
 }
 
 /** What a task's session gets at its launch: the secrets, and what is typed to its tool. */
-export const taskExtras = (house: House): ExtrasFor => async ({ task }) => {
-  if (task === null) return null;
-  const context = taskOf(house, task);
-  if (!context?.run) return null;
-  const manifest = context.manifest as Manifest;
-  const env = toolSecrets(manifest, await resolveSecrets(manifest.secrets, { env: house.config.env }));
-  return { env, stdin: keptLaunch(context.run).stdin };
-};
+export const taskExtras =
+  (house: House): ExtrasFor =>
+  async ({ task }) => {
+    if (task === null) return null;
+    const context = taskOf(house, task);
+    if (!context?.run) return null;
+    const manifest = context.manifest as Manifest;
+    const env = toolSecrets(manifest, await resolveSecrets(manifest.secrets, { env: house.config.env }));
+    return { env, stdin: keptLaunch(context.run).stdin };
+  };
 
 async function collected(house: House, input: OfTask & Collecting, scope: EffectScope): Promise<Collected> {
   const { session } = input.run;
   const manifest = input.manifest as Manifest;
-  await endSession(house, session.id, { graceMs: STOP_GRACE_MS, reason: input.failure?.message ?? 'its task is over' });
+  await endSession(house, session.id, {
+    graceMs: STOP_GRACE_MS,
+    reason: input.failure?.message ?? 'its task is over',
+  });
   const tool = toolOf(manifest);
   const { follow: following } = keptLaunch(input.run);
   const ears = listener(tool, following);
@@ -152,6 +165,10 @@ async function collected(house: House, input: OfTask & Collecting, scope: Effect
     log: house.log.with({ task: input.task }),
   });
   const failure: FailureInfo | null = outcome.ok ? null : { code: 'runtime-failed', message: outcome.reason };
-  return { failure, exitCode: rested ? 0 : input.exitCode, summary: outcome.summary, tally: ears.tally(last) };
+  return {
+    failure,
+    exitCode: rested ? 0 : input.exitCode,
+    summary: outcome.summary,
+    tally: ears.tally(last),
+  };
 }
-

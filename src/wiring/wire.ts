@@ -50,6 +50,11 @@ export function wire(house: House, { keysFor, revoke }: Outside): Kinds {
       migrations: [],
     }),
     task: kind({ machine: taskMachine, view: taskView, effects: taskEffects(house), migrations: [] }),
-    hitl: kind({ machine: hitlMachine, view: hitlView, effects: hitlEffects(house, keysFor), migrations: [] }),
+    hitl: kind({
+      machine: hitlMachine,
+      view: hitlView,
+      effects: hitlEffects(house, keysFor),
+      migrations: [],
+    }),
   };
 }

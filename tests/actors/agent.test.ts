@@ -18,18 +18,27 @@ test('[P1] an agent is reserved by one task at a time', () => {
 test('[P2] only the task that reserved it can release it', () => {
   const events = [up, reserve('t1'), { type: 'release', at: 220, task: 't2' }];
   expect(view(events)).toMatchObject({ state: 'busy', task_id: 't1' });
-  expect(view([...events, { type: 'release', at: 230, task: 't1' }])).toMatchObject({ state: 'ready', task_id: null });
+  expect(view([...events, { type: 'release', at: 230, task: 't1' }])).toMatchObject({
+    state: 'ready',
+    task_id: null,
+  });
 });
 
 test('[P3] a reservation outlives the link', () => {
   const lost = { type: 'link.lost', at: 220, reason: 'gone' };
   expect(view([up, reserve('t1'), lost])).toMatchObject({ state: 'disconnected', task_id: 't1' });
-  expect(view([up, reserve('t1'), lost, { ...up, at: 230 }])).toMatchObject({ state: 'busy', connected_at: 230 });
+  expect(view([up, reserve('t1'), lost, { ...up, at: 230 }])).toMatchObject({
+    state: 'busy',
+    connected_at: 230,
+  });
 });
 
 test('an agent that is not set up takes no task', () => {
   const setting = { type: 'setup.moved', at: 205, setup: 'installing:git', isSetUp: false };
-  expect(view([up, setting, reserve('t1')])).toMatchObject({ state: 'provisioning', setup_status: 'installing:git' });
+  expect(view([up, setting, reserve('t1')])).toMatchObject({
+    state: 'provisioning',
+    setup_status: 'installing:git',
+  });
   expect(view([up, setting, { ...setting, setup: 'ready', isSetUp: true }]).state).toBe('ready');
 });
 

@@ -7,10 +7,20 @@ import { hitlInput, instanceInput, sessionInput, taskInput } from './inputs.ts';
 import { machines, type World, world } from './world.ts';
 
 const spec = (kind: ActorKind, id: string, input: object, parent: string | null = null): ChildSpec => ({
-  id: `${kind}:${id}`, kind, input, restart: 'on-failure', graceMs: 1_000, parent,
+  id: `${kind}:${id}`,
+  kind,
+  input,
+  restart: 'on-failure',
+  graceMs: 1_000,
+  parent,
 });
 
-const answer = { type: 'answer', at: 200, by: 'ada', answer: { text: null, option: '1', by: 'ada', at: 200 } } as Told;
+const answer = {
+  type: 'answer',
+  at: 200,
+  by: 'ada',
+  answer: { text: null, option: '1', by: 'ada', at: 200 },
+} as Told;
 const stateOf = ({ fleet }: World, id: string) => (fleet.view(id) as { state: string } | null)?.state;
 
 async function asking(w: World) {
@@ -32,7 +42,8 @@ test('[S1] an event and all it told other actors are one batch', async () => {
   await lost.settle();
   const entries = await lost.journal.feed(before, 100);
   expect(entries.map(({ actor, event }) => `${actor} ${event.type}`)).toEqual([
-    'session:s1 session.exited', 'hitl:h1 session.ended',
+    'session:s1 session.exited',
+    'hitl:h1 session.ended',
   ]);
   const after = await lost.crash('lost');
   expect([stateOf(after, 'session:s1'), stateOf(after, 'hitl:h1')]).toEqual(['exited', 'withdrawn']);
@@ -44,7 +55,9 @@ test('[S2] no promise is made and no effect runs before its batch is durable', a
   const gate = Promise.withResolvers<void>();
   w.journal.knobs.beforeWrite = () => gate.promise;
   let promised = false;
-  const answered = w.fleet.send('hitl:h1', answer).then(() => { promised = true; });
+  const answered = w.fleet.send('hitl:h1', answer).then(() => {
+    promised = true;
+  });
   await w.settle();
   expect({ promised, asked: w.asked.length }).toEqual({ promised: false, asked: 0 });
   gate.resolve();
@@ -60,7 +73,9 @@ test('[S3] a restart restores every live actor and runs its open ports again', a
   await w.settle();
   const next = await w.crash();
   expect(stateOf(next, 'hitl:h1')).toBe('answering');
-  expect(next.asked.map(({ port, input }) => [port, (input as { key: string }).key])).toEqual([['deliver', 'h1']]);
+  expect(next.asked.map(({ port, input }) => [port, (input as { key: string }).key])).toEqual([
+    ['deliver', 'h1'],
+  ]);
   await next.asked[0]?.done();
   expect(stateOf(next, 'hitl:h1')).toBe('answered');
   expect((next.fleet.view('session:s1') as { hitl_id: string | null }).hitl_id).toBeNull();
@@ -98,7 +113,10 @@ test('[S5] a failure is not a bug: it becomes data and the actor lives by it', a
   await w.fleet.send('hitl:h1', answer);
   await w.settle();
   await w.asked[0]?.fail(new Failure('undeliverable', 'still asks'));
-  expect(w.fleet.view('hitl:h1')).toMatchObject({ state: 'undeliverable', failure: { message: 'still asks' } });
+  expect(w.fleet.view('hitl:h1')).toMatchObject({
+    state: 'undeliverable',
+    failure: { message: 'still asks' },
+  });
 });
 
 test('[S6] while the journal is away commands are refused, facts are kept, and both catch up', async () => {
@@ -108,7 +126,10 @@ test('[S6] while the journal is away commands are refused, facts are kept, and b
   w.fleet.note('session:s1', { type: 'link.lost', at: 300 });
   await w.settle();
   expect(w.fleet.away()).toMatchObject({ code: 'journal-away' });
-  expect(w.fleet.send('hitl:h1', answer)).rejects.toMatchObject({ code: 'journal-away', retryAfterSeconds: 2 });
+  expect(w.fleet.send('hitl:h1', answer)).rejects.toMatchObject({
+    code: 'journal-away',
+    retryAfterSeconds: 2,
+  });
   w.journal.knobs.away = null;
   w.clock.increment(1_000);
   await w.settle();
@@ -145,7 +166,9 @@ test('[S8] a name that ended may be used again, and its log goes on', async () =
   expect(entries.filter(({ event }) => event.type === 'born')).toHaveLength(2);
   const next = await w.crash();
   expect(stateOf(next, 'instance:local')).toBe('provisioning');
-  expect(w.fleet.start(spec('instance', 'local', instanceInput), 600)).rejects.toMatchObject({ code: 'already-exists' });
+  expect(w.fleet.start(spec('instance', 'local', instanceInput), 600)).rejects.toMatchObject({
+    code: 'already-exists',
+  });
 });
 
 test('[S9] every actor folded from its log is what the journal remembers of it', async () => {
@@ -174,7 +197,8 @@ test('a batch that another writer made impossible is fatal, and promises nothing
   const w = world();
   await asking(w);
   await w.journal.append({
-    entries: [{ actor: 'hitl:h1', kind: 'hitl', seq: 2, at: 1, event: { type: 'withdraw' } }], records: [],
+    entries: [{ actor: 'hitl:h1', kind: 'hitl', seq: 2, at: 1, event: { type: 'withdraw' } }],
+    records: [],
   });
   expect(w.fleet.send('hitl:h1', answer)).rejects.toBeInstanceOf(Failure);
   await w.settle();
@@ -192,6 +216,9 @@ test('watchers hear every change once, in order, with its cursor and its view', 
   off();
   await w.fleet.send('hitl:h1', { type: 'session.ended', at: 300 });
   expect(heard).toEqual([
-    '1 session:s1 born live', '2 hitl:h1 born open', '3 session:s1 question.opened live', '4 hitl:h1 answer answering',
+    '1 session:s1 born live',
+    '2 hitl:h1 born open',
+    '3 session:s1 question.opened live',
+    '4 hitl:h1 answer answering',
   ]);
 });

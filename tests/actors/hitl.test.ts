@@ -16,7 +16,12 @@ test('[H1] a question tells its session and its task that it is open', () => {
 test('[H2] the first answer wins', () => {
   const second = { ...yes, at: 300, answer: { ...yes.answer, option: '2' } };
   const { living, ignored } = walk(hitlMachine, hitlInput, [yes, second]);
-  expect(hitlView(living.snapshot as never).answer).toEqual({ option: '1', text: null, by: 'ada', at_ms: 200 });
+  expect(hitlView(living.snapshot as never).answer).toEqual({
+    option: '1',
+    text: null,
+    by: 'ada',
+    at_ms: 200,
+  });
   expect(ignored).toEqual(['answer']);
 });
 

@@ -63,5 +63,7 @@ test('a restart stops and starts again; a stop meanwhile is the last word', () =
 test('a reprovision goes back to provisioning with its identity', () => {
   const { living } = run([...running, { type: 'reprovision', at: 200 }, done('stop', undefined, 210)]);
   expect(living.ports['create']?.input).toEqual({ spec: instanceInput.spec, anew: true });
-  expect(view([...running, { type: 'reprovision', at: 200 }, done('stop', undefined, 210), created]).state).toBe('starting');
+  expect(
+    view([...running, { type: 'reprovision', at: 200 }, done('stop', undefined, 210), created]).state,
+  ).toBe('starting');
 });

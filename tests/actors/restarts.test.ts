@@ -1,7 +1,12 @@
 import { expect, test } from 'bun:test';
 import { judge, type RestartPolicy } from '../../src/actors/restarts.ts';
 
-const policy: RestartPolicy = { restart: 'on-failure', max: 3, withinMs: 60_000, backoffMs: [0, 1_000, 5_000] };
+const policy: RestartPolicy = {
+  restart: 'on-failure',
+  max: 3,
+  withinMs: 60_000,
+  backoffMs: [0, 1_000, 5_000],
+};
 
 test.each([
   ['a normal exit is not restarted', [], 'normal', 0, { do: 'forget' }],
@@ -14,5 +19,7 @@ test.each([
 });
 
 test('[S11] what is never to be restarted is forgotten, whatever it died of', () => {
-  expect(judge({ ...policy, restart: 'never' }, { history: [], exit: 'failed', at: 0 })).toEqual({ do: 'forget' });
+  expect(judge({ ...policy, restart: 'never' }, { history: [], exit: 'failed', at: 0 })).toEqual({
+    do: 'forget',
+  });
 });

@@ -1,8 +1,8 @@
 /**
  * Every machine must come back as it was from JSON, in every state it can reach.
  * Goal: nobody adds a state, or puts a Map in context, that only breaks on a restart.
- * Method: walk breadth-first over the events below, remember at each new state, recall, compare; and the recalled
- * state must step on exactly as the one that was never written.
+ * Method: walk breadth-first over the events below, remember at each new state, recall, compare; and the
+ * recalled state must step on exactly as the one that was never written.
  */
 import { expect, test } from 'bun:test';
 import type { AnyStateMachine } from 'xstate';
@@ -16,34 +16,94 @@ const at = 1_000;
 const plain = (type: string, more: object = {}): Told => ({ type, at, ...more });
 
 const cases: readonly [keyof typeof machines, object, readonly Told[], number][] = [
-  ['hitl', inputs.hitlInput, [
-    plain('answer', { answer: { text: 'y', option: null, by: 'ada', at } }), plain('withdraw'), plain('supersede'),
-    plain('session.ended'), plain('alarm.rang'), done('deliver', undefined, at), failed('deliver', 'agent-gone', at),
-  ], 7],
-  ['session', inputs.sessionInput, [
-    done('launch', undefined, at), failed('launch', 'agent-gone', at), plain('link.lost'), plain('link.up'),
-    plain('session.exited', { exitCode: 0, error: '' }), plain('session.missing', { reason: 'x' }),
-    plain('end', { graceMs: 1, reason: 'x' }), done('end', undefined, at), plain('question.opened', { hitl: 'h' }),
-    plain('resized', { cols: 9, rows: 9 }),
-  ], 7],
-  ['agent', inputs.agentInput, [
-    plain('link.up', { facts: inputs.agentFacts, isSetUp: true }), plain('link.up', { facts: inputs.agentFacts, isSetUp: false }),
-    plain('link.lost', { reason: 'x' }), plain('reserve', { task: 't1' }), plain('release', { task: 't1' }),
-    plain('heartbeat.missed'), plain('heartbeat.seen'), plain('setup.moved', { setup: 'x', isSetUp: false }), plain('remove'),
-    plain('instance.stopped'),
-  ], 7],
-  ['instance', inputs.instanceInput, [
-    done('create', inputs.handle, at), failed('create', 'runtime-failed', at), plain('alarm.rang'),
-    done('start', inputs.handle, at), failed('start', 'runtime-failed', at), plain('runtime.exited', { reason: 'x' }),
-    plain('stop'), plain('restart'), plain('reprovision'), plain('reset'), plain('destroy'), done('stop', undefined, at),
-    failed('stop', 'runtime-failed', at), done('destroy', undefined, at), failed('destroy', 'runtime-failed', at),
-  ], 10],
-  ['task', inputs.taskInput, [
-    plain('alarm.rang'), done('stage', inputs.staged, at), failed('stage', 'staging-failed', at),
-    done('acquire', inputs.place, at), done('prepare', inputs.run, at), plain('question.opened', { hitl: 'h' }),
-    plain('session.ended', { exitCode: 0, reason: null }), plain('cancel', { reason: 'x' }),
-    done('collect', inputs.collected, at), failed('collect', 'bad-input', at), done('windUp', undefined, at),
-  ], 11],
+  [
+    'hitl',
+    inputs.hitlInput,
+    [
+      plain('answer', { answer: { text: 'y', option: null, by: 'ada', at } }),
+      plain('withdraw'),
+      plain('supersede'),
+      plain('session.ended'),
+      plain('alarm.rang'),
+      done('deliver', undefined, at),
+      failed('deliver', 'agent-gone', at),
+    ],
+    7,
+  ],
+  [
+    'session',
+    inputs.sessionInput,
+    [
+      done('launch', undefined, at),
+      failed('launch', 'agent-gone', at),
+      plain('link.lost'),
+      plain('link.up'),
+      plain('session.exited', { exitCode: 0, error: '' }),
+      plain('session.missing', { reason: 'x' }),
+      plain('end', { graceMs: 1, reason: 'x' }),
+      done('end', undefined, at),
+      plain('question.opened', { hitl: 'h' }),
+      plain('resized', { cols: 9, rows: 9 }),
+    ],
+    7,
+  ],
+  [
+    'agent',
+    inputs.agentInput,
+    [
+      plain('link.up', { facts: inputs.agentFacts, isSetUp: true }),
+      plain('link.up', { facts: inputs.agentFacts, isSetUp: false }),
+      plain('link.lost', { reason: 'x' }),
+      plain('reserve', { task: 't1' }),
+      plain('release', { task: 't1' }),
+      plain('heartbeat.missed'),
+      plain('heartbeat.seen'),
+      plain('setup.moved', { setup: 'x', isSetUp: false }),
+      plain('remove'),
+      plain('instance.stopped'),
+    ],
+    7,
+  ],
+  [
+    'instance',
+    inputs.instanceInput,
+    [
+      done('create', inputs.handle, at),
+      failed('create', 'runtime-failed', at),
+      plain('alarm.rang'),
+      done('start', inputs.handle, at),
+      failed('start', 'runtime-failed', at),
+      plain('runtime.exited', { reason: 'x' }),
+      plain('stop'),
+      plain('restart'),
+      plain('reprovision'),
+      plain('reset'),
+      plain('destroy'),
+      done('stop', undefined, at),
+      failed('stop', 'runtime-failed', at),
+      done('destroy', undefined, at),
+      failed('destroy', 'runtime-failed', at),
+    ],
+    10,
+  ],
+  [
+    'task',
+    inputs.taskInput,
+    [
+      plain('alarm.rang'),
+      done('stage', inputs.staged, at),
+      failed('stage', 'staging-failed', at),
+      done('acquire', inputs.place, at),
+      done('prepare', inputs.run, at),
+      plain('question.opened', { hitl: 'h' }),
+      plain('session.ended', { exitCode: 0, reason: null }),
+      plain('cancel', { reason: 'x' }),
+      done('collect', inputs.collected, at),
+      failed('collect', 'bad-input', at),
+      done('windUp', undefined, at),
+    ],
+    11,
+  ],
 ];
 
 const keyOf = ({ snapshot }: Living) => {

@@ -3,7 +3,8 @@ import { sessionMachine, sessionView } from '../../src/actors/session.ts';
 import { sessionInput } from './inputs.ts';
 import { done, failed, told, walk } from './walk.ts';
 
-const run = (events: Parameters<typeof walk>[2], input: object = sessionInput) => walk(sessionMachine, input, events);
+const run = (events: Parameters<typeof walk>[2], input: object = sessionInput) =>
+  walk(sessionMachine, input, events);
 const view = (events: Parameters<typeof walk>[2]) => sessionView(run(events).living.snapshot as never);
 
 const launched = done('launch', undefined, 110);
@@ -38,7 +39,10 @@ test('an end that was asked for before the launch is carried out after it', () =
 });
 
 test('what could not be started is lost and says why', () => {
-  expect(view([failed('launch', 'runtime-failed', 115)])).toMatchObject({ state: 'lost', reason: 'launch failed' });
+  expect(view([failed('launch', 'runtime-failed', 115)])).toMatchObject({
+    state: 'lost',
+    reason: 'launch failed',
+  });
 });
 
 test('an adopted session is live from the start and launches nothing', () => {

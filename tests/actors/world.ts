@@ -7,10 +7,10 @@ import { hitlMachine, hitlView } from '../../src/actors/hitl.ts';
 import { instanceMachine, instanceView } from '../../src/actors/instance.ts';
 import type { Effect, Kind, Kinds } from '../../src/actors/kinds.ts';
 import type { EffectScope } from '../../src/actors/port.ts';
+import { listening } from '../../src/actors/port.ts';
 import { sessionMachine, sessionView } from '../../src/actors/session.ts';
 import { taskMachine } from '../../src/actors/task.ts';
 import { taskView } from '../../src/actors/task-view.ts';
-import { listening } from '../../src/actors/port.ts';
 import { type MemoryJournal, memoryJournal } from '../../src/journal/memory.ts';
 import { silentLog } from '../../src/log.ts';
 
@@ -61,17 +61,30 @@ export function world(journal = memoryJournal(), clock = new SimulatedClock()): 
   const settle = async () => {
     for (let i = 0; i < 8; i++) await turn();
   };
-  const asks = (port: string) => (input: unknown, { actor, signal }: EffectScope) =>
-    new Promise<unknown>((resolve, reject) => {
-      const drop = () => void asked.splice(asked.findIndex((a) => a === mine) >>> 0, 1);
-      const mine: Asked = {
-        actor, port, input, signal,
-        done: (output) => { drop(); resolve(output); return settle(); },
-        fail: (thrown) => { drop(); reject(thrown); return settle(); },
-      };
-      asked.push(mine);
-      signal.addEventListener('abort', () => asked.includes(mine) && drop(), { once: true });
-    });
+  const asks =
+    (port: string) =>
+    (input: unknown, { actor, signal }: EffectScope) =>
+      new Promise<unknown>((resolve, reject) => {
+        const drop = () => void asked.splice(asked.indexOf(mine) >>> 0, 1);
+        const mine: Asked = {
+          actor,
+          port,
+          input,
+          signal,
+          done: (output) => {
+            drop();
+            resolve(output);
+            return settle();
+          },
+          fail: (thrown) => {
+            drop();
+            reject(thrown);
+            return settle();
+          },
+        };
+        asked.push(mine);
+        signal.addEventListener('abort', () => asked.includes(mine) && drop(), { once: true });
+      });
   const kind = (name: keyof Kinds, machine: unknown, view: unknown): Kind => ({
     machine: machine as Kind['machine'],
     migrations: [],
@@ -91,10 +104,20 @@ export function world(journal = memoryJournal(), clock = new SimulatedClock()): 
     hitl: kind('hitl', hitlMachine, hitlView),
   };
   const root = fleet({
-    clock, journal, kinds, log: silentLog, defer: setImmediate, fatal: (thrown) => fatal.push(thrown),
+    clock,
+    journal,
+    kinds,
+    log: silentLog,
+    defer: setImmediate,
+    fatal: (thrown) => fatal.push(thrown),
   });
   return {
-    fleet: root, journal, clock, asked, fatal, settle,
+    fleet: root,
+    journal,
+    clock,
+    asked,
+    fatal,
+    settle,
     async crash(unacknowledged = 'lost') {
       const next = world(journal.crash(unacknowledged), clock);
       await next.fleet.restore();

@@ -1,9 +1,9 @@
 /** The real agent client as a process, against the server's side played by hand. */
 import { afterEach, expect, setDefaultTimeout, test } from 'bun:test';
-import { create } from '@bufbuild/protobuf';
 import { existsSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
 import {
   AgentStatus,
   PtyControlSchema,
@@ -30,16 +30,24 @@ afterEach(async () => {
 });
 
 const type = (commandId: string, text: string, more: { key?: string; eof?: boolean } = {}) =>
-  peer.say({ case: 'stdin', value: create(StdinChunkSchema, { commandId, data: Buffer.from(text), ...more }) });
+  peer.say({
+    case: 'stdin',
+    value: create(StdinChunkSchema, { commandId, data: Buffer.from(text), ...more }),
+  });
 
 const isAlive = (pid: number) => existsSync(`/proc/${pid}/stat`);
 const startedPid = (id: string) =>
-  until(`the start of ${id}`, () => peer.all('sessionStarted').find(({ value }) => value.commandId === id)?.value.pid);
+  until(
+    `the start of ${id}`,
+    () => peer.all('sessionStarted').find(({ value }) => value.commandId === id)?.value.pid,
+  );
 
 test('[A1] it proves who it is by metadata and registers what it is', async () => {
   await joined();
   expect(peer.connects[0]).toMatchObject({
-    'x-agent-id': 'tester', 'x-agent-instance-id': 'i-1', 'authorization': 'Bearer sesame',
+    'x-agent-id': 'tester',
+    'x-agent-instance-id': 'i-1',
+    authorization: 'Bearer sesame',
   });
   const [registration] = peer.all('registration');
   expect(registration?.value).toMatchObject({ agentId: 'tester', instanceId: 'i-1' });
@@ -58,7 +66,11 @@ test('[A3] a piped command gets argv, directory and environment as they are, and
   await joined();
   const script = 'printf "%s|%s|%s|" "$1" "$WORD" "$PWD"; printf "\\377\\000no newline" >&2; exit 7';
   peer.run({
-    commandId: 'c1', command: 'bash', args: ['-c', script, 'x', `a 'b' "c" $HOME`], workingDir: '/tmp', env: { WORD: 'ü' },
+    commandId: 'c1',
+    command: 'bash',
+    args: ['-c', script, 'x', `a 'b' "c" $HOME`],
+    workingDir: '/tmp',
+    env: { WORD: 'ü' },
   });
   const result = await peer.result('c1');
   expect(peer.output('c1')).toBe(`a 'b' "c" $HOME|ü|/tmp|`);
@@ -89,10 +101,16 @@ test('[A4] a timeout and a kill end everything that the command started', async 
   await until('its child to be gone', () => !isAlive(child));
   peer.run({ commandId: 'kill', command: 'bash', args: ['-c', script] });
   const other = Number(await until('its pid', () => peer.output('kill').trim()));
-  const value = create(SessionReconcileSchema, { killSessionIds: ['kill', 'unknown'], gracePeriodSeconds: 0 });
+  const value = create(SessionReconcileSchema, {
+    killSessionIds: ['kill', 'unknown'],
+    gracePeriodSeconds: 0,
+  });
   peer.say({ case: 'sessionReconcile', value });
   await peer.result('kill');
-  const [ack] = await until('the outcome', () => peer.all('sessionReconcileAck').length > 0 && peer.all('sessionReconcileAck'));
+  const [ack] = await until(
+    'the outcome',
+    () => peer.all('sessionReconcileAck').length > 0 && peer.all('sessionReconcileAck'),
+  );
   expect(ack?.value.killedSessionIds.toSorted()).toEqual(['kill', 'unknown']);
   await until('its child to be gone', () => !isAlive(other));
 });
@@ -105,21 +123,43 @@ test('[A5] input with a key is written once, however often it comes', async () =
   type('c1', '', { eof: true });
   await peer.result('c1');
   expect(peer.output('c1')).toBe('once\ntwo\n');
-  expect(peer.all('stdinAck').map(({ value }) => [value.key, value.written])).toEqual([['k', true], ['k', true], ['k', true]]);
+  expect(peer.all('stdinAck').map(({ value }) => [value.key, value.written])).toEqual([
+    ['k', true],
+    ['k', true],
+    ['k', true],
+  ]);
 });
 
 test('[A6] a terminal has its size, follows a resize, and passes signals to its foreground', async () => {
   await joined();
-  peer.run({ commandId: 't', command: 'bash', args: ['--norc'], allocatePty: true, ptyCols: 101, ptyRows: 33 });
+  peer.run({
+    commandId: 't',
+    command: 'bash',
+    args: ['--norc'],
+    allocatePty: true,
+    ptyCols: 101,
+    ptyRows: 33,
+  });
   type('t', 'stty size; echo $TERM\n');
-  await until('its size', () => peer.output('t').includes('33 101') && peer.output('t').includes('xterm-256color'));
-  const resize = { case: 'resize', value: { $typeName: 'agentic.sandbox.v1.PtyResize', cols: 70, rows: 20 } } as const;
+  await until(
+    'its size',
+    () => peer.output('t').includes('33 101') && peer.output('t').includes('xterm-256color'),
+  );
+  const resize = {
+    case: 'resize',
+    value: { $typeName: 'agentic.sandbox.v1.PtyResize', cols: 70, rows: 20 },
+  } as const;
   peer.say({ case: 'ptyControl', value: create(PtyControlSchema, { commandId: 't', action: resize }) });
   type('t', 'stty size\n');
   await until('its new size', () => peer.output('t').includes('20 70'));
   type('t', 'sleep 1000; echo rc=$?\n');
-  await until('sleep in front', () => peer.all('terminalState').some(({ value }) => value.foreground === 'sleep'));
-  const signal = { case: 'signal', value: { $typeName: 'agentic.sandbox.v1.PtySignal', signalNumber: 2 } } as const;
+  await until('sleep in front', () =>
+    peer.all('terminalState').some(({ value }) => value.foreground === 'sleep'),
+  );
+  const signal = {
+    case: 'signal',
+    value: { $typeName: 'agentic.sandbox.v1.PtySignal', signalNumber: 2 },
+  } as const;
   peer.say({ case: 'ptyControl', value: create(PtyControlSchema, { commandId: 't', action: signal }) });
   await until('the signal', () => peer.output('t').includes('rc=130') || peer.output('t').includes('\n\x1b'));
   type('t', 'exit 3\n');
@@ -129,7 +169,10 @@ test('[A6] a terminal has its size, follows a resize, and passes signals to its 
 test('[A7] what a screen cannot show is told: echo off, and who reads', async () => {
   await joined();
   peer.run({ commandId: 't', command: 'bash', args: ['-c', 'read -sp "Password: " x'], allocatePty: true });
-  const state = await until('a hidden prompt', () => peer.all('terminalState').find(({ value }) => !value.echo)?.value);
+  const state = await until(
+    'a hidden prompt',
+    () => peer.all('terminalState').find(({ value }) => !value.echo)?.value,
+  );
   expect(state).toMatchObject({ commandId: 't', foreground: 'bash', reading: true });
 });
 
@@ -186,13 +229,26 @@ test('[A10] a process whose output nobody takes waits, and nothing is dropped', 
   peer.acknowledge('c1', had, true);
   await peer.result('c1');
   const numbers = Array.from({ length: 200_000 }, (_, i) => `${i + 1}\n`).join('');
-  const rest = Buffer.concat(peer.pieces('c1').slice(before).map(({ data }) => data)).toString();
+  const rest = Buffer.concat(
+    peer
+      .pieces('c1')
+      .slice(before)
+      .map(({ data }) => data),
+  ).toString();
   expect(numbers.slice(had)).toBe(rest);
 });
 
 test('[A11] a command that is known is not started again, and sessions are reported as they are', async () => {
   await joined();
-  const run = { commandId: 't', command: 'sleep', args: ['1000'], allocatePty: true, ptyCols: 90, ptyRows: 30, sessionName: 'nap' };
+  const run = {
+    commandId: 't',
+    command: 'sleep',
+    args: ['1000'],
+    allocatePty: true,
+    ptyCols: 90,
+    ptyRows: 30,
+    sessionName: 'nap',
+  };
   peer.run(run);
   const pid = await startedPid('t');
   peer.run(run);
@@ -201,7 +257,14 @@ test('[A11] a command that is known is not started again, and sessions are repor
   peer.say({ case: 'sessionQuery', value: create(SessionQuerySchema, { reportAll: true }) });
   const report = await until('the report', () => peer.all('sessionReport')[0]?.value);
   expect(report.sessions).toHaveLength(1);
-  expect(report.sessions[0]).toMatchObject({ commandId: 't', sessionName: 'nap', pid, isPty: true, cols: 90, rows: 30 });
+  expect(report.sessions[0]).toMatchObject({
+    commandId: 't',
+    sessionName: 'nap',
+    pid,
+    isPty: true,
+    cols: 90,
+    rows: 30,
+  });
   expect(Math.abs(Number(report.sessions[0]?.startedAtMs) - Date.now())).toBeLessThan(60_000);
 });
 
@@ -215,7 +278,9 @@ test('[A12] a server of the original protocol gets output at once after a reconn
   await peer.result('c1');
   expect(peer.output('c1')).toBe('one\ntwo\n');
   const cases = new Set(peer.said.map((payload) => payload.case));
-  expect([...cases].filter((name) => ['sessionStarted', 'stdinAck', 'terminalState'].includes(name ?? ''))).toEqual([]);
+  expect(
+    [...cases].filter((name) => ['sessionStarted', 'stdinAck', 'terminalState'].includes(name ?? '')),
+  ).toEqual([]);
   expect(peer.pieces('c1')[0]?.offset).toBeUndefined();
 });
 
@@ -223,10 +288,15 @@ test('[A13] told to shut down it ends its sessions first, tells their ends, and 
   await joined();
   peer.run({ commandId: 't', command: 'bash', args: ['--norc'], allocatePty: true });
   const pid = await startedPid('t');
-  peer.say({ case: 'shutdown', value: create(ShutdownSignalSchema, { reason: 'test', gracePeriodSeconds: 2 }) });
+  peer.say({
+    case: 'shutdown',
+    value: create(ShutdownSignalSchema, { reason: 'test', gracePeriodSeconds: 2 }),
+  });
   await peer.result('t');
   await until('its process to be gone', () => !isAlive(pid));
-  await until('its goodbye', () => peer.all('heartbeat').some(({ value }) => value.status === AgentStatus.SHUTTING_DOWN));
+  await until('its goodbye', () =>
+    peer.all('heartbeat').some(({ value }) => value.status === AgentStatus.SHUTTING_DOWN),
+  );
 });
 
 test('it finds its server on a Unix socket', async () => {

@@ -3,17 +3,18 @@
  *
  * `acks: false` plays a server of the original protocol.
  */
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
 import {
   type AgentMessage,
   CommandRequestSchema,
   type CommandResult,
-  ManagementMessageSchema,
   type ManagementMessage,
+  ManagementMessageSchema,
   OutputAckSchema,
   type OutputChunk,
   RegistrationAckSchema,
@@ -57,7 +58,10 @@ export class Peer {
 
   constructor(options: PeerOptions = {}) {
     this.#acks = options.acks ?? true;
-    this.#server.addService(agentService as never, { connect: (stream: Stream) => this.#connected(stream) } as never);
+    this.#server.addService(
+      agentService as never,
+      { connect: (stream: Stream) => this.#connected(stream) } as never,
+    );
   }
 
   static async start(options: PeerOptions = {}): Promise<Peer> {
@@ -78,13 +82,22 @@ export class Peer {
     const where: Record<string, string> = this.address.startsWith('unix:')
       ? { AGENT_GRPC_UDS_PATH: this.address.slice('unix:'.length) }
       : { MANAGEMENT_SERVER: this.address };
-    this.#agent = Bun.spawn([process.execPath, join(import.meta.dir, '../../agent/main.ts'), '--env-file', '/dev/null'], {
-      env: {
-        PATH: process.env['PATH'] ?? '', HOME: this.dir, AGENT_ID: 'tester', AGENT_INSTANCE_ID: 'i-1',
-        AGENT_SECRET_FILE: join(this.dir, 'secret'), AGENT_SPOOL_DIR: join(this.dir, 'spool'), ...where, ...env,
+    this.#agent = Bun.spawn(
+      [process.execPath, join(import.meta.dir, '../../agent/main.ts'), '--env-file', '/dev/null'],
+      {
+        env: {
+          PATH: process.env['PATH'] ?? '',
+          HOME: this.dir,
+          AGENT_ID: 'tester',
+          AGENT_INSTANCE_ID: 'i-1',
+          AGENT_SECRET_FILE: join(this.dir, 'secret'),
+          AGENT_SPOOL_DIR: join(this.dir, 'spool'),
+          ...where,
+          ...env,
+        },
+        stdio: ['ignore', 'ignore', process.env['AGENT_LOG'] ? 'inherit' : 'ignore'],
       },
-      stdio: ['ignore', 'ignore', process.env['AGENT_LOG'] ? 'inherit' : 'ignore'],
-    });
+    );
     return this.#agent;
   }
 
@@ -93,15 +106,24 @@ export class Peer {
   }
 
   run(request: MessageInitShape<typeof CommandRequestSchema> & { commandId: string }): void {
-    this.say({ case: 'command', value: create(CommandRequestSchema, { sessionId: request.commandId, ...request }) });
+    this.say({
+      case: 'command',
+      value: create(CommandRequestSchema, { sessionId: request.commandId, ...request }),
+    });
   }
 
   acknowledge(commandId: string, offset: number, resume = false): void {
-    this.say({ case: 'outputAck', value: create(OutputAckSchema, { commandId, offset: BigInt(offset), resume }) });
+    this.say({
+      case: 'outputAck',
+      value: create(OutputAckSchema, { commandId, offset: BigInt(offset), resume }),
+    });
   }
 
   all<C extends AgentMessage['payload']['case']>(what: C) {
-    return this.said.filter((payload) => payload.case === what) as Extract<AgentMessage['payload'], { case: C }>[];
+    return this.said.filter((payload) => payload.case === what) as Extract<
+      AgentMessage['payload'],
+      { case: C }
+    >[];
   }
 
   pieces(commandId: string, stream: 'stdout' | 'stderr' = 'stdout'): OutputChunk[] {
@@ -118,7 +140,10 @@ export class Peer {
   }
 
   connected(times = 1): Promise<unknown> {
-    return until(`connection ${times}`, () => this.all('registration').length >= times && this.stream !== null);
+    return until(
+      `connection ${times}`,
+      () => this.all('registration').length >= times && this.stream !== null,
+    );
   }
 
   /** Cuts the stream as a lost network would look from here. */
@@ -137,7 +162,9 @@ export class Peer {
 
   #connected(stream: Stream): void {
     this.stream = stream;
-    this.connects.push(Object.fromEntries(Object.entries(stream.metadata.getMap()).map(([k, v]) => [k, String(v)])));
+    this.connects.push(
+      Object.fromEntries(Object.entries(stream.metadata.getMap()).map(([k, v]) => [k, String(v)])),
+    );
     stream.on('error', () => {});
     stream.on('end', () => stream.end());
     stream.on('data', ({ payload }: AgentMessage) => {

@@ -14,7 +14,11 @@ interface Told {
   readonly kind: number;
   readonly question: number;
   readonly options: number;
-  readonly misses: readonly { readonly case: string; readonly expected: { readonly asking: boolean }; readonly got: object }[];
+  readonly misses: readonly {
+    readonly case: string;
+    readonly expected: { readonly asking: boolean };
+    readonly got: object;
+  }[];
 }
 
 async function measure(dir: string, ...flags: string[]) {
@@ -22,7 +26,11 @@ async function measure(dir: string, ...flags: string[]) {
     stdout: 'pipe',
     stderr: 'pipe',
   });
-  const [out, err, code] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]);
+  const [out, err, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
   return { out, err, code, last: out.trimEnd().split('\n').at(-1) ?? '' };
 }
 
@@ -39,7 +47,10 @@ test('[Q1] what asks nobody is never taken for a question, and 95 in 100 questio
 test('the corpus has at least 16 cases, a third of them negatives', async () => {
   const cases = readdirSync(corpus);
   const asking = await Promise.all(
-    cases.map(async (name) => ((await Bun.file(join(corpus, name, 'expected.json')).json()) as { asking: boolean }).asking),
+    cases.map(
+      async (name) =>
+        ((await Bun.file(join(corpus, name, 'expected.json')).json()) as { asking: boolean }).asking,
+    ),
   );
   expect(cases.length).toBeGreaterThanOrEqual(16);
   expect(asking.filter((asks) => !asks).length * 3).toBeGreaterThanOrEqual(cases.length);
@@ -66,7 +77,11 @@ test('every miss is printed by name', async () => {
     cpSync(join(corpus, 'bash-menu'), join(dir, 'wrong'), { recursive: true });
     writeFileSync(join(dir, 'wrong', 'expected.json'), '{"asking":false}');
     const { last } = await measure(dir, '--json');
-    expect(JSON.parse(last)).toMatchObject({ cases: 1, precision: 0, misses: [{ case: 'wrong', expected: { asking: false } }] });
+    expect(JSON.parse(last)).toMatchObject({
+      cases: 1,
+      precision: 0,
+      misses: [{ case: 'wrong', expected: { asking: false } }],
+    });
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

@@ -1,8 +1,10 @@
 /** Questions of live programs on a real PTY, answered with the keys that the readers name. */
 import { afterEach, expect, test } from 'bun:test';
 import { Terminal } from '@xterm/headless';
-import { run, type Running } from '../../agent/process.ts';
-import { keysFor, readQuestion, screenFacts } from '../../src/terminal/asking.ts';
+import { type Running, run } from '../../agent/process.ts';
+import { readQuestion } from '../../src/terminal/asking.ts';
+import { keysFor } from '../../src/terminal/asking-keys.ts';
+import { screenFacts } from '../../src/terminal/asking-screen.ts';
 import type { AskedOnScreen } from '../../src/terminal.ts';
 
 let running: Running | null = null;
@@ -23,7 +25,12 @@ function live(...argv: string[]): Live {
   let last = performance.now();
   let said = '';
   running = run(
-    { argv, cwd: '/', env: { PATH: process.env['PATH'] ?? '', PS1: '$ ', HOME: '/' }, pty: { cols: 80, rows: 24, term: 'xterm-256color' } },
+    {
+      argv,
+      cwd: '/',
+      env: { PATH: process.env['PATH'] ?? '', PS1: '$ ', HOME: '/' },
+      pty: { cols: 80, rows: 24, term: 'xterm-256color' },
+    },
     (_, bytes) => {
       said += Buffer.from(bytes).toString('utf8');
       last = performance.now();
@@ -79,14 +86,18 @@ test('[Q3] free text is typed and entered', async () => {
 });
 
 test('[Q4] a password is asked as a secret', async () => {
-  const program = live('bash', '-c', 'read -sp "Password: " x; echo; echo "${#x} characters"');
+  const program = live('bash', '-c', 'read -sp "Password: " x; echo; echo -n "$x" | wc -c');
   const question = await program.asked();
   expect(question.kind).toBe('secret');
-  expect(await program.answer(question, { text: 'sesame' })).toContain('6 characters');
+  expect(await program.answer(question, { text: 'sesame' })).toContain('6');
 });
 
 test('[Q5] the fingerprint stays while something ticks beside the question, and changes with the question', async () => {
-  const program = live('bash', '-c', 'while :; do printf "\\033[1;1H\\033[Kelapsed: %ss\\033[5;1HProceed? [y/N] " $SECONDS; read -t 1 -n 1 x && break; done; printf "\\033[5;1H\\033[KOverwrite? [y/N] "; read y');
+  const program = live(
+    'bash',
+    '-c',
+    'while :; do printf "\\033[1;1H\\033[Kelapsed: %ss\\033[5;1HProceed? [y/N] " $SECONDS; read -t 1 -n 1 x && break; done; printf "\\033[5;1H\\033[KOverwrite? [y/N] "; read y',
+  );
   const first = await program.asked();
   await Bun.sleep(1_300); // The clock on the screen goes on; that is the fact that is waited for.
   expect((await program.asked()).fingerprint).toBe(first.fingerprint);

@@ -14,8 +14,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
-import type { Handle, InstanceSpec, RuntimeExit } from '../../src/runtime.ts';
 import { hostRuntime } from '../../src/runtime/host.ts';
+import type { Handle, InstanceSpec, RuntimeExit } from '../../src/runtime.ts';
 import { codeOf, never, runtimeContract } from '../contracts/runtime.ts';
 
 const ID = '01920000-0000-7000-8000-00000000000';

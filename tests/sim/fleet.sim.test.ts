@@ -1,15 +1,24 @@
 /**
- * A seeded world: tasks run, screens ask, people answer and cancel, effects succeed, fail and die of bugs, the
- * clock jumps, the journal goes away, and the server is killed with or without its last batch.
- * Goal: the invariants below hold whatever the order. A failure prints its seed; pin it below with a line saying
- * what it was. Method: one random step at a time, everything checked after each.
+ * A seeded world: tasks run, screens ask, people answer and cancel, effects succeed, fail and die of bugs,
+ * the clock jumps, the journal goes away, and the server is killed with or without its last batch.
+ * Goal: the invariants below hold whatever the order. A failure prints its seed; pin it below with a line
+ * saying what it was. Method: one random step at a time, everything checked after each.
  */
 import { expect, test } from 'bun:test';
 import type { ChildSpec, Told } from '../../src/actors/port.ts';
 import { fold, remember } from '../../src/actors/step.ts';
 import { Failure } from '../../src/failure.ts';
 import type { ActorKind } from '../../src/journal.ts';
-import { collected, handle, hitlInput, place, run as toRun, sessionInput, staged, taskInput } from '../actors/inputs.ts';
+import {
+  collected,
+  handle,
+  hitlInput,
+  place,
+  sessionInput,
+  staged,
+  taskInput,
+  run as toRun,
+} from '../actors/inputs.ts';
 import { machines, turn, type World, world } from '../actors/world.ts';
 import { random } from './random.ts';
 
@@ -19,7 +28,12 @@ const SEEDS = 300;
 const STEPS = 40;
 
 const child = (kind: ActorKind, id: string, input: object, parent: string | null): ChildSpec => ({
-  id: `${kind}:${id}`, kind, input, restart: 'on-failure', graceMs: 1_000, parent,
+  id: `${kind}:${id}`,
+  kind,
+  input,
+  restart: 'on-failure',
+  graceMs: 1_000,
+  parent,
 });
 
 interface Play {
@@ -40,16 +54,23 @@ const outcomes: Readonly<Record<string, (n: number) => unknown>> = {
   start: () => handle,
 };
 
-const live = (play: Play, kind: ActorKind) => play.w.fleet.specs().filter((s) => s.kind === kind && s.live).map(({ id }) => id);
+const live = (play: Play, kind: ActorKind) =>
+  play.w.fleet
+    .specs()
+    .filter((s) => s.kind === kind && s.live)
+    .map(({ id }) => id);
 const one = <T>(play: Play, from: readonly T[]): T | undefined => from[play.pick(Math.max(1, from.length))];
 
 /** Sends as a door does: what resolves is a promise that must hold for ever. */
 function command(play: Play, actor: string | undefined, event: Told & object) {
   if (!actor) return;
   const { promised } = play;
-  play.w.fleet.send(actor, event).then((changed) => {
-    if (changed) promised.push({ actor, type: event.type });
-  }, () => {});
+  play.w.fleet.send(actor, event).then(
+    (changed) => {
+      if (changed) promised.push({ actor, type: event.type });
+    },
+    () => {},
+  );
 }
 
 const moves: Readonly<Record<string, (play: Play) => void | Promise<void>>> = {
@@ -57,15 +78,26 @@ const moves: Readonly<Record<string, (play: Play) => void | Promise<void>>> = {
     const n = ++play.made;
     const { fleet, clock } = play.w;
     const spec = child('task', `t${n}`, { ...taskInput, id: `t${n}`, createdAt: clock.now() }, null);
-    fleet.start(spec, clock.now()).then(() => play.promised.push({ actor: spec.id, type: 'born' }), () => {});
+    fleet.start(spec, clock.now()).then(
+      () => play.promised.push({ actor: spec.id, type: 'born' }),
+      () => {},
+    );
   },
   ask(play) {
     const session = one(play, live(play, 'session'));
-    const context = session && (play.w.fleet.context(session) as { id: string; task: string; hitl: string | null });
+    const context =
+      session && (play.w.fleet.context(session) as { id: string; task: string; hitl: string | null });
     if (!context || context.hitl) return;
     const n = ++play.made;
     const now = play.w.clock.now();
-    const input = { ...hitlInput, id: `h${n}`, session: context.id, task: context.task, askedAt: now, expiresAt: now + 5_000 };
+    const input = {
+      ...hitlInput,
+      id: `h${n}`,
+      session: context.id,
+      task: context.task,
+      askedAt: now,
+      expiresAt: now + 5_000,
+    };
     play.w.fleet.start(child('hitl', `h${n}`, input, session), now).catch(() => {});
   },
   answer(play) {
@@ -74,11 +106,21 @@ const moves: Readonly<Record<string, (play: Play) => void | Promise<void>>> = {
     command(play, one(play, live(play, 'hitl')), { type: 'answer', at, answer } as Told);
   },
   cancel(play) {
-    command(play, one(play, live(play, 'task')), { type: 'cancel', at: play.w.clock.now(), reason: 'x' } as Told);
+    command(play, one(play, live(play, 'task')), {
+      type: 'cancel',
+      at: play.w.clock.now(),
+      reason: 'x',
+    } as Told);
   },
   exit(play) {
     const session = one(play, live(play, 'session'));
-    if (session) play.w.fleet.note(session, { type: 'session.exited', at: play.w.clock.now(), exitCode: 0, error: '' } as Told);
+    if (session)
+      play.w.fleet.note(session, {
+        type: 'session.exited',
+        at: play.w.clock.now(),
+        exitCode: 0,
+        error: '',
+      } as Told);
   },
   link(play) {
     const type = play.pick(2) === 0 ? 'link.lost' : 'link.up';
@@ -110,7 +152,8 @@ async function checkInvariants({ w, promised }: Play): Promise<void> {
   const { journal, fleet } = w;
   for (const { actor, type } of promised) {
     const entries = await journal.history(actor, 1, 1_000);
-    if (!entries.some(({ event }) => event.type === type)) throw new Error(`promised ${type} of ${actor} is gone`);
+    if (!entries.some(({ event }) => event.type === type))
+      throw new Error(`promised ${type} of ${actor} is gone`);
   }
   for (const { id, kind, live } of fleet.specs()) {
     const entries = await journal.history(id, 1, 1_000);
@@ -132,7 +175,10 @@ async function play(seed: number): Promise<readonly string[]> {
   try {
     for (let i = 0; i < STEPS; i++) {
       // Work goes on most of the time; catastrophes are for spice.
-      const name = game.pick(3) > 0 ? ['submit', 'done', 'done', 'ask', 'answer', 'settle', 'wait'][game.pick(7)] : names[game.pick(names.length)];
+      const name =
+        game.pick(3) > 0
+          ? ['submit', 'done', 'done', 'ask', 'answer', 'settle', 'wait'][game.pick(7)]
+          : names[game.pick(names.length)];
       game.log.push(name as string);
       await moves[name as string]?.(game);
       await turn();

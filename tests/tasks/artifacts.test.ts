@@ -1,13 +1,21 @@
 /** Artifacts and patches with real files, a real git, and a tool that does its worst. */
 import { afterAll, describe, expect, test } from 'bun:test';
 import {
-  chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
 import { silentLog } from '../../src/log.ts';
-import { collectArtifacts, type Collect, listArtifacts, openArtifact } from '../../src/tasks/artifacts.ts';
-import { taskDirs, type TaskDirs } from '../../src/tasks/dirs.ts';
+import { type Collect, collectArtifacts, listArtifacts, openArtifact } from '../../src/tasks/artifacts.ts';
+import { type TaskDirs, taskDirs } from '../../src/tasks/dirs.ts';
 import { stage } from '../../src/tasks/staging.ts';
 import { git, ground, manifest, put, source } from './ground.ts';
 
@@ -21,11 +29,26 @@ async function staged(subpath: string | null = null) {
   const dirs = taskDirs(here.dir, `task-${++tasks}`);
   const repository = { url: origin.path, subpath };
   const work = await stage({
-    manifest: manifest({ repository }), attempt: 1, dirs, env: process.env, clock: systemClock, signal, log: silentLog,
+    manifest: manifest({ repository }),
+    attempt: 1,
+    dirs,
+    env: process.env,
+    clock: systemClock,
+    signal,
+    log: silentLog,
   });
-  const collect = (patterns: string[], over: Partial<Collect> = {}) => collectArtifacts({
-    dirs, staged: work, patterns, summary: null, env: process.env, clock: systemClock, signal, log: silentLog, ...over,
-  });
+  const collect = (patterns: string[], over: Partial<Collect> = {}) =>
+    collectArtifacts({
+      dirs,
+      staged: work,
+      patterns,
+      summary: null,
+      env: process.env,
+      clock: systemClock,
+      signal,
+      log: silentLog,
+      ...over,
+    });
   return { dirs, work, collect };
 }
 
@@ -46,8 +69,15 @@ describe('the patch', () => {
     const { dirs, work, collect } = await staged();
     const binary = Buffer.from(Array.from({ length: 4096 }, (_, i) => (i * 7919) % 256));
     put(work.workDir, {
-      'readme.md': 'changed\r\nwith CRLF and no end', 'new/deep/file.txt': 'new\n', 'pixels.bin': binary, 'empty': '',
-      'a name with blanks.txt': 'x\n', 'ünï\tcode "quoted".txt': 'y\n', 'line\nbreak.txt': 'z\n', '-dash': 'd\n', 'run.sh': '#!/bin/sh\n',
+      'readme.md': 'changed\r\nwith CRLF and no end',
+      'new/deep/file.txt': 'new\n',
+      'pixels.bin': binary,
+      empty: '',
+      'a name with blanks.txt': 'x\n',
+      'ünï\tcode "quoted".txt': 'y\n',
+      'line\nbreak.txt': 'z\n',
+      '-dash': 'd\n',
+      'run.sh': '#!/bin/sh\n',
     });
     chmodSync(join(work.workDir, 'run.sh'), 0o755);
     symlinkSync('readme.md', join(work.workDir, 'link'));
@@ -95,10 +125,19 @@ describe('the patch', () => {
     const { dirs, work, collect } = await staged();
     const ran = join(here.dir, 'ran');
     for (const [key, value] of [
-      ['core.fsmonitor', `touch ${ran}`], ['filter.x.clean', `touch ${ran}; cat`], ['diff.external', `touch ${ran}`],
-      ['diff.x.textconv', `touch ${ran}; cat`], ['diff.x.command', `touch ${ran}`], ['core.hooksPath', '.'],
-    ] as const) git(work.workDir, 'config', key, value);
-    put(work.workDir, { '.gitattributes': '* filter=x diff=x\n', 'readme.md': 'changed\n', 'post-index-change': `#!/bin/sh\ntouch ${ran}\n` });
+      ['core.fsmonitor', `touch ${ran}`],
+      ['filter.x.clean', `touch ${ran}; cat`],
+      ['diff.external', `touch ${ran}`],
+      ['diff.x.textconv', `touch ${ran}; cat`],
+      ['diff.x.command', `touch ${ran}`],
+      ['core.hooksPath', '.'],
+    ] as const)
+      git(work.workDir, 'config', key, value);
+    put(work.workDir, {
+      '.gitattributes': '* filter=x diff=x\n',
+      'readme.md': 'changed\n',
+      'post-index-change': `#!/bin/sh\ntouch ${ran}\n`,
+    });
     chmodSync(join(work.workDir, 'post-index-change'), 0o755);
     git(work.workDir, 'status');
     expect(existsSync(ran)).toBe(true);
@@ -122,13 +161,29 @@ describe('the patch', () => {
 describe('artifacts', () => {
   test('[K42] patterns pick from outbox and working tree, keep paths, and no name is lost to another', async () => {
     const { dirs, work, collect } = await staged();
-    put(work.workDir, { 'dist/a.txt': 'repo a', 'dist/deep/b.txt': 'repo b', 'other.txt': 'no', '.hidden/c.txt': 'c', 'dist/x.map': 'map' });
-    put(dirs.outbox, { 'dist/a.txt': 'outbox a', 'artifacts/dist/a.txt': 'given a', 'progress/1/dist/a.txt': 'progress' });
+    put(work.workDir, {
+      'dist/a.txt': 'repo a',
+      'dist/deep/b.txt': 'repo b',
+      'other.txt': 'no',
+      '.hidden/c.txt': 'c',
+      'dist/x.map': 'map',
+    });
+    put(dirs.outbox, {
+      'dist/a.txt': 'outbox a',
+      'artifacts/dist/a.txt': 'given a',
+      'progress/1/dist/a.txt': 'progress',
+    });
     put(dirs.outbox, { 'artifacts/changes.patch': 'not ours' });
     const { artifacts } = await collect(['dist', '!**/*.map', '.hidden/*.txt'], { summary: 'All done.' });
     expect(names(artifacts)).toEqual([
-      '.hidden/c.txt', 'changes.patch', 'dist/a.txt', 'dist/deep/b.txt', 'given/changes.patch', 'outbox/dist/a.txt',
-      'repository/dist/a.txt', 'summary.md',
+      '.hidden/c.txt',
+      'changes.patch',
+      'dist/a.txt',
+      'dist/deep/b.txt',
+      'given/changes.patch',
+      'outbox/dist/a.txt',
+      'repository/dist/a.txt',
+      'summary.md',
     ]);
     expect(await textOf(dirs, 'dist/a.txt')).toBe('given a');
     expect(await textOf(dirs, 'outbox/dist/a.txt')).toBe('outbox a');
@@ -142,7 +197,9 @@ describe('artifacts', () => {
     put(dirs.outbox, { 'artifacts/given.bin': 'given' });
     const first = await collect(['out/**']);
     expect(first.artifacts.find(({ name }) => name === 'out/report.html')).toEqual({
-      name: 'out/report.html', size_bytes: 9, content_type: 'text/html; charset=utf-8',
+      name: 'out/report.html',
+      size_bytes: 9,
+      content_type: 'text/html; charset=utf-8',
       checksum: `sha256:${new Bun.CryptoHasher('sha256').update('<p>é</p>').digest('hex')}`,
     });
     expect(await collect(['out/**'])).toEqual(first);
@@ -166,7 +223,13 @@ describe('artifacts', () => {
     expect(names(artifacts)).toEqual(['changes.patch', 'out/inside.md']);
     expect(await textOf(dirs, 'out/inside.md')).toBe('two\n');
     expect(names(skipped).sort()).toEqual([
-      'given-etc', 'out/config', 'out/etc', 'out/line\nbreak', 'out/passwd', 'out/pipe', 'out/up.txt',
+      'given-etc',
+      'out/config',
+      'out/etc',
+      'out/line\nbreak',
+      'out/passwd',
+      'out/pipe',
+      'out/up.txt',
     ]);
   });
 
@@ -183,8 +246,20 @@ describe('artifacts', () => {
   });
 
   test.each([
-    '../staged.json', '..', '/etc/passwd', 'a/../../staged.json', './a.txt', 'a.txt/', '', 'a\0b', 'link/passwd', 'later.txt',
-    '..%2fstaged.json', 'x/'.repeat(200) + 'x', '__proto__', 'constructor',
+    '../staged.json',
+    '..',
+    '/etc/passwd',
+    'a/../../staged.json',
+    './a.txt',
+    'a.txt/',
+    '',
+    'a\0b',
+    'link/passwd',
+    'later.txt',
+    '..%2fstaged.json',
+    'x/'.repeat(200) + 'x',
+    '__proto__',
+    'constructor',
   ])('[K44] %p opens nothing', async (name) => {
     const { dirs, collect } = await staged();
     put(dirs.outbox, { 'artifacts/a.txt': 'a' });
@@ -209,6 +284,14 @@ describe('artifacts', () => {
     put(work.workDir, { 'o/a': 'a' });
     await collect(['o/*']);
     expect(statSync(join(dirs.artifacts, 'o/a')).mode & 0o777).toBe(0o600);
-    expect(readdirSync(dirs.root).sort()).toEqual(['TASK.md', 'artifacts.json', 'base.git', 'given', 'inbox', 'outbox', 'staged.json']);
+    expect(readdirSync(dirs.root).sort()).toEqual([
+      'TASK.md',
+      'artifacts.json',
+      'base.git',
+      'given',
+      'inbox',
+      'outbox',
+      'staged.json',
+    ]);
   });
 });

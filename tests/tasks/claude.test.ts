@@ -9,15 +9,20 @@ import { claude } from '../../agent/tools/claude.ts';
 import { locateTool } from '../../agent/tools/locate.ts';
 import type { AgentWish, ToolLaunch, ToolProgress } from '../../agent/tools/tool.ts';
 import { writeToolFiles } from '../../src/tasks/files.ts';
-import { modelServer, type ModelServer, type Turn } from './model.ts';
+import { type ModelServer, modelServer, type Turn } from './model.ts';
 
-const located = locateTool('claude', { env: process.env, path: [join(import.meta.dir, '../../node_modules/.bin')] });
+const located = locateTool('claude', {
+  env: process.env,
+  path: [join(import.meta.dir, '../../node_modules/.bin')],
+});
 if (!located.found) console.log(`skipped: the real Claude Code: ${located.reason}`);
 
 const root = mkdtempSync('/tmp/tasks-claude-');
 let script: (results: number) => Turn = () => ({ say: 'Nothing to do.' });
 let model: ModelServer;
-beforeAll(() => { model = modelServer((results) => script(results)); });
+beforeAll(() => {
+  model = modelServer((results) => script(results));
+});
 afterAll(() => {
   model.stop();
   rmSync(root, { recursive: true, force: true });
@@ -27,8 +32,19 @@ const writes = (results: number): Turn =>
   results === 0 ? { bash: 'echo made > made.txt' } : { say: 'made.txt is there.' };
 
 const wish = (over: Partial<AgentWish>): AgentWish => ({
-  tool: 'claude', mode: 'headless', prompt: 'Write made.txt', model: 'claude-sonnet-4-5', max_turns: null, allowed_tools: [],
-  skip_permissions: true, mcp_config: null, finish: 'idle', command: null, args: [], env: {}, ...over,
+  tool: 'claude',
+  mode: 'headless',
+  prompt: 'Write made.txt',
+  model: 'claude-sonnet-4-5',
+  max_turns: null,
+  allowed_tools: [],
+  skip_permissions: true,
+  mcp_config: null,
+  finish: 'idle',
+  command: null,
+  args: [],
+  env: {},
+  ...over,
 });
 
 let runs = 0;
@@ -38,40 +54,72 @@ async function prepared(over: Partial<AgentWish>, env: Record<string, string> = 
   const place = { home: join(dir, 'home'), workDir: join(dir, 'work'), control: join(dir, 'control') };
   for (const one of Object.values(place)) mkdirSync(one, { recursive: true });
   const launch = claude.launch({
-    ...place, wish: wish(over), program: located.found ? located.program : '', resume: null,
+    ...place,
+    wish: wish(over),
+    program: located.found ? located.program : '',
+    resume: null,
     conversation: Bun.randomUUIDv7(),
-    env: { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: 'a-key-that-is-longer-than-twenty-characters', ...env },
+    env: {
+      ANTHROPIC_BASE_URL: model.url,
+      ANTHROPIC_API_KEY: 'a-key-that-is-longer-than-twenty-characters',
+      ...env,
+    },
   });
   await writeToolFiles(launch.files);
-  return { ...place, launch, env: { PATH: process.env['PATH'] ?? '', TERM: 'xterm-256color', ...launch.env } };
+  return {
+    ...place,
+    launch,
+    env: { PATH: process.env['PATH'] ?? '', TERM: 'xterm-256color', ...launch.env },
+  };
 }
 
 async function headless(over: Partial<AgentWish>, env: Record<string, string> = {}) {
   const { launch, workDir, env: whole } = await prepared(over, env);
   const process = Bun.spawn([launch.command, ...launch.args], {
-    cwd: workDir, env: whole, stdin: launch.stdin === null ? 'ignore' : Buffer.from(launch.stdin), stdout: 'pipe', stderr: 'pipe',
+    cwd: workDir,
+    env: whole,
+    stdin: launch.stdin === null ? 'ignore' : Buffer.from(launch.stdin),
+    stdout: 'pipe',
+    stderr: 'pipe',
   });
   const reader = claude.reader();
   for await (const bytes of process.stdout) reader.feed(bytes);
   const exitCode = await process.exited;
-  return { workDir, exitCode, progress: reader.progress(), outcome: claude.outcome(exitCode, reader.progress()), launch };
+  return {
+    workDir,
+    exitCode,
+    progress: reader.progress(),
+    outcome: claude.outcome(exitCode, reader.progress()),
+    launch,
+  };
 }
 
 /** Plays a PTY session, answering what it asks, until `enough` or the process ends. */
-async function interactive(over: Partial<AgentWish>, play: { enough: (p: ToolProgress) => boolean; answer?: string }) {
+async function interactive(
+  over: Partial<AgentWish>,
+  play: { enough: (p: ToolProgress) => boolean; answer?: string },
+) {
   const { launch, workDir, env } = await prepared({ mode: 'interactive', ...over });
   let seen = '';
   const decoder = new TextDecoder();
   const process = Bun.spawn([launch.command, ...launch.args], {
-    cwd: workDir, env,
-    terminal: { cols: 100, rows: 30, data: (_, bytes) => { seen += decoder.decode(bytes, { stream: true }); } },
+    cwd: workDir,
+    env,
+    terminal: {
+      cols: 100,
+      rows: 30,
+      data: (_, bytes) => {
+        seen += decoder.decode(bytes, { stream: true });
+      },
+    },
   });
   const reader = claude.reader();
   const told = tail(launch);
   const deadline = Date.now() + 30_000;
   let answered = false;
   while (!play.enough(reader.progress()) && process.exitCode === null) {
-    if (Date.now() > deadline) throw new Error(`not there after 30 s: ${JSON.stringify(reader.progress())}\n${seen.slice(-3000)}`);
+    if (Date.now() > deadline)
+      throw new Error(`not there after 30 s: ${JSON.stringify(reader.progress())}\n${seen.slice(-3000)}`);
     reader.feed(told.more());
     const { transcript } = reader.progress();
     if (transcript !== null) reader.feed(told.more(transcript), 'transcript');
@@ -92,7 +140,14 @@ async function interactive(over: Partial<AgentWish>, play: { enough: (p: ToolPro
   reader.feed(told.more());
   const { transcript } = reader.progress();
   if (transcript !== null) reader.feed(told.more(transcript), 'transcript');
-  return { workDir, exitCode, progress: reader.progress(), outcome: claude.outcome(exitCode, reader.progress()), seen, launch };
+  return {
+    workDir,
+    exitCode,
+    progress: reader.progress(),
+    outcome: claude.outcome(exitCode, reader.progress()),
+    seen,
+    launch,
+  };
 }
 
 const plain = (screen: string): string => screen.replace(/\u001b\[[0-9;?<>=]*[A-Za-z]|\s/g, '');
@@ -119,7 +174,14 @@ describe.skipIf(!located.found)('the real Claude Code', () => {
     expect(readFileSync(join(workDir, 'made.txt'), 'utf8')).toBe('made\n');
     expect(outcome).toEqual({ ok: true, summary: 'made.txt is there.' });
     expect(progress).toMatchObject({
-      toolCalls: 1, currentTool: null, inputTokens: 224, cacheReadTokens: 14, cacheWriteTokens: 10, outputTokens: 40, turns: 2, junkLines: 0,
+      toolCalls: 1,
+      currentTool: null,
+      inputTokens: 224,
+      cacheReadTokens: 14,
+      cacheWriteTokens: 10,
+      outputTokens: 40,
+      turns: 2,
+      junkLines: 0,
     });
     expect(progress.costUsd).toBeGreaterThan(0);
   }, 30_000);
@@ -141,14 +203,18 @@ describe.skipIf(!located.found)('the real Claude Code', () => {
     ['like an option', '--version is what I want you to explain'],
     ['with quotes, newlines and shell signs', `It's "quoted" $(touch pwned) \`x\`\n; rm -rf made.txt`],
     ['longer than an argument may be', `Count these: ${'word '.repeat(40_000)}end`],
-  ])('[K22] a prompt %s reaches the model as it was written', async (_, prompt) => {
-    script = () => ({ say: 'Understood.' });
-    const from = model.heard.length;
-    const { outcome, workDir } = await headless({ prompt, allowed_tools: ['Bash(git *)', 'Read'] });
-    expect(outcome).toEqual({ ok: true, summary: 'Understood.' });
-    expect(model.heard.slice(from).some((text) => text.trim() === prompt)).toBe(true);
-    expect(existsSync(join(workDir, 'pwned'))).toBe(false);
-  }, 30_000);
+  ])(
+    '[K22] a prompt %s reaches the model as it was written',
+    async (_, prompt) => {
+      script = () => ({ say: 'Understood.' });
+      const from = model.heard.length;
+      const { outcome, workDir } = await headless({ prompt, allowed_tools: ['Bash(git *)', 'Read'] });
+      expect(outcome).toEqual({ ok: true, summary: 'Understood.' });
+      expect(model.heard.slice(from).some((text) => text.trim() === prompt)).toBe(true);
+      expect(existsSync(join(workDir, 'pwned'))).toBe(false);
+    },
+    30_000,
+  );
 
   test('[K23] interactive: no set-up dialog, a permission is asked, rest is told by hook, and a polite end exits 0', async () => {
     script = writes;
@@ -156,7 +222,13 @@ describe.skipIf(!located.found)('the real Claude Code', () => {
     expect(run.exitCode).toBe(0);
     expect(run.outcome).toEqual({ ok: true, summary: 'made.txt is there.' });
     expect(readFileSync(join(run.workDir, 'made.txt'), 'utf8')).toBe('made\n');
-    expect(run.progress).toMatchObject({ toolCalls: 1, outputTokens: 40, inputTokens: 224, turns: 2, currentTool: null });
+    expect(run.progress).toMatchObject({
+      toolCalls: 1,
+      outputTokens: 40,
+      inputTokens: 224,
+      turns: 2,
+      currentTool: null,
+    });
   }, 45_000);
 
   test('[K23] interactive without permissions to ask for, even as root', async () => {
@@ -180,7 +252,9 @@ describe.skipIf(!located.found)('the real Claude Code', () => {
   }, 45_000);
 
   test('[K25] neither the key nor an MCP configuration is on the command line', async () => {
-    const { launch } = await prepared({ mcp_config: { mcpServers: { x: { command: 'true', env: { TOKEN: 's3cret' } } } } });
+    const { launch } = await prepared({
+      mcp_config: { mcpServers: { x: { command: 'true', env: { TOKEN: 's3cret' } } } },
+    });
     expect(JSON.stringify(launch.args)).not.toContain('s3cret');
     expect(JSON.stringify(launch.args)).not.toContain('a-key-that');
     expect(JSON.stringify(launch.follow)).not.toContain('a-key-that');

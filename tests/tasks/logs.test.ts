@@ -4,7 +4,13 @@ import type { TaskLog } from '../../src/desk.ts';
 import { type LogSources, type StoryEvent, taskLogs, wholeCharacters } from '../../src/tasks/logs.ts';
 import type { Slice } from '../../src/terminal.ts';
 
-interface Recorded { stream: 'stdout' | 'stderr' | 'log'; bytes: Uint8Array; from: number; gapBytes: number; at: number }
+interface Recorded {
+  stream: 'stdout' | 'stderr' | 'log';
+  bytes: Uint8Array;
+  from: number;
+  gapBytes: number;
+  at: number;
+}
 
 /** A task that is still going on: sessions get bytes, the story gets events, watchers are told. */
 function task() {
@@ -13,7 +19,9 @@ function task() {
   const watchers = new Set<() => void>();
   let over = false;
   let progress: string | null = null;
-  const ring = () => { for (const watcher of watchers) watcher(); };
+  const ring = () => {
+    for (const watcher of watchers) watcher();
+  };
   const sources: LogSources = {
     story: async (after, limit) => story.filter(({ cursor }) => cursor > after).slice(0, limit),
     sessions: () => sessions.length,
@@ -22,7 +30,13 @@ function task() {
       if (!chunk) return { from, stream: 'stdout', bytes: new Uint8Array(), next: from, gapBytes: 0, at: 0 };
       const skip = Math.max(0, from - chunk.from);
       const bytes = chunk.bytes.subarray(skip, skip + maxBytes);
-      return { ...chunk, from: chunk.from + skip, bytes, next: chunk.from + skip + bytes.length, gapBytes: skip === 0 ? chunk.gapBytes : 0 };
+      return {
+        ...chunk,
+        from: chunk.from + skip,
+        bytes,
+        next: chunk.from + skip + bytes.length,
+        gapBytes: skip === 0 ? chunk.gapBytes : 0,
+      };
     },
     progress: () => progress,
     isOver: () => over,
@@ -34,7 +48,10 @@ function task() {
   return {
     sources,
     watchers,
-    session() { sessions.push([]); ring(); },
+    session() {
+      sessions.push([]);
+      ring();
+    },
     says(text: string | Uint8Array, { stream = 'stdout', at = 0, gapBytes = 0 }: Partial<Recorded> = {}) {
       const bytes = typeof text === 'string' ? Buffer.from(text) : text;
       const mine = sessions.at(-1) ?? [];
@@ -47,7 +64,10 @@ function task() {
       over = event === 'completed' || event === 'error';
       ring();
     },
-    gets(on: string) { progress = on; ring(); },
+    gets(on: string) {
+      progress = on;
+      ring();
+    },
   };
 }
 
@@ -77,14 +97,22 @@ function wholeStory() {
 describe("a task's log", () => {
   test('[K50] tells state, output, questions and the end in order, over all attempts, and then ends', async () => {
     expect(told(await all(wholeStory().sources))).toEqual([
-      'state STAGING', 'state RUNNING', 'stdout one\n', 'stderr warn\n', 'question Go on?', 'stdout two\n', 'stdout again\n', 'completed 0',
+      'state STAGING',
+      'state RUNNING',
+      'stdout one\n',
+      'stderr warn\n',
+      'question Go on?',
+      'stdout two\n',
+      'stdout again\n',
+      'completed 0',
     ]);
   });
 
   test('[K51] from every id it goes on with exactly what followed', async () => {
     const { sources } = wholeStory();
     const whole = await all(sources);
-    for (const [index, { id }] of whole.entries()) expect(await all(sources, id)).toEqual(whole.slice(index + 1));
+    for (const [index, { id }] of whole.entries())
+      expect(await all(sources, id)).toEqual(whole.slice(index + 1));
     expect(new Set(whole.map(({ id }) => id)).size).toBe(whole.length);
   });
 
@@ -105,7 +133,11 @@ describe("a task's log", () => {
       expect(items.map(({ event, data }) => (event === 'stdout' ? data : '')).join('')).toBe(text);
       for (const [index, { id }] of items.entries()) {
         const before = items.slice(0, index + 1);
-        expect([...before, ...await all(it.sources, id)].map(({ event, data }) => (event === 'stdout' ? data : '')).join('')).toBe(text);
+        expect(
+          [...before, ...(await all(it.sources, id))]
+            .map(({ event, data }) => (event === 'stdout' ? data : ''))
+            .join(''),
+        ).toBe(text);
       }
     }
   });
@@ -117,7 +149,13 @@ describe("a task's log", () => {
     it.says('b', { gapBytes: 7 });
     it.says(Buffer.from('€').subarray(0, 2));
     it.event('error', 'it broke');
-    expect(told(await all(it.sources))).toEqual(['stdout \ufffd', 'gap {"at":8,"bytes":7}', 'stdout b', 'stdout \ufffd', 'error it broke']);
+    expect(told(await all(it.sources))).toEqual([
+      'stdout \ufffd',
+      'gap {"at":8,"bytes":7}',
+      'stdout b',
+      'stdout \ufffd',
+      'error it broke',
+    ]);
   });
 
   test('[K53] follows a task that goes on, tells new progress once, and misses nothing between looking and waiting', async () => {

@@ -57,15 +57,43 @@ lifecycle:
 describe('the manifest', () => {
   test('[K60] the least manifest has every default', () => {
     expect(readManifest(least)).toEqual({
-      version: '1', kind: 'Task', metadata: { id: null, name: 'A task', labels: {} }, repository: null,
+      version: '1',
+      kind: 'Task',
+      metadata: { id: null, name: 'A task', labels: {} },
+      repository: null,
       agent: {
-        tool: 'claude', mode: 'headless', prompt: 'Do it', model: null, max_turns: null, allowed_tools: [], skip_permissions: true,
-        mcp_config: null, finish: 'idle', command: null, args: [], env: {}, instance: null, runtime: null,
+        tool: 'claude',
+        mode: 'headless',
+        prompt: 'Do it',
+        model: null,
+        max_turns: null,
+        allowed_tools: [],
+        skip_permissions: true,
+        mcp_config: null,
+        finish: 'idle',
+        command: null,
+        args: [],
+        env: {},
+        instance: null,
+        runtime: null,
       },
-      vm: { profile: 'agentic-dev', loadout: null, cpus: 4, memory: '8G', disk: '40G', network_mode: null, allowed_hosts: [] },
+      vm: {
+        profile: 'agentic-dev',
+        loadout: null,
+        cpus: 4,
+        memory: '8G',
+        disk: '40G',
+        network_mode: null,
+        allowed_hosts: [],
+      },
       secrets: [],
       lifecycle: {
-        timeout: '24h', failure_action: 'destroy', artifact_patterns: [], retries: 0, retry_backoff: '10s', hang_timeout: '10m',
+        timeout: '24h',
+        failure_action: 'destroy',
+        artifact_patterns: [],
+        retries: 0,
+        retry_backoff: '10s',
+        hang_timeout: '10m',
         hang_action: 'notify',
       },
       parent_id: null,
@@ -83,8 +111,16 @@ describe('the manifest', () => {
 
   test('[K60] claude: is a shorthand for agent:', () => {
     const { agent } = readManifest(full);
-    expect(agent).toMatchObject({ tool: 'claude', mode: 'interactive', skip_permissions: false, model: 'sonnet', max_turns: 30 });
-    expect(readManifest({ metadata: { name: 'x' }, claude: { prompt: 'p' } }).agent).toEqual(readManifest({ metadata: { name: 'x' }, agent: { prompt: 'p' } }).agent);
+    expect(agent).toMatchObject({
+      tool: 'claude',
+      mode: 'interactive',
+      skip_permissions: false,
+      model: 'sonnet',
+      max_turns: 30,
+    });
+    expect(readManifest({ metadata: { name: 'x' }, claude: { prompt: 'p' } }).agent).toEqual(
+      readManifest({ metadata: { name: 'x' }, agent: { prompt: 'p' } }).agent,
+    );
   });
 
   test('an empty id is no id', () => {
@@ -93,22 +129,72 @@ describe('the manifest', () => {
 
   test('[K61] all faults come at once, each with its path and its cure', () => {
     const faults = faultsOf({
-      version: '2', kind: 'Pod', prompt: 'x', lifecyle: {},
+      version: '2',
+      kind: 'Pod',
+      prompt: 'x',
+      lifecyle: {},
       metadata: { id: '../etc', name: ' ', labels: { 'a b': 'x' } },
-      repository: { url: 'https://ada:pw@example.org/x.git', branch: '--upload-pack=touch x', commit: 'main', subpath: '../..', secret: 'NOPE' },
-      agent: { tool: 'codex', max_turns: 0, allowed_tools: 'Bash', env: { A: 1, B: 'x' }, instance: 'Bad_Name', promt: 'x' },
+      repository: {
+        url: 'https://ada:pw@example.org/x.git',
+        branch: '--upload-pack=touch x',
+        commit: 'main',
+        subpath: '../..',
+        secret: 'NOPE',
+      },
+      agent: {
+        tool: 'codex',
+        max_turns: 0,
+        allowed_tools: 'Bash',
+        env: { A: 1, B: 'x' },
+        instance: 'Bad_Name',
+        promt: 'x',
+      },
       vm: { cpus: 0, memory: '8 apples', network_mode: 'open' },
-      secrets: [{ name: 'B', source: 'vault', key: 'x' }, { name: 'B', source: 'file', key: '../x' }, { name: 'C', value: 'hunter2' }],
+      secrets: [
+        { name: 'B', source: 'vault', key: 'x' },
+        { name: 'B', source: 'file', key: '../x' },
+        { name: 'C', value: 'hunter2' },
+      ],
       lifecycle: { timeout: '200h', artifact_patterns: ['../x', '/y'], retries: 11 },
       children: {},
     });
-    expect(Object.keys(faults).sort()).toEqual([
-      'agent.allowed_tools', 'agent.env.A', 'agent.env.B', 'agent.instance', 'agent.max_turns', 'agent.promt', 'agent.tool',
-      'children', 'kind', 'lifecycle.artifact_patterns[0]', 'lifecycle.artifact_patterns[1]', 'lifecycle.retries',
-      'lifecycle.timeout', 'lifecyle', 'metadata.id', 'metadata.labels.a b', 'metadata.name', 'prompt', 'repository.branch',
-      'repository.commit', 'repository.secret', 'repository.subpath', 'repository.url', 'secrets[0].source', 'secrets[1].key',
-      'secrets[1].name', 'secrets[2].key', 'secrets[2].source', 'secrets[2].value', 'version', 'vm.cpus', 'vm.memory', 'vm.network_mode',
-    ].sort());
+    expect(Object.keys(faults).sort()).toEqual(
+      [
+        'agent.allowed_tools',
+        'agent.env.A',
+        'agent.env.B',
+        'agent.instance',
+        'agent.max_turns',
+        'agent.promt',
+        'agent.tool',
+        'children',
+        'kind',
+        'lifecycle.artifact_patterns[0]',
+        'lifecycle.artifact_patterns[1]',
+        'lifecycle.retries',
+        'lifecycle.timeout',
+        'lifecyle',
+        'metadata.id',
+        'metadata.labels.a b',
+        'metadata.name',
+        'prompt',
+        'repository.branch',
+        'repository.commit',
+        'repository.secret',
+        'repository.subpath',
+        'repository.url',
+        'secrets[0].source',
+        'secrets[1].key',
+        'secrets[1].name',
+        'secrets[2].key',
+        'secrets[2].source',
+        'secrets[2].value',
+        'version',
+        'vm.cpus',
+        'vm.memory',
+        'vm.network_mode',
+      ].sort(),
+    );
     expect(faults['lifecyle']).toContain('did you mean "lifecycle"?');
     expect(faults['agent.promt']).toContain('did you mean "prompt"?');
     expect(faults['prompt']).toContain('agent.prompt');
@@ -118,33 +204,64 @@ describe('the manifest', () => {
   });
 
   test('[K61] a fault under the shorthand is told under the shorthand', () => {
-    expect(Object.keys(faultsOf({ metadata: { name: 'x' }, claude: { max_turns: '3' } })).sort()).toEqual(['claude.max_turns', 'claude.prompt']);
+    expect(Object.keys(faultsOf({ metadata: { name: 'x' }, claude: { max_turns: '3' } })).sort()).toEqual([
+      'claude.max_turns',
+      'claude.prompt',
+    ]);
   });
 
   test('[K62] no fault repeats a secret', () => {
-    const failure = refusal({ ...least, repository: { url: 'https://ada:hunter2@example.org/x' }, secrets: [{ name: 'hunter2!', source: 'env' }] });
+    const failure = refusal({
+      ...least,
+      repository: { url: 'https://ada:hunter2@example.org/x' },
+      secrets: [{ name: 'hunter2!', source: 'env' }],
+    });
     expect(JSON.stringify([failure.message, failure.faults])).not.toContain('hunter2');
     expect(failure.faults?.map(({ path }) => path)).toContain('repository.url');
   });
 
   test.each([
-    'https://example.org/x.git', 'http://localhost:8080/x', 'ssh://git@example.org:22/x.git', 'git@example.org:team/x.git',
-    'file:///srv/x.git', '/srv/x.git',
+    'https://example.org/x.git',
+    'http://localhost:8080/x',
+    'ssh://git@example.org:22/x.git',
+    'git@example.org:team/x.git',
+    'file:///srv/x.git',
+    '/srv/x.git',
   ])('a repository at %s is taken', (url) => {
-    expect(readManifest({ ...least, repository: { url } }).repository).toEqual({ url, branch: null, commit: null, subpath: null, secret: null });
+    expect(readManifest({ ...least, repository: { url } }).repository).toEqual({
+      url,
+      branch: null,
+      commit: null,
+      subpath: null,
+      secret: null,
+    });
   });
 
   test.each([
-    'ext::sh -c touch% /tmp/x', '-oProxyCommand=x', 'ssh://-oProxyCommand=x/y', 'git@-host:x', 'relative/path', 'ftp://example.org/x', 'https://',
-    'https://token@example.org/x', 'git@example.org:-x', 'file://host/x', 'https://example.org/a b', '',
+    'ext::sh -c touch% /tmp/x',
+    '-oProxyCommand=x',
+    'ssh://-oProxyCommand=x/y',
+    'git@-host:x',
+    'relative/path',
+    'ftp://example.org/x',
+    'https://',
+    'https://token@example.org/x',
+    'git@example.org:-x',
+    'file://host/x',
+    'https://example.org/a b',
+    '',
   ])('[K63] a repository at %p is refused', (url) => {
     expect(Object.keys(faultsOf({ ...least, repository: { url } }))).toEqual(['repository.url']);
   });
 
   test.each(['-x', 'a..b', 'a b', 'a~1', 'x.lock', '/x', 'x/', 'refs/heads/x', '@{-1}', 'a\nb', 'a:b'])(
-    '[K63] the branch %p is refused', (branch) => {
-      expect(Object.keys(faultsOf({ ...least, repository: { url: '/x', branch } }))).toEqual(['repository.branch']);
-    });
+    '[K63] the branch %p is refused',
+    (branch) => {
+      expect(Object.keys(faultsOf({ ...least, repository: { url: '/x', branch } }))).toEqual([
+        'repository.branch',
+      ]);
+    },
+  );
 
   test('[K64] text that is no manifest is refused with the place of the trouble, whatever it does', () => {
     expect(refusal('a: [b').message).toContain('line 1');
@@ -155,21 +272,36 @@ describe('the manifest', () => {
     expect(refusal('['.repeat(100_000)).code).toBe('unprocessable');
     expect(refusal(`x: ${'{a: '.repeat(40)}1${'}'.repeat(40)}`).message).toContain('nested');
     expect(refusal('a: &a [*a]').code).toBe('unprocessable');
-    const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', ...'bcdefgh'.split('').map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefg'[i]}`).join(',')}]`)];
+    const bomb = [
+      'a: &a [x,x,x,x,x,x,x,x,x]',
+      ...'bcdefgh'.split('').map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefg'[i]}`).join(',')}]`),
+    ];
     expect(refusal(bomb.join('\n')).code).toBe('unprocessable');
     expect(refusal(`# ${'x'.repeat(600_000)}`).code).toBe('too-large');
   });
 
   test('[K64] hostile keys are only keys', () => {
-    expect(Object.keys(faultsOf('{"__proto__": {"x": 1}, "constructor": 1, "metadata": {"name": "x"}, "agent": {"prompt": "x"}}')).sort())
-      .toEqual(['__proto__', 'constructor']);
-    const { env } = readManifest('{"metadata":{"name":"x"},"agent":{"prompt":"x","env":{"__proto__":"y"}}}').agent;
+    expect(
+      Object.keys(
+        faultsOf(
+          '{"__proto__": {"x": 1}, "constructor": 1, "metadata": {"name": "x"}, "agent": {"prompt": "x"}}',
+        ),
+      ).sort(),
+    ).toEqual(['__proto__', 'constructor']);
+    const { env } = readManifest(
+      '{"metadata":{"name":"x"},"agent":{"prompt":"x","env":{"__proto__":"y"}}}',
+    ).agent;
     expect(Object.entries(env)).toEqual([['__proto__', 'y']]);
   });
 
   test('the tool command needs a command and takes no prompt for it', () => {
-    expect(Object.keys(faultsOf({ metadata: { name: 'x' }, agent: { tool: 'command', model: 'sonnet' } })).sort()).toEqual(['agent.command', 'agent.model']);
-    expect(readManifest({ metadata: { name: 'x' }, agent: { tool: 'command', command: 'make', args: ['-j', ''] } }).agent.args).toEqual(['-j', '']);
+    expect(
+      Object.keys(faultsOf({ metadata: { name: 'x' }, agent: { tool: 'command', model: 'sonnet' } })).sort(),
+    ).toEqual(['agent.command', 'agent.model']);
+    expect(
+      readManifest({ metadata: { name: 'x' }, agent: { tool: 'command', command: 'make', args: ['-j', ''] } })
+        .agent.args,
+    ).toEqual(['-j', '']);
   });
 
   test('the schema tells of every field that is read', () => {
@@ -180,7 +312,16 @@ describe('the manifest', () => {
 });
 
 test('durations and sizes', () => {
-  expect(['90s', '15m', '2h', '7d', '250ms'].map(durationMs)).toEqual([90_000, 900_000, 7_200_000, 604_800_000, 250]);
+  expect(['90s', '15m', '2h', '7d', '250ms'].map(durationMs)).toEqual([
+    90_000, 900_000, 7_200_000, 604_800_000, 250,
+  ]);
   expect(['', '5', '-1s', '1.5h', 's', '1 h'].map(durationMs)).toEqual([null, null, null, null, null, null]);
-  expect(['512M', '8G', '8GiB', '1T', '8', 'G'].map(sizeBytes)).toEqual([512 * 2 ** 20, 2 ** 33, 2 ** 33, 2 ** 40, null, null]);
+  expect(['512M', '8G', '8GiB', '1T', '8', 'G'].map(sizeBytes)).toEqual([
+    512 * 2 ** 20,
+    2 ** 33,
+    2 ** 33,
+    2 ** 40,
+    null,
+    null,
+  ]);
 });

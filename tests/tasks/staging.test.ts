@@ -7,7 +7,7 @@ import { Failure } from '../../src/failure.ts';
 import { silentLog } from '../../src/log.ts';
 import { taskDirs } from '../../src/tasks/dirs.ts';
 import type { RepositoryWish } from '../../src/tasks/manifest.ts';
-import { stage, type Staging } from '../../src/tasks/staging.ts';
+import { type Staging, stage } from '../../src/tasks/staging.ts';
 import { git, gitServer, ground, manifest, put, source } from './ground.ts';
 
 const here = ground('staging');
@@ -21,11 +21,20 @@ const hurried: Clock = {
 };
 
 let tasks = 0;
-function staging(repository: Partial<RepositoryWish> | null, over: Partial<Staging> & { secrets?: object[] } = {}): Staging {
+function staging(
+  repository: Partial<RepositoryWish> | null,
+  over: Partial<Staging> & { secrets?: object[] } = {},
+): Staging {
   const { secrets = [], ...rest } = over;
   return {
-    manifest: manifest({ repository, secrets }), attempt: 1, dirs: taskDirs(here.dir, `task-${++tasks}`), env: process.env,
-    clock: hurried, signal: new AbortController().signal, log: silentLog, ...rest,
+    manifest: manifest({ repository, secrets }),
+    attempt: 1,
+    dirs: taskDirs(here.dir, `task-${++tasks}`),
+    env: process.env,
+    clock: hurried,
+    signal: new AbortController().signal,
+    log: silentLog,
+    ...rest,
   };
 }
 
@@ -44,11 +53,35 @@ const read = (dir: string, name: string): string => readFileSync(join(dir, name)
 describe('staging', () => {
   test.each([
     ['the default branch', () => ({ url: origin.path }), () => origin.second, 'two\n', 'main'],
-    ['a branch, by file URL', () => ({ url: `file://${origin.path}`, branch: 'topic/one' }), () => origin.topic, 'topic\n', 'topic/one'],
+    [
+      'a branch, by file URL',
+      () => ({ url: `file://${origin.path}`, branch: 'topic/one' }),
+      () => origin.topic,
+      'topic\n',
+      'topic/one',
+    ],
     ['a tag', () => ({ url: origin.path, branch: 'v1' }), () => origin.first, 'one\n', null],
-    ['an older commit by its full name', () => ({ url: origin.path, commit: origin.first }), () => origin.first, 'one\n', 'main'],
-    ['an older commit by a short name', () => ({ url: origin.path, branch: 'main', commit: origin.first.slice(0, 9) }), () => origin.first, 'one\n', 'main'],
-    ['a commit of another branch', () => ({ url: origin.path, commit: origin.topic.slice(0, 10) }), () => origin.topic, 'topic\n', 'main'],
+    [
+      'an older commit by its full name',
+      () => ({ url: origin.path, commit: origin.first }),
+      () => origin.first,
+      'one\n',
+      'main',
+    ],
+    [
+      'an older commit by a short name',
+      () => ({ url: origin.path, branch: 'main', commit: origin.first.slice(0, 9) }),
+      () => origin.first,
+      'one\n',
+      'main',
+    ],
+    [
+      'a commit of another branch',
+      () => ({ url: origin.path, commit: origin.topic.slice(0, 10) }),
+      () => origin.topic,
+      'topic\n',
+      'main',
+    ],
   ] as const)('[K30] checks out %s', async (_, wish, commit, readme, branch) => {
     const asked = staging(wish());
     const work = await stage(asked);
@@ -85,9 +118,19 @@ describe('staging', () => {
   test.each([
     ['branch', { branch: 'nope' }, 'not-found', 'there is no branch or tag "nope"; check repository.branch'],
     ['full commit', { commit: 'a'.repeat(40) }, 'not-found', 'check repository.commit'],
-    ['short commit', { branch: 'main', commit: 'abcdef1' }, 'not-found', 'there is no one commit abcdef1 on "main"'],
+    [
+      'short commit',
+      { branch: 'main', commit: 'abcdef1' },
+      'not-found',
+      'there is no one commit abcdef1 on "main"',
+    ],
     ['subpath', { subpath: 'packages/nope' }, 'not-found', 'there is no directory "packages/nope"'],
-    ['repository', { url: '/tmp/tasks-staging-nowhere' }, 'not-found', 'there is no repository; check repository.url'],
+    [
+      'repository',
+      { url: '/tmp/tasks-staging-nowhere' },
+      'not-found',
+      'there is no repository; check repository.url',
+    ],
   ] as const)('[K31] a missing %s is said plainly, and not tried again', async (_, wish, code, words) => {
     const failure = await failureOf(stage(staging({ url: origin.path, ...wish })));
     expect(failure.code).toBe(code);
@@ -115,7 +158,7 @@ describe('staging', () => {
     mkdirSync(asked.dirs.base, { recursive: true });
   });
 
-  test('[K33] no hook, filter or template of the server\'s own user runs', async () => {
+  test("[K33] no hook, filter or template of the server's own user runs", async () => {
     const home = join(here.dir, 'trap');
     const ran = join(here.dir, 'trap-ran');
     put(home, { '.gitconfig': `[core]\n hooksPath = ${home}\n[filter "x"]\n smudge = touch ${ran}; cat\n` });
@@ -140,15 +183,19 @@ describe('staging over HTTP', () => {
   const env = { ...process.env, THE_TOKEN: token };
 
   /** Every file below, as one text. */
-  const everything = (dir: string): string => readdirSync(dir, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'))
-    .join('\n');
+  const everything = (dir: string): string =>
+    readdirSync(dir, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'))
+      .join('\n');
 
   test('[K34] a secret clones, and is afterwards nowhere: no file, no line of progress', async () => {
     const server = gitServer(here.dir, { wants: `x-access-token:${token}` });
     const lines: string[] = [];
-    const asked = staging({ url: `${server.url}/source/.git`, secret: 'GIT_TOKEN' }, { secrets, env, onLine: (l) => lines.push(l) });
+    const asked = staging(
+      { url: `${server.url}/source/.git`, secret: 'GIT_TOKEN' },
+      { secrets, env, onLine: (l) => lines.push(l) },
+    );
     const { workDir } = await stage(asked);
     server.stop();
     expect(read(workDir, 'readme.md')).toBe('two\n');
@@ -160,7 +207,9 @@ describe('staging over HTTP', () => {
 
   test('[K34] a refused secret is a plain failure that does not hold it', async () => {
     const server = gitServer(here.dir, { wants: 'ada:other' });
-    const failure = await failureOf(stage(staging({ url: `${server.url}/source/.git`, secret: 'GIT_TOKEN' }, { secrets, env })));
+    const failure = await failureOf(
+      stage(staging({ url: `${server.url}/source/.git`, secret: 'GIT_TOKEN' }, { secrets, env })),
+    );
     server.stop();
     expect(failure.code).toBe('forbidden');
     expect(failure.message).toContain('repository.secret');
@@ -175,7 +224,9 @@ describe('staging over HTTP', () => {
     const { workDir } = await stage({ ...asked, manifest: { ...asked.manifest, repository } });
     expect(git(workDir, 'remote', 'get-url', 'origin')).toBe(`${server.url}/source/.git`);
     const wrong = { ...repository, branch: 'nope' };
-    const failure = await failureOf(stage({ ...asked, attempt: 2, manifest: { ...asked.manifest, repository: wrong } }));
+    const failure = await failureOf(
+      stage({ ...asked, attempt: 2, manifest: { ...asked.manifest, repository: wrong } }),
+    );
     server.stop();
     expect(failure.message).not.toMatch(/pass( |%20)word/);
   });
@@ -199,7 +250,9 @@ describe('staging over HTTP', () => {
   test('[K36] an abort ends git and all its children', async () => {
     const server = gitServer(here.dir, { mute: true });
     const stop = new AbortController();
-    const going = stage(staging({ url: `${server.url}/source/.git` }, { signal: stop.signal, clock: systemClock }));
+    const going = stage(
+      staging({ url: `${server.url}/source/.git` }, { signal: stop.signal, clock: systemClock }),
+    );
     const port = new URL(server.url).port;
     const deadline = Date.now() + 10_000;
     while (server.asked() === 0 && Date.now() < deadline) await Bun.sleep(10);
@@ -213,7 +266,9 @@ describe('staging over HTTP', () => {
 
   test('[K36] a server that never answers is a timeout that names the clone', async () => {
     const server = gitServer(here.dir, { mute: true });
-    const failure = await failureOf(stage(staging({ url: `${server.url}/source/.git` }, { timeoutMs: 300, clock: systemClock })));
+    const failure = await failureOf(
+      stage(staging({ url: `${server.url}/source/.git` }, { timeoutMs: 300, clock: systemClock })),
+    );
     server.stop();
     expect(failure).toMatchObject({ code: 'timed-out' });
     expect(failure.message).toContain(`${server.url}/source/.git`);
@@ -221,12 +276,14 @@ describe('staging over HTTP', () => {
 });
 
 function processesNaming(words: string): string[] {
-  return readdirSync('/proc').filter((pid) => /^\d+$/.test(pid)).flatMap((pid) => {
-    try {
-      const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-      return line.includes('git') && line.includes(`:${words}/`) ? [line] : [];
-    } catch {
-      return []; // It ended while we looked.
-    }
-  });
+  return readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid))
+    .flatMap((pid) => {
+      try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+        return line.includes('git') && line.includes(`:${words}/`) ? [line] : [];
+      } catch {
+        return []; // It ended while we looked.
+      }
+    });
 }

@@ -1,18 +1,26 @@
 /** Questions between a screen and a human. */
 import { afterEach, expect, test } from 'bun:test';
-import { keysFor } from '../../src/terminal/asking.ts';
 import type { SessionId } from '../../src/ids.ts';
+import { keysFor } from '../../src/terminal/asking-keys.ts';
 import type { HitlView } from '../../src/views.ts';
 import { hitlDesk } from '../../src/wiring/hitl.ts';
 import { sessionDesk } from '../../src/wiring/sessions.ts';
-import { type HandLink, onScreen, rig, type Rig, until } from './rig.ts';
+import { type HandLink, onScreen, type Rig, rig, until } from './rig.ts';
 
 let on: Rig;
 afterEach(() => on.remove());
 
 const wanted = {
-  command: 'bash', args: [], workingDir: null, name: 'work', type: 'interactive' as const, env: {}, cols: 80, rows: 24,
-  timeoutSeconds: 0, stdin: 'open' as const,
+  command: 'bash',
+  args: [],
+  workingDir: null,
+  name: 'work',
+  type: 'interactive' as const,
+  env: {},
+  cols: 80,
+  rows: 24,
+  timeoutSeconds: 0,
+  stdin: 'open' as const,
 };
 const desk = () => hitlDesk(on.house, keysFor);
 const all = () => desk().list({ state: 'all' });
@@ -87,7 +95,10 @@ test('an answer that changes nothing on the screen is undeliverable, and says wh
   await desk().answer(hitl, { option: 'yes' }, 'ada');
   await on.settle();
   await on.pass(9_000);
-  expect(desk().find(hitl)).toMatchObject({ state: 'undeliverable', failure: { message: expect.stringContaining('Go on?') } });
+  expect(desk().find(hitl)).toMatchObject({
+    state: 'undeliverable',
+    failure: { message: expect.stringContaining('Go on?') },
+  });
 });
 
 test('[H7] the text of a secret is in no entry, record, view or log line', async () => {
@@ -101,7 +112,12 @@ test('[H7] the text of a secret is in no entry, record, view or log line', async
   on.judge(id, null);
   await on.settle();
   expect(state(hitl)).toBe('answered');
-  const written = [await on.journal.feed(0, 1_000), await on.journal.records({ limit: 1_000 }), all(), on.log];
+  const written = [
+    await on.journal.feed(0, 1_000),
+    await on.journal.records({ limit: 1_000 }),
+    all(),
+    on.log,
+  ];
   expect(JSON.stringify(written)).not.toContain('correct horse');
   expect(JSON.stringify(written)).toContain(hitl);
 });

@@ -1,20 +1,21 @@
 /**
- * The house as main.ts builds it, over a memory journal and real terminals, with links that a test cranks by hand.
+ * The house as main.ts builds it, over a memory journal and real terminals, with links that a test cranks by
+ * hand.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SimulatedClock } from 'xstate';
-import { fleet as makeFleet, type Fleet } from '../../src/actors/fleet.ts';
+import { type Fleet, fleet as makeFleet } from '../../src/actors/fleet.ts';
 import type { AgentLink, AgentListener, Launch, Registration } from '../../src/agent-link.ts';
 import { systemClock } from '../../src/clock.ts';
 import { readConfig } from '../../src/config.ts';
 import type { AgentId, SessionId } from '../../src/ids.ts';
 import { type MemoryJournal, memoryJournal } from '../../src/journal/memory.ts';
 import { jsonLog } from '../../src/log.ts';
-import { keysFor } from '../../src/terminal/asking.ts';
-import type { AskedOnScreen } from '../../src/terminal.ts';
+import { keysFor } from '../../src/terminal/asking-keys.ts';
 import { terminals } from '../../src/terminal/terminals.ts';
+import type { AskedOnScreen } from '../../src/terminal.ts';
 import { changed, terminalListener } from '../../src/wiring/data-plane.ts';
 import { type House, signals } from '../../src/wiring/house.ts';
 import { forgetLinks, presence } from '../../src/wiring/presence.ts';
@@ -93,7 +94,10 @@ export interface Rig {
   remove(): Promise<void>;
 }
 
-export async function rig(journal = memoryJournal(), dir = mkdtempSync(join(tmpdir(), 'rig-'))): Promise<Rig> {
+export async function rig(
+  journal = memoryJournal(),
+  dir = mkdtempSync(join(tmpdir(), 'rig-')),
+): Promise<Rig> {
   const clock = new SimulatedClock();
   clock.increment(1_000_000);
   const log: string[] = [];
@@ -109,15 +113,28 @@ export async function rig(journal = memoryJournal(), dir = mkdtempSync(join(tmpd
     read: () => null,
   });
   const house: House = {
-    clock, log: lines, config: readConfig({ AGENTIC_DATA_DIR: dir }, dir, dir), runtimes: new Map(), terminals: data,
-    links: new Map(), telemetry: new Map(), asked: new Map(), unwritten: new Map(), tallies: new Map(), signals: signals(),
+    clock,
+    log: lines,
+    config: readConfig({ AGENTIC_DATA_DIR: dir }, dir, dir),
+    runtimes: new Map(),
+    terminals: data,
+    links: new Map(),
+    telemetry: new Map(),
+    asked: new Map(),
+    unwritten: new Map(),
+    tallies: new Map(),
+    signals: signals(),
     get fleet(): Fleet {
       return fleet;
     },
   };
   late.house = house;
   const fleet = makeFleet({
-    clock, journal, log: lines, kinds: wire(house, { keysFor, revoke: async () => {} }), defer: (fn) => void setImmediate(fn),
+    clock,
+    journal,
+    log: lines,
+    kinds: wire(house, { keysFor, revoke: async () => {} }),
+    defer: (fn) => void setImmediate(fn),
     fatal: (thrown) => {
       throw thrown;
     },
@@ -130,7 +147,12 @@ export async function rig(journal = memoryJournal(), dir = mkdtempSync(join(tmpd
     for (let i = 0; i < 20; i++) await turn();
   };
   return {
-    house, journal, listener, clock, log, settle,
+    house,
+    journal,
+    listener,
+    clock,
+    log,
+    settle,
     async connect(agent, features) {
       const link = new HandLink(agent, features);
       await listener.connected(link, registration(agent));
@@ -154,20 +176,37 @@ export async function rig(journal = memoryJournal(), dir = mkdtempSync(join(tmpd
 }
 
 const registration = (agent: string): Registration => ({
-  agent: agent as AgentId, instanceId: 'i-1', hostname: 'box', ipAddress: '127.0.0.1', profile: '', loadout: '',
-  labels: {}, system: null, frameworks: [],
+  agent: agent as AgentId,
+  instanceId: 'i-1',
+  hostname: 'box',
+  ipAddress: '127.0.0.1',
+  profile: '',
+  loadout: '',
+  labels: {},
+  system: null,
+  frameworks: [],
 });
 
 export const reported = (session: string, more: object = {}) => ({
-  session: session as SessionId, name: 'work', type: 'interactive' as const, command: 'bash', startedAt: 1_000, pid: 7,
-  pty: { cols: 80, rows: 24 }, spool: { first: 0, next: 0 }, ...more,
+  session: session as SessionId,
+  name: 'work',
+  type: 'interactive' as const,
+  command: 'bash',
+  startedAt: 1_000,
+  pid: 7,
+  pty: { cols: 80, rows: 24 },
+  spool: { first: 0, next: 0 },
+  ...more,
 });
 
 export const onScreen = (question: string, more: Partial<AskedOnScreen> = {}): AskedOnScreen => ({
   kind: 'confirm',
   question,
   context: question,
-  options: [{ id: 'yes', label: 'Yes', keys: 'y\r' }, { id: 'no', label: 'No', keys: 'n\r' }],
+  options: [
+    { id: 'yes', label: 'Yes', keys: 'y\r' },
+    { id: 'no', label: 'No', keys: 'n\r' },
+  ],
   confidence: 0.95,
   submit: '\r',
   fingerprint: question,

@@ -3,14 +3,22 @@ import { afterEach, expect, test } from 'bun:test';
 import type { SessionId } from '../../src/ids.ts';
 import type { SessionView } from '../../src/views.ts';
 import { sessionDesk } from '../../src/wiring/sessions.ts';
-import { type HandLink, reported, rig, type Rig } from './rig.ts';
+import { type HandLink, type Rig, reported, rig } from './rig.ts';
 
 let on: Rig;
 afterEach(() => on.remove());
 
 const wanted = {
-  command: 'bash', args: [], workingDir: null, name: 'work', type: 'interactive' as const, env: {}, cols: 80, rows: 24,
-  timeoutSeconds: 0, stdin: 'open' as const,
+  command: 'bash',
+  args: [],
+  workingDir: null,
+  name: 'work',
+  type: 'interactive' as const,
+  env: {},
+  cols: 80,
+  rows: 24,
+  timeoutSeconds: 0,
+  stdin: 'open' as const,
 };
 const view = (id: string) => on.house.fleet.view(`session:${id}`) as SessionView;
 const said = (link: HandLink, session: SessionId, text: string, offset: number) =>
@@ -34,7 +42,9 @@ test('[N3] after a reconnect a session goes on from the byte that is recorded he
   expect(view(id).state).toBe('live');
   // It sends from before what is held: the rest is taken once.
   said(second, id, 'lo world', 3);
-  expect(Buffer.from((await on.house.terminals.find(id)?.read(0, 100))?.bytes ?? []).toString()).toBe('hello world');
+  expect(Buffer.from((await on.house.terminals.find(id)?.read(0, 100))?.bytes ?? []).toString()).toBe(
+    'hello world',
+  );
 });
 
 test('[N3] also after a restart of the server', async () => {
@@ -53,7 +63,12 @@ test('[N4] a session that the server does not know is adopted, not killed', asyn
   on = await rig();
   const link = await on.connect('box');
   await on.listener.reported(link, [reported('s-unknown', { name: 'mine', command: 'vim' })]);
-  expect(view('s-unknown')).toMatchObject({ state: 'live', agent_id: 'box', session_name: 'mine', command: 'vim' });
+  expect(view('s-unknown')).toMatchObject({
+    state: 'live',
+    agent_id: 'box',
+    session_name: 'mine',
+    command: 'vim',
+  });
   expect(link.killed).toEqual([]);
   expect(link.acks).toContainEqual({ session: 's-unknown', offset: 0, resume: true });
 });

@@ -1,4 +1,7 @@
-/** What a recorded case is made of: the program, the hands on its keyboard, and the truth about its last screen. */
+/**
+ * What a recorded case is made of: the program, the hands on its keyboard, and the truth about its last
+ * screen.
+ */
 import type { Terminal } from '@xterm/headless';
 import type { QuestionKind } from '../../../src/terminal.ts';
 

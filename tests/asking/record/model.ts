@@ -1,7 +1,7 @@
 /**
  * A scripted model for recordings: speaks just enough of the Anthropic Messages, OpenAI Responses and Chat
- * Completions streams for the real agent CLIs. A turn is taken per request that offers tools; other requests (titles,
- * token counts) get a constant.
+ * Completions streams for the real agent CLIs. A turn is taken per request that offers tools; other requests
+ * (titles, token counts) get a constant.
  */
 export type Turn =
   | { readonly text: string }
@@ -19,7 +19,9 @@ export function scriptedModel(port: number, turns: readonly Turn[]): () => Promi
     async fetch(request) {
       const path = new URL(request.url).pathname;
       if (request.method !== 'POST') return Response.json({ object: 'list', data: [] });
-      const body: { tools?: unknown[]; stream?: boolean; model?: string } = Object(await request.json().catch(() => ({})));
+      const body: { tools?: unknown[]; stream?: boolean; model?: string } = Object(
+        await request.json().catch(() => ({})),
+      );
       const turn = take((body.tools?.length ?? 0) > 0);
       if (path.endsWith('/count_tokens')) return Response.json({ input_tokens: 10 });
       if (path.endsWith('/messages')) {
@@ -39,7 +41,9 @@ function stream(events: readonly (readonly [string | null, object | string])[], 
     start(control) {
       for (const [name, data] of events) {
         const text = typeof data === 'string' ? data : JSON.stringify(data);
-        control.enqueue(new TextEncoder().encode(`${name === null ? '' : `event: ${name}\n`}data: ${text}\n\n`));
+        control.enqueue(
+          new TextEncoder().encode(`${name === null ? '' : `event: ${name}\n`}data: ${text}\n\n`),
+        );
       }
       if (!hangs) control.close();
     },
@@ -57,8 +61,13 @@ function blocksOf(turn: Turn) {
 
 function wholeMessage(turn: Turn): object {
   return {
-    id: 'msg_1', type: 'message', role: 'assistant', model: 'claude-sonnet-4-5', content: blocksOf(turn),
-    stop_reason: 'tool' in turn ? 'tool_use' : 'end_turn', stop_sequence: null,
+    id: 'msg_1',
+    type: 'message',
+    role: 'assistant',
+    model: 'claude-sonnet-4-5',
+    content: blocksOf(turn),
+    stop_reason: 'tool' in turn ? 'tool_use' : 'end_turn',
+    stop_sequence: null,
     usage: { input_tokens: 10, output_tokens: 10 },
   };
 }
@@ -74,53 +83,81 @@ function messageEvents(turn: Turn): (readonly [string, object])[] {
     } else {
       add('content_block_start', { index, content_block: { ...block, input: {} } });
       add('content_block_delta', {
-        index, delta: { type: 'input_json_delta', partial_json: JSON.stringify(block.input) },
+        index,
+        delta: { type: 'input_json_delta', partial_json: JSON.stringify(block.input) },
       });
     }
     if (!('hang' in turn)) add('content_block_stop', { index });
   });
   if ('hang' in turn) return events;
   add('message_delta', {
-    delta: { stop_reason: 'tool' in turn ? 'tool_use' : 'end_turn', stop_sequence: null }, usage: { output_tokens: 10 },
+    delta: { stop_reason: 'tool' in turn ? 'tool_use' : 'end_turn', stop_sequence: null },
+    usage: { output_tokens: 10 },
   });
   add('message_stop', {});
   return events;
 }
 
 function responseEvents(turn: Turn): (readonly [string, object])[] {
-  const item = 'tool' in turn
-    ? { type: 'function_call', id: 'fc_1', call_id: 'call_1', name: turn.tool, arguments: JSON.stringify(turn.input) }
-    : {
-        type: 'message', id: 'msg_1', role: 'assistant',
-        content: [{ type: 'output_text', text: 'hang' in turn ? turn.hang : turn.text, annotations: [] }],
-      };
+  const item =
+    'tool' in turn
+      ? {
+          type: 'function_call',
+          id: 'fc_1',
+          call_id: 'call_1',
+          name: turn.tool,
+          arguments: JSON.stringify(turn.input),
+        }
+      : {
+          type: 'message',
+          id: 'msg_1',
+          role: 'assistant',
+          content: [{ type: 'output_text', text: 'hang' in turn ? turn.hang : turn.text, annotations: [] }],
+        };
   const events: (readonly [string, object])[] = [
     ['response.created', { type: 'response.created', response: { id: 'resp_1' } }],
   ];
   if ('hang' in turn) return events;
   events.push(['response.output_item.done', { type: 'response.output_item.done', output_index: 0, item }]);
   const usage = {
-    input_tokens: 10, input_tokens_details: null, output_tokens: 10, output_tokens_details: null, total_tokens: 20,
+    input_tokens: 10,
+    input_tokens_details: null,
+    output_tokens: 10,
+    output_tokens_details: null,
+    total_tokens: 20,
   };
-  events.push(['response.completed', { type: 'response.completed', response: { id: 'resp_1', usage, output: [item] } }]);
+  events.push([
+    'response.completed',
+    { type: 'response.completed', response: { id: 'resp_1', usage, output: [item] } },
+  ]);
   return events;
 }
 
 function chatEvents(turn: Turn): (readonly [null, object | string])[] {
   const chunk = (delta: object, finish: string | null) => ({
-    id: 'c1', object: 'chat.completion.chunk', created: 1, model: 'scripted',
+    id: 'c1',
+    object: 'chat.completion.chunk',
+    created: 1,
+    model: 'scripted',
     choices: [{ index: 0, delta, finish_reason: finish }],
   });
   if ('hang' in turn) return [[null, chunk({ role: 'assistant', content: turn.hang }, null)]];
   if (!('tool' in turn)) {
     return [
-      [null, chunk({ role: 'assistant', content: turn.text }, null)], [null, chunk({}, 'stop')], [null, '[DONE]'],
+      [null, chunk({ role: 'assistant', content: turn.text }, null)],
+      [null, chunk({}, 'stop')],
+      [null, '[DONE]'],
     ];
   }
   const call = {
-    index: 0, id: 'call_1', type: 'function', function: { name: turn.tool, arguments: JSON.stringify(turn.input) },
+    index: 0,
+    id: 'call_1',
+    type: 'function',
+    function: { name: turn.tool, arguments: JSON.stringify(turn.input) },
   };
   return [
-    [null, chunk({ role: 'assistant', tool_calls: [call] }, null)], [null, chunk({}, 'tool_calls')], [null, '[DONE]'],
+    [null, chunk({ role: 'assistant', tool_calls: [call] }, null)],
+    [null, chunk({}, 'tool_calls')],
+    [null, '[DONE]'],
   ];
 }
