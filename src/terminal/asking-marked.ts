@@ -10,9 +10,9 @@
 import type { QuestionOption } from '../terminal.ts';
 import { choicesOf } from './asking-confirm.ts';
 import type { Found } from './asking-found.ts';
-import { cleanTitle, titleOf } from './asking-menu.ts';
 import { lineAt, type Page, type PageLine, words } from './asking-page.ts';
 import { isSecret } from './asking-text.ts';
+import { cleanTitle, titleOf } from './asking-title.ts';
 
 const masked = /\[(?:input is (?:masked|hidden)|hidden)\]|\s[*•●▪]{2,}_?$/iu;
 const pointer = /\s+[›‣»·]\s*/u;

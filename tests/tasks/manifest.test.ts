@@ -54,6 +54,38 @@ lifecycle:
   hang_timeout: none
 `;
 
+/** Something is wrong with every field. */
+const allWrong = {
+  version: '2',
+  kind: 'Pod',
+  prompt: 'x',
+  lifecyle: {},
+  metadata: { id: '../etc', name: ' ', labels: { 'a b': 'x' } },
+  repository: {
+    url: 'https://ada:pw@example.org/x.git',
+    branch: '--upload-pack=touch x',
+    commit: 'main',
+    subpath: '../..',
+    secret: 'NOPE',
+  },
+  agent: {
+    tool: 'codex',
+    max_turns: 0,
+    allowed_tools: 'Bash',
+    env: { A: 1, B: 'x' },
+    instance: 'Bad_Name',
+    promt: 'x',
+  },
+  vm: { cpus: 0, memory: '8 apples', network_mode: 'open' },
+  secrets: [
+    { name: 'B', source: 'vault', key: 'x' },
+    { name: 'B', source: 'file', key: '../x' },
+    { name: 'C', value: 'hunter2' },
+  ],
+  lifecycle: { timeout: '200h', artifact_patterns: ['../x', '/y'], retries: 11 },
+  children: {},
+};
+
 describe('the manifest', () => {
   test('[K60] the least manifest has every default', () => {
     expect(readManifest(least)).toEqual({
@@ -128,36 +160,7 @@ describe('the manifest', () => {
   });
 
   test('[K61] all faults come at once, each with its path and its cure', () => {
-    const faults = faultsOf({
-      version: '2',
-      kind: 'Pod',
-      prompt: 'x',
-      lifecyle: {},
-      metadata: { id: '../etc', name: ' ', labels: { 'a b': 'x' } },
-      repository: {
-        url: 'https://ada:pw@example.org/x.git',
-        branch: '--upload-pack=touch x',
-        commit: 'main',
-        subpath: '../..',
-        secret: 'NOPE',
-      },
-      agent: {
-        tool: 'codex',
-        max_turns: 0,
-        allowed_tools: 'Bash',
-        env: { A: 1, B: 'x' },
-        instance: 'Bad_Name',
-        promt: 'x',
-      },
-      vm: { cpus: 0, memory: '8 apples', network_mode: 'open' },
-      secrets: [
-        { name: 'B', source: 'vault', key: 'x' },
-        { name: 'B', source: 'file', key: '../x' },
-        { name: 'C', value: 'hunter2' },
-      ],
-      lifecycle: { timeout: '200h', artifact_patterns: ['../x', '/y'], retries: 11 },
-      children: {},
-    });
+    const faults = faultsOf(allWrong);
     expect(Object.keys(faults).sort()).toEqual(
       [
         'agent.allowed_tools',
