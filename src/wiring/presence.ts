@@ -90,7 +90,9 @@ export function presence(house: House, admit: Admit): AgentListener {
         link.ackOutput(id, terminal.nextOffset(), true);
       }
       const there = new Set(reported.map(({ session }) => session));
-      const missing = [...known.keys()].filter((id) => !there.has(id));
+      // What is still being started may be launched after this report was made.
+      const isStarting = (id: SessionId) => stateOf(house, `session:${id}`) === 'starting';
+      const missing = [...known.keys()].filter((id) => !there.has(id) && !isStarting(id));
       if (missing.length > 0) clock.setTimeout(() => loseMissing(house, link, missing), MISSING_GRACE_MS);
     },
 
@@ -253,8 +255,6 @@ function loseMissing(house: House, link: AgentLink, missing: readonly SessionId[
   if (links.get(link.agent) !== link) return;
   const reason = 'its agent came back without it';
   for (const id of missing) {
-    // A session that is still being started was not there to be reported.
-    if (stateOf(house, `session:${id}`) === 'starting') continue;
     endUnheard(house, id, reason);
     fleet.note(`session:${id}`, { type: 'session.missing', at: clock.now(), reason } as Told);
   }
