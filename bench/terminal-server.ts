@@ -1,5 +1,5 @@
 /** The product under measurement: a server of its own with its one agent, and what the bench asks of them. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -64,10 +64,11 @@ export async function product(): Promise<Product> {
     const { agents } = await call<{ agents: { id: string; state: string }[] }>({ method: 'GET', path: '/api/v1/agents' });
     return agents.find(({ id, state }) => id === 'local' && state === 'ready') ?? null;
   });
+  const agentPid = agentPidOf(dir);
   return {
     ws: facts.ws,
     serverPid: child.pid,
-    agentPid: agentPidOf(dir),
+    agentPid,
     async session(line) {
       const body = { command: 'sh', args: ['-c', line], cols: 220, rows: 50 };
       const path = '/api/v1/agents/local/sessions';
@@ -84,6 +85,8 @@ export async function product(): Promise<Product> {
     },
     async close() {
       await call({ method: 'POST', path: '/api/v1/instances/local/destroy' }).catch(() => {});
+      // It is the server that ends the agent, so the server goes last.
+      await until('the agent has ended', () => (existsSync(`/proc/${agentPid}`) ? null : true)).catch(() => process.kill(agentPid));
       child.kill();
       await child.exited;
       rmSync(dir, { recursive: true, force: true });
