@@ -96,6 +96,8 @@ export interface Doors {
 
 const limitsDefault: DoorLimits = { bodyBytesMax: 1 << 20, rate: { perSecond: 500, burst: 2_000 } };
 
+const limitsOf = ({ limits }: DoorOptions): DoorLimits => ({ ...limitsDefault, ...limits });
+
 export interface Front {
   readonly routes: readonly Route[];
   readonly app: App;
@@ -112,6 +114,7 @@ export function front(
   const talk = sockets({ sessions: desks.sessions, question, clock, log });
   const counted = metrics({ gauges, sockets: () => talk.count, clock });
   const streaming = { clock, closing };
+  const { bodyBytesMax } = limitsOf(options);
   const routes: Route[] = [
     ...healthRoutes(desks.health),
     ...(options.metrics ? [metricsRoute(counted)] : []),
@@ -132,14 +135,14 @@ export function front(
     routes,
     metrics: counted,
     sockets: talk,
-    app: app({ routes, access, metrics: counted, clock, log }),
+    app: app({ routes, access, metrics: counted, clock, log, bodyBytesMax }),
   };
 }
 
 /** Throws Failure('already-exists') for a port that is taken, 'wrong-state' where it would let anybody in. */
 export async function httpDoors(world: DoorWorld): Promise<Doors> {
   const { options, access, clock, log } = world;
-  const limits = { ...limitsDefault, ...options.limits };
+  const limits = limitsOf(options);
   const gate: GateOptions = { ...options, hasTokens: () => access.hasTokens };
   refuseOpenDoors(gate);
   const closing = new AbortController();
@@ -177,7 +180,8 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
         port,
         fetch: serve,
         websocket: talk.handlers as never,
-        maxRequestBodySize: limits.bodyBytesMax + 1_024,
+        // Ours is told as a problem document; this one would only cut the connection.
+        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         idleTimeout: 120,
         error: () => problemResponse(problemOf(new Error('at the door')), '/'),
       });

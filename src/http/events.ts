@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { EventDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { EventView } from '../views.ts';
-import { json, type Route, route } from './route.ts';
+import { integer, json, type Route, route } from './route.ts';
 import * as schemas from './schemas.ts';
 import { eventStream, type Frame, wantsStream } from './sse.ts';
 
@@ -35,11 +35,11 @@ export function eventRoutes({ events, clock, closing }: EventDoor): Route[] {
         'Events after a cursor; with `follow=true` or `Accept: text/event-stream` as a stream, from `Last-Event-ID` or now on',
       query: t.Object({
         after: t.Optional(t.String()),
-        limit: t.Optional(t.Numeric({ minimum: 1, maximum: LIMIT_MAX })),
-        follow: t.Optional(t.BooleanString()),
+        limit: t.Optional(integer({ minimum: 1, maximum: LIMIT_MAX })),
+        follow: t.Optional(t.Boolean()),
       }),
       answers: {
-        200: json('a page', t.Object({ events: t.Array(schemas.event), last_event_id: t.Integer() })),
+        200: json('a page', t.Object({ events: t.Array(schemas.event), last_event_id: integer() })),
       },
       async run({ query, request }) {
         const after = cursorOf(request.headers.get('last-event-id') ?? query.after ?? null);

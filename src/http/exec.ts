@@ -2,7 +2,7 @@
 import { t } from 'elysia';
 import type { Clock } from '../clock.ts';
 import type { ExecDesk, ExecPart, ExecWanted } from '../desk.ts';
-import { json, type Route, route, strict } from './route.ts';
+import { integer, json, type Route, route, strict } from './route.ts';
 import { eventStream, type Frame, wantsStream } from './sse.ts';
 
 /** Kept of each stream when the answer is one document. */
@@ -17,18 +17,18 @@ const wanted = strict({
     t.Record(t.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), t.String({ maxLength: 128 << 10 })),
   ),
   timeout_seconds: t.Optional(
-    t.Integer({ minimum: 1, maximum: 86_400, description: `${TIMEOUT_SECONDS} when absent` }),
+    integer({ minimum: 1, maximum: 86_400, description: `${TIMEOUT_SECONDS} when absent` }),
   ),
   stdin: t.Optional(t.String({ maxLength: 1 << 20 })),
 });
 
 const outcome = t.Object({
   session_id: t.String(),
-  exit_code: t.Union([t.Integer(), t.Null()]),
+  exit_code: t.Union([integer(), t.Null()]),
   reason: t.Union([t.String(), t.Null()]),
   stdout: t.String(),
   stderr: t.String(),
-  duration_ms: t.Integer(),
+  duration_ms: integer(),
   truncated: t.Boolean({
     description: 'a stream was longer than 1 MiB; all of it is at /sessions/{id}/output',
   }),

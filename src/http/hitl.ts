@@ -2,7 +2,7 @@
 import { t } from 'elysia';
 import type { HitlDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
-import { json, type Route, route, strict } from './route.ts';
+import { integer, json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 
 const TEXT_MAX = 64 << 10;
@@ -33,7 +33,7 @@ const question = strict({
       { maxItems: 100 },
     ),
   ),
-  expires_in_ms: t.Optional(t.Integer({ minimum: 1, maximum: EXPIRES_MS_MAX })),
+  expires_in_ms: t.Optional(integer({ minimum: 1, maximum: EXPIRES_MS_MAX })),
 });
 
 export function hitlRoutes(desk: HitlDesk): Route[] {

@@ -4,7 +4,7 @@ import type { InstanceDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { RuntimeKind } from '../runtime.ts';
 import type { InstanceView } from '../views.ts';
-import { type Asked, json, notEmpty, type Route, route, strict } from './route.ts';
+import { type Asked, integer, json, notEmpty, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 
 const GRACE_MS_MAX = 600_000;
@@ -29,7 +29,7 @@ const withRuntime = strict({
   runtime: t.Optional(t.Union([t.Literal('host'), t.Literal('container'), t.Literal('vm')])),
 });
 const withoutRuntime = strict(wanted);
-const grace = t.Optional(strict({ grace_ms: t.Optional(t.Integer({ minimum: 0, maximum: GRACE_MS_MAX })) }));
+const grace = t.Optional(strict({ grace_ms: t.Optional(integer({ minimum: 0, maximum: GRACE_MS_MAX })) }));
 
 type Wanted = (typeof withoutRuntime)['static'];
 type Verb = 'start' | 'stop' | 'restart' | 'reprovision' | 'reset' | 'destroy';
@@ -107,7 +107,7 @@ function familyRoutes(desk: InstanceDesk, { path, kind, listName }: Family): Rou
   };
   const place = { tag: path === 'instances' ? 'instances' : 'vms and containers' };
   const noun = kind ?? 'instance';
-  const list = { [listName]: t.Array(schemas.instance), total: t.Integer() };
+  const list = { [listName]: t.Array(schemas.instance), total: integer() };
   return [
     route({
       ...place,

@@ -5,7 +5,7 @@ import type { SessionDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import { newId } from '../ids.ts';
 import type { Slice, Terminal, Viewer } from '../terminal.ts';
-import { json, type Route, route } from './route.ts';
+import { integer, json, type Route, route } from './route.ts';
 import { eventStream, type Frame } from './sse.ts';
 
 const PIECE_BYTES = 48 << 10;
@@ -21,7 +21,7 @@ export interface RecordingDoor {
 }
 
 const line = t.Object({
-  offset: t.Integer({ description: 'of the first byte of what holds it' }),
+  offset: integer({ description: 'of the first byte of what holds it' }),
   at: t.String({ format: 'date-time' }),
   stream: t.String(),
   text: t.String({ description: 'without colours and cursor movements' }),
@@ -42,7 +42,7 @@ export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Ro
       tag: 'sessions',
       summary:
         'What it says, as server-sent events; an id is the offset to go on from, also as `Last-Event-ID`',
-      query: t.Object({ from: t.Optional(t.Numeric({ minimum: 0 })) }),
+      query: t.Object({ from: t.Optional(integer({ minimum: 0 })) }),
       answers: {
         200: { description: 'output, gap, then session_end', schema: null, contentType: 'text/event-stream' },
       },
@@ -70,9 +70,9 @@ export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Ro
       summary: 'What it said as lines of text, all of them or those that hold `q`',
       query: t.Object({
         q: t.Optional(t.String({ maxLength: 200, description: 'upper and lower case are one' })),
-        from: t.Optional(t.Numeric({ minimum: 0 })),
+        from: t.Optional(integer({ minimum: 0 })),
         limit: t.Optional(
-          t.Numeric({
+          integer({
             minimum: 1,
             maximum: LIMIT_MAX,
             description: 'it stops at the end of the piece in which it is reached',
@@ -85,7 +85,7 @@ export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Ro
           t.Object({
             session_id: t.String(),
             items: t.Array(line),
-            next_offset: t.Union([t.Integer(), t.Null()]),
+            next_offset: t.Union([integer(), t.Null()]),
           }),
         ),
       },

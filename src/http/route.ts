@@ -38,6 +38,8 @@ export interface RouteSpec<Query extends TSchema, Body extends TSchema> {
   readonly body?: Body;
   /** How the body is read; JSON when absent. */
   readonly takes?: 'json' | 'text' | 'optional-json';
+  /** Content types of the body; those of JSON when absent. */
+  readonly accepts?: { readonly pattern: RegExp; readonly said: string };
   /** By status; the first is the usual one. */
   readonly answers: Readonly<Record<number, Answer>>;
   /** A value is answered as JSON with the first status. */
@@ -58,3 +60,9 @@ export const strict = <P extends Record<string, TSchema>>(properties: P) =>
   t.Object(properties, { additionalProperties: false });
 
 export const notEmpty = (text: string | undefined): text is string => text !== undefined && text !== '';
+
+type Whole = ReturnType<typeof t.Integer>;
+
+/** TypeBox's own: Elysia's also takes text for a number, and says so in every schema. */
+export const integer = (options: Parameters<typeof t.Integer>[0] = {}): Whole =>
+  (t.Integer(options) as unknown as { readonly anyOf: readonly [TSchema, Whole] }).anyOf[1];

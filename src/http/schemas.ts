@@ -1,5 +1,6 @@
 /** The JSON of every view, for the OpenAPI document. The names are those of src/views.ts. */
 import { type TSchema, t } from 'elysia';
+import { integer } from './route.ts';
 
 const orNull = <S extends TSchema>(schema: S) => t.Union([schema, t.Null()]);
 const text = t.String();
@@ -16,7 +17,7 @@ export const failure = t.Object({ code: text, message: text, faults: t.Optional(
 export const problemSchema = t.Object({
   type: t.String({ format: 'uri' }),
   title: text,
-  status: t.Integer(),
+  status: integer(),
   detail: text,
   code: t.String({ description: 'stable; programs may rely on it' }),
   instance: text,
@@ -46,8 +47,8 @@ export const instance = t.Object({
   profile: orNull(text),
   labels,
   working_dir: orNull(text),
-  crashes: t.Integer(),
-  restarts_total: t.Integer(),
+  crashes: integer(),
+  restarts_total: integer(),
   task_id: orNull(text),
 });
 
@@ -69,32 +70,32 @@ export const agent = t.Object({
   state: words(['awaited', 'provisioning', 'ready', 'busy', 'stale', 'disconnected', 'gone']),
   setup_status: orNull(text),
   setup_progress_json: orNull(text),
-  connected_at: orNull(t.Integer({ description: 'Unix milliseconds' })),
-  last_heartbeat: orNull(t.Integer({ description: 'Unix milliseconds' })),
+  connected_at: orNull(integer({ description: 'Unix milliseconds' })),
+  last_heartbeat: orNull(integer({ description: 'Unix milliseconds' })),
   metrics: orNull(
     t.Object({
       cpu_percent: t.Number(),
-      memory_used_bytes: t.Integer(),
-      memory_total_bytes: t.Integer(),
-      disk_used_bytes: t.Integer(),
-      disk_total_bytes: t.Integer(),
+      memory_used_bytes: integer(),
+      memory_total_bytes: integer(),
+      disk_used_bytes: integer(),
+      disk_total_bytes: integer(),
       load_avg: t.Array(t.Number()),
-      uptime_seconds: t.Integer(),
+      uptime_seconds: integer(),
     }),
   ),
   system_info: orNull(
     t.Object({
       os: text,
       kernel: text,
-      cpu_cores: t.Integer(),
-      memory_bytes: t.Integer(),
-      disk_bytes: t.Integer(),
+      cpu_cores: integer(),
+      memory_bytes: integer(),
+      disk_bytes: integer(),
     }),
   ),
   aiwg_frameworks: t.Array(t.Object({ name: text, providers: t.Array(text) })),
   runtime: orNull(text),
   task_id: orNull(text),
-  sessions: t.Integer(),
+  sessions: integer(),
 });
 
 export const session = t.Object({
@@ -107,14 +108,14 @@ export const session = t.Object({
   command: text,
   args: t.Array(text),
   working_dir: text,
-  cols: t.Integer(),
-  rows: t.Integer(),
+  cols: integer(),
+  rows: integer(),
   created_at: instant,
   ended_at: orNull(instant),
-  exit_code: orNull(t.Integer()),
+  exit_code: orNull(integer()),
   task_id: orNull(text),
   hitl_id: orNull(text),
-  output_bytes: t.Integer(),
+  output_bytes: integer(),
   has_screen: t.Boolean(),
   controller: orNull(text),
   observers: t.Array(text),
@@ -125,14 +126,14 @@ export const session = t.Object({
 
 export const screen = t.Object({
   session_id: text,
-  rows: t.Integer(),
-  cols: t.Integer(),
+  rows: integer(),
+  cols: integer(),
   text,
-  cursor: t.Object({ row: t.Integer(), col: t.Integer(), visible: t.Boolean() }),
+  cursor: t.Object({ row: integer(), col: integer(), visible: t.Boolean() }),
   alternate: t.Boolean(),
   title: text,
   scrollback_tail: t.Array(text),
-  offset: t.Integer({ description: 'everything below it is on the screen' }),
+  offset: integer({ description: 'everything below it is on the screen' }),
   prompt_detected: t.Boolean(),
   prompt_text: orNull(text),
 });
@@ -174,26 +175,26 @@ export const task = t.Object({
   hitl_id: orNull(text),
   vm_name: orNull(text),
   vm_ip: orNull(text),
-  attempt: t.Integer(),
-  exit_code: orNull(t.Integer()),
+  attempt: integer(),
+  exit_code: orNull(integer()),
   error: orNull(text),
   failure: orNull(failure),
   summary: orNull(text),
   progress: t.Object({
-    output_bytes: t.Integer(),
-    tool_calls: t.Integer(),
+    output_bytes: integer(),
+    tool_calls: integer(),
     current_tool: orNull(text),
     last_activity_at: orNull(instant),
-    input_tokens: t.Integer(),
-    output_tokens: t.Integer(),
+    input_tokens: integer(),
+    output_tokens: integer(),
     cost_usd: orNull(t.Number()),
-    turns: t.Integer(),
+    turns: integer(),
   }),
 });
 
 export const artifact = t.Object({
   name: text,
-  size_bytes: t.Integer(),
+  size_bytes: integer(),
   content_type: text,
   checksum: t.String({ description: 'sha256: and 64 hex digits' }),
 });
@@ -210,15 +211,15 @@ export const hitl = t.Object({
   context: text,
   options: t.Array(t.Object({ id: text, label: text })),
   confidence: t.Number(),
-  created_at_ms: t.Integer(),
-  expires_at_ms: orNull(t.Integer()),
-  ended_at_ms: orNull(t.Integer()),
-  answer: orNull(t.Object({ option: orNull(text), text: orNull(text), by: text, at_ms: t.Integer() })),
+  created_at_ms: integer(),
+  expires_at_ms: orNull(integer()),
+  ended_at_ms: orNull(integer()),
+  answer: orNull(t.Object({ option: orNull(text), text: orNull(text), by: text, at_ms: integer() })),
   failure: orNull(failure),
 });
 
 export const event = t.Object({
-  id: t.Integer({ description: 'resumes with Last-Event-ID' }),
+  id: integer({ description: 'resumes with Last-Event-ID' }),
   actor: text,
   kind: words(['instance', 'agent', 'session', 'task', 'hitl']),
   event_type: text,

@@ -5,14 +5,14 @@ import { Failure } from '../failure.ts';
 import type { Terminal } from '../terminal.ts';
 import type { HitlView, SessionView } from '../views.ts';
 import type { Idempotency } from './idempotency.ts';
-import { json, type Route, route, strict } from './route.ts';
+import { integer, json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 import { screenBody } from './screen-body.ts';
 
 const INPUT_BYTES_MAX = 64 << 10;
 const OUTPUT_BYTES_MAX = 1 << 20;
 const size = (what: string, fallback: number) =>
-  t.Optional(t.Integer({ minimum: 1, maximum: 1_000, description: `${what}; ${fallback} when absent` }));
+  t.Optional(integer({ minimum: 1, maximum: 1_000, description: `${what}; ${fallback} when absent` }));
 
 const newSession = t.Optional(
   strict({
@@ -37,7 +37,7 @@ const newSession = t.Optional(
     ),
     cols: size('columns of its terminal', 220),
     rows: size('rows of its terminal', 50),
-    timeout_seconds: t.Optional(t.Integer({ minimum: 0, maximum: 604_800, description: '0 is none' })),
+    timeout_seconds: t.Optional(integer({ minimum: 0, maximum: 604_800, description: '0 is none' })),
   }),
 );
 
@@ -110,9 +110,9 @@ function listing(sessions: SessionDesk, there: There): Route[] {
       role: 'viewer',
       tag,
       summary: 'Sessions, newest last',
-      query: t.Object({ agent: t.Optional(t.String()), live: t.Optional(t.BooleanString()) }),
+      query: t.Object({ agent: t.Optional(t.String()), live: t.Optional(t.Boolean()) }),
       answers: {
-        200: json('the list', t.Object({ sessions: t.Array(schemas.session), total: t.Integer() })),
+        200: json('the list', t.Object({ sessions: t.Array(schemas.session), total: integer() })),
       },
       run({ query: { agent, live } }) {
         const found = sessions.list({ ...(agent ? { agent } : {}), ...(live === undefined ? {} : { live }) });
@@ -160,7 +160,7 @@ function steering(sessions: SessionDesk, there: There): Route[] {
       tag,
       summary: 'Types into it',
       body: strict({ text: t.Optional(t.String()), data_base64: t.Optional(t.String()) }),
-      answers: { 202: json('it was handed on', t.Object({ session_id: t.String(), bytes: t.Integer() })) },
+      answers: { 202: json('it was handed on', t.Object({ session_id: t.String(), bytes: integer() })) },
       run({ params, body, caller }) {
         const { session_id } = there(params['id']);
         const bytes = bytesOf(body);
@@ -175,8 +175,8 @@ function steering(sessions: SessionDesk, there: There): Route[] {
       tag,
       summary: 'Gives its terminal another size',
       body: strict({
-        cols: t.Integer({ minimum: 1, maximum: 1_000 }),
-        rows: t.Integer({ minimum: 1, maximum: 1_000 }),
+        cols: integer({ minimum: 1, maximum: 1_000 }),
+        rows: integer({ minimum: 1, maximum: 1_000 }),
       }),
       answers: { 200: json('its new size', schemas.session) },
       run({ params, body: { cols, rows }, caller }) {
@@ -221,8 +221,8 @@ function reading({ there, terminalOf, question }: Readable): Route[] {
       summary:
         'Recorded bytes from an offset; X-Next-Offset is where to go on, X-Gap-Bytes what is missing before them',
       query: t.Object({
-        from: t.Optional(t.Numeric({ minimum: 0 })),
-        max: t.Optional(t.Numeric({ minimum: 1, maximum: OUTPUT_BYTES_MAX })),
+        from: t.Optional(integer({ minimum: 0 })),
+        max: t.Optional(integer({ minimum: 1, maximum: OUTPUT_BYTES_MAX })),
       }),
       answers: {
         200: {

@@ -37,7 +37,7 @@ export function sockets(door: SocketDoor) {
       }
       if (open.size >= SOCKETS_MAX)
         throw new Failure('over-quota', `${SOCKETS_MAX} WebSockets are open; close some`);
-      const connecting = await checked(door, { url, session: decodeURIComponent(session), caller });
+      const connecting = await checked(door, { url, session: decoded(session), caller });
       const make = kind === 'attach' ? attached : orchestrated;
       const data: SocketData = { open: (socket) => make(door, connecting, socket), conversation: null };
       const named = (request.headers.get('sec-websocket-protocol') ?? '')
@@ -82,6 +82,14 @@ export function sockets(door: SocketDoor) {
       for (const socket of [...open]) socket.close(1001, 'the server is going away; come back');
     },
   };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new Failure('bad-input', 'the session in the path is not percent-encoded UTF-8');
+  }
 }
 
 interface Asked {

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { TaskDesk, TaskLog } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { TaskView } from '../views.ts';
-import { json, type Route, route, strict } from './route.ts';
+import { integer, json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 import { eventStream, type Frame } from './sse.ts';
 
@@ -81,11 +81,11 @@ function listing(tasks: TaskDesk, there: There): Route[] {
             description: 'name=value; may be given several times',
           }),
         ),
-        limit: t.Optional(t.Numeric({ minimum: 1, maximum: LIMIT_MAX })),
-        offset: t.Optional(t.Numeric({ minimum: 0 })),
+        limit: t.Optional(integer({ minimum: 1, maximum: LIMIT_MAX })),
+        offset: t.Optional(integer({ minimum: 0 })),
       }),
       answers: {
-        200: json('the list', t.Object({ tasks: t.Array(schemas.task), total_count: t.Integer() })),
+        200: json('the list', t.Object({ tasks: t.Array(schemas.task), total_count: integer() })),
       },
       run({ query: { state = '', label = [], limit = 50, offset = 0 } }) {
         const states = state
@@ -138,6 +138,7 @@ function steering(tasks: TaskDesk, there: There): Route[] {
       tag,
       summary: 'Submits a task: a manifest as YAML or JSON, or JSON with `manifest_yaml` or `manifest`',
       takes: 'text',
+      accepts: { pattern: accepted, said: 'application/yaml or application/json' },
       body: t.String(),
       answers: {
         202: json(
@@ -146,13 +147,7 @@ function steering(tasks: TaskDesk, there: There): Route[] {
         ),
       },
       async run({ body, request, caller }) {
-        const contentType = request.headers.get('content-type') ?? 'application/yaml';
-        if (!accepted.test(contentType)) {
-          throw new Failure(
-            'bad-input',
-            `content-type "${contentType}" is not one of application/yaml and application/json`,
-          );
-        }
+        const contentType = request.headers.get('content-type') ?? '';
         const task = await tasks.submit(manifestOf(body, contentType), caller.name);
         return { task_id: task.id, accepted: true, task };
       },

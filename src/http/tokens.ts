@@ -1,7 +1,7 @@
 /** Operators' tokens, and who the caller is. */
 import { t } from 'elysia';
 import type { Operators } from './operators.ts';
-import { json, type Route, route, strict } from './route.ts';
+import { integer, json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 
 const role = t.Union([t.Literal('viewer'), t.Literal('operator'), t.Literal('admin')]);
@@ -35,7 +35,7 @@ export function tokenRoutes(operators: Operators): Route[] {
       body: strict({
         name: t.String({ minLength: 1, maxLength: 100, pattern: '^[A-Za-z0-9][A-Za-z0-9 ._@-]*$' }),
         role,
-        expires_in: t.Optional(t.Integer({ minimum: 1, maximum: 315_360_000, description: 'seconds' })),
+        expires_in: t.Optional(integer({ minimum: 1, maximum: 315_360_000, description: 'seconds' })),
       }),
       answers: { 201: json('the token', t.Object({ token: t.String(), operator: schemas.token })) },
       async run({ body: { name, role: wanted, expires_in: seconds } }) {

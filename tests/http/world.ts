@@ -1,0 +1,206 @@
+/** Doors on free ports of the loopback, over desks that keep everything in memory. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Role } from '../../src/access.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
+import type { Gauges } from '../../src/desk.ts';
+import { type Desks, type DoorOptions, type Doors, type DoorWorld, httpDoors } from '../../src/http/doors.ts';
+import { type Operators, operators } from '../../src/http/operators.ts';
+import { silentLog } from '../../src/log.ts';
+import { readQuestion } from '../../src/terminal/asking.ts';
+import { terminals } from '../../src/terminal/terminals.ts';
+import {
+  agentDesk,
+  type Calls,
+  type Events,
+  eventDesk,
+  execDesk,
+  type Health,
+  healthDesk,
+  hitlDesk,
+  instanceDesk,
+  type Questions,
+  type Sessions,
+  sessionDesk,
+  type Tasks,
+  taskDesk,
+} from './desks.ts';
+
+export async function until<T>(what: string, look: () => T | null | undefined | false): Promise<T> {
+  const deadline = Date.now() + 15_000;
+  for (;;) {
+    const found = look();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
+    await Bun.sleep(2);
+  }
+}
+
+/** A clock on which everything comes sooner; `skip` is how the day is made to pass. */
+export interface FastClock extends Clock {
+  skip(ms: number): void;
+}
+
+export function fastClock(speed = 1): FastClock {
+  const began = Date.now();
+  let skipped = 0;
+  return {
+    now: () => began + (Date.now() - began) * speed + skipped,
+    setTimeout: (fn, ms) => systemClock.setTimeout(fn, ms / speed),
+    clearTimeout: (timer) => systemClock.clearTimeout(timer),
+    skip(ms) {
+      skipped += ms;
+    },
+  };
+}
+
+const gauges: Gauges = {
+  agentsByStatus: () => ({ ready: 1 }),
+  tasksByState: () => ({ running: 2 }),
+  sessionsByAgent: () => ({ local: 1 }),
+  hitlOpen: () => 0,
+  instancesByState: () => ({ running: 1 }),
+  recordedBytes: () => 7,
+  skippedFrames: () => 0,
+};
+
+export interface World extends DoorWorld {
+  readonly dir: string;
+  readonly calls: Calls;
+  readonly access: Operators;
+  readonly clock: FastClock;
+  readonly desks: Desks & {
+    readonly sessions: Sessions;
+    readonly tasks: Tasks;
+    readonly hitl: Questions;
+    readonly events: Events;
+    readonly health: Health;
+  };
+  /** Lines that were logged as errors. */
+  readonly errors: string[];
+  remove(): Promise<void>;
+}
+
+export interface Wanted {
+  readonly options?: Partial<DoorOptions>;
+  readonly speed?: number;
+}
+
+export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<World> {
+  const dir = mkdtempSync(join(tmpdir(), 'http-test-'));
+  const calls: Calls = [];
+  const errors: string[] = [];
+  const clock = fastClock(speed);
+  const plane = terminals({
+    dir: join(dir, 'recordings'),
+    clock: systemClock,
+    log: silentLog,
+    read: readQuestion,
+    listener: { reply() {}, asking() {}, recorded() {}, recordingFailed() {} },
+  });
+  const log = {
+    ...silentLog,
+    error: (message: string, fields = {}) => void errors.push(`${message} ${JSON.stringify(fields)}`),
+  };
+  const page = Buffer.from('<!doctype html><title>dashboard</title>');
+  const etag = '"page"';
+  return {
+    dir,
+    calls,
+    errors,
+    clock,
+    log,
+    gauges,
+    access: await operators({ path: join(dir, 'secrets', 'tokens.json'), clock, uid: 4711 }),
+    desks: {
+      instances: instanceDesk(calls),
+      agents: agentDesk(),
+      sessions: sessionDesk(plane, calls),
+      exec: execDesk(calls),
+      tasks: taskDesk(calls),
+      hitl: hitlDesk(calls),
+      events: eventDesk(),
+      health: healthDesk(),
+    },
+    dashboard: {
+      files: new Map([['/', { body: page, type: 'text/html; charset=utf-8', etag }]]),
+      contentSecurityPolicy: "default-src 'self'",
+    },
+    options: {
+      httpHost: '127.0.0.1',
+      httpPort: 0,
+      wsPort: 0,
+      allowedHosts: [],
+      behindProxy: false,
+      metrics: true,
+      version: '1.2.3',
+      ...options,
+    },
+    async remove() {
+      await plane.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface House extends World {
+  readonly doors: Doors;
+  readonly url: string;
+  /** `ws://…`; `port` chooses the door. */
+  readonly wsUrl: string;
+  get(path: string, init?: RequestInit): Promise<Response>;
+  post(path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
+}
+
+/** Opened doors; `remove` closes them. */
+export async function house(wanted: Wanted = {}): Promise<House> {
+  const on = await world(wanted);
+  const doors = await httpDoors(on);
+  const url = `http://127.0.0.1:${doors.httpPort}`;
+  return {
+    ...on,
+    doors,
+    url,
+    wsUrl: `ws://127.0.0.1:${doors.wsPort}`,
+    get: (path, init = {}) => fetch(`${url}${path}`, init),
+    post: (path, body, headers = {}) =>
+      fetch(`${url}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      }),
+    async remove() {
+      await doors.close(200);
+      await on.remove();
+    },
+  };
+}
+
+/** A token of each role; the admin's comes first, as it must. */
+export async function tokens(access: Operators): Promise<Readonly<Record<Role, string>>> {
+  const make = async (role: Role) => (await access.create({ name: role, role, expiresInMs: null })).token;
+  return { admin: await make('admin'), operator: await make('operator'), viewer: await make('viewer') };
+}
+
+export interface ProblemBody {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: string;
+  readonly instance: string;
+  readonly faults?: readonly { readonly path: string; readonly message: string }[];
+}
+
+/** The problem document of an answer; throws when it is not one, whole and consistent. */
+export async function problemOf(response: Response): Promise<ProblemBody> {
+  const type = response.headers.get('content-type');
+  if (type !== 'application/problem+json')
+    throw new Error(`${response.status} is ${type}: ${await response.text()}`);
+  const body = (await response.json()) as ProblemBody;
+  const words = [body.type, body.title, body.detail, body.code, body.instance];
+  const isWhole = words.every((word) => typeof word === 'string' && word !== '');
+  if (!isWhole || body.status !== response.status) throw new Error(`not whole: ${JSON.stringify(body)}`);
+  return body;
+}
