@@ -27,7 +27,10 @@ export type SessionType = 'interactive' | 'headless' | 'background';
 export interface AgentLink {
   readonly agent: AgentId;
   readonly instanceId: string;
-  /** Additions the agent speaks: `offsets`, `started`, `stdin-acks`, `terminal-state`. Empty for a foreign agent. */
+  /**
+   * Additions the agent speaks: `offsets`, `started`, `stdin-acks`, `terminal-state`. Empty for a foreign
+   * agent.
+   */
   readonly features: ReadonlySet<string>;
   /**
    * Resolves when the process runs (for an agent without `started`: when the command is sent).
@@ -38,7 +41,7 @@ export interface AgentLink {
    * Types into a session. With a key the agent drops what it has seen under that key, and the
    * promise resolves when the agent says it is written. Throws Failure('agent-gone').
    */
-  type(session: SessionId, bytes: Uint8Array, key: string | null, signal?: AbortSignal): Promise<void>;
+  type(session: SessionId, bytes: Uint8Array, typing: Typing): Promise<void>;
   closeStdin(session: SessionId): void;
   resize(session: SessionId, cols: number, rows: number): void;
   /** A POSIX signal number, to the session's foreground process group. */
@@ -51,6 +54,12 @@ export interface AgentLink {
   reconcile(plan: ReconcilePlan): Promise<ReconcileOutcome>;
   /** Asks the agent to end its sessions and itself. */
   shutdown(reason: string, graceSeconds: number): void;
+}
+
+export interface Typing {
+  /** Null: it may be typed twice, as when a link is lost in between. */
+  readonly key: string | null;
+  readonly signal?: AbortSignal;
 }
 
 export interface ReconcilePlan {
@@ -152,7 +161,10 @@ export type Proof =
 export interface AgentListener {
   /** Throws Failure('unauthenticated' | 'forbidden') unless the proof is this agent's. */
   admit(proof: Proof, agent: string, instanceId: string): Promise<void>;
-  /** A newer link of the same agent supersedes the older one. Resolves when it is durable; then the agent is acknowledged. */
+  /**
+   * A newer link of the same agent supersedes the older one. Resolves when it is durable; then the agent is
+   * acknowledged.
+   */
   connected(link: AgentLink, registration: Registration): Promise<void>;
   reported(link: AgentLink, sessions: readonly ReportedSession[]): Promise<void>;
   heartbeat(link: AgentLink, facts: HeartbeatFacts): void;

@@ -96,7 +96,7 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
   );
 
   const take = (said: AgentMessage): Promise<void> | null => {
-    if (link) return told(serving, link, said.payload, fail);
+    if (link) return told({ listener: serving.listener, link, fail }, said.payload);
     if (said.payload.case !== 'registration')
       throw new Failure('bad-input', 'the first message must be the registration');
     const registration = said.payload.value;
@@ -225,12 +225,15 @@ function refuse(stream: AgentStream, thrown: unknown): void {
   );
 }
 
+interface Telling extends Pick<Serving, 'listener'> {
+  readonly link: Link;
+  readonly fail: (thrown: unknown) => void;
+}
+
 /** Null: taken. A promise: what follows waits for it. */
 function told(
-  { listener }: Serving,
-  link: Link,
+  { listener, link, fail }: Telling,
   { case: what, value }: AgentMessage['payload'],
-  fail: (thrown: unknown) => void,
 ): Promise<void> | null {
   switch (what) {
     case 'stdout':

@@ -21,7 +21,7 @@ import {
   type StdinAck,
   StdinChunkSchema,
 } from '../../proto/gen/agent_pb.ts';
-import type { AgentLink, Launch, ReconcileOutcome, ReconcilePlan } from '../agent-link.ts';
+import type { AgentLink, Launch, ReconcileOutcome, ReconcilePlan, Typing } from '../agent-link.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId, SessionId } from '../ids.ts';
@@ -83,7 +83,7 @@ export class Link implements AgentLink {
     if (error) throw new Failure('runtime-failed', `${launch.command} could not be started: ${error}`);
   }
 
-  async type(session: SessionId, bytes: Uint8Array, key: string | null, signal?: AbortSignal): Promise<void> {
+  async type(session: SessionId, bytes: Uint8Array, { key, signal }: Typing): Promise<void> {
     const data = { commandId: session, data: bytes, ...(key === null ? {} : { key }) };
     const value = create(StdinChunkSchema, data);
     if (key === null || !this.features.has('stdin-acks'))

@@ -18,7 +18,7 @@ export function terminalListener(house: () => House): TerminalListener {
       // A program that asks its terminal while the link is down asks again, or its answer is of no use any
       // more.
       linkOf(session)
-        ?.type(session, bytes, null)
+        ?.type(session, bytes, { key: null })
         .catch(() => {});
     },
     asking: (session, question) => asked(house(), session, question),

@@ -65,7 +65,7 @@ async function feed(house: House, id: SessionId, { stdin, signal }: Feeding): Pr
   const agent = sessionOf(house, id)?.agent;
   const link = agent === undefined ? null : house.links.get(agent as AgentId);
   if (!link || !house.fleet.isLive(`session:${id}`)) return;
-  await link.type(id, new TextEncoder().encode(stdin), `${id}:stdin`, signal);
+  await link.type(id, new TextEncoder().encode(stdin), { key: `${id}:stdin`, signal });
   link.closeStdin(id);
 }
 

@@ -194,7 +194,10 @@ async function sayFarewell(
     await ears.catchUp(house.terminals.find(session));
     if (!isLive() || !ears.progress().resting) break;
     const link = house.links.get(agent as never);
-    await link?.type(session, new TextEncoder().encode(keys), `${session}:farewell:${index}`, signal);
+    await link?.type(session, new TextEncoder().encode(keys), {
+      key: `${session}:farewell:${index}`,
+      signal,
+    });
     await sleep(house.clock, farewell?.pauseMs ?? 0, signal);
   }
   if (!isLive()) return;

@@ -136,7 +136,7 @@ export const deliver =
     if (question.source === 'screen') await judged(house, session, signal);
     // After a restart the screen may have moved on already; the agent drops what it has typed under this key.
     if (question.source !== 'screen' || !moved()) {
-      await link.type(session, new TextEncoder().encode(keys), key, signal);
+      await link.type(session, new TextEncoder().encode(keys), { key, signal });
     }
     if (question.source === 'screen') {
       await until(house, {

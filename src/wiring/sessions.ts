@@ -62,7 +62,7 @@ async function launch(house: House, { input, extrasFor }: Launching, { signal }:
   );
   if (input.type !== 'headless' || input.stdin === 'open') return;
   if (extras?.stdin) {
-    await link.type(input.id, new TextEncoder().encode(extras.stdin), `${input.id}:stdin`, signal);
+    await link.type(input.id, new TextEncoder().encode(extras.stdin), { key: `${input.id}:stdin`, signal });
   }
   link.closeStdin(input.id);
 }
@@ -232,7 +232,7 @@ export function sessionDesk(house: House): SessionDesk {
     input(id, bytes, _by) {
       // A full queue towards the agent is told to whoever types, by the link's Failure.
       live(id)
-        .type(id as SessionId, bytes, null)
+        .type(id as SessionId, bytes, { key: null })
         .catch((thrown) => {
           house.log.warn('input not typed', { session: id, why: String(thrown) });
         });

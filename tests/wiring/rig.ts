@@ -53,7 +53,7 @@ export class HandLink implements AgentLink {
     this.launches.push(launch);
   }
 
-  async type(session: SessionId, bytes: Uint8Array, key: string | null): Promise<void> {
+  async type(session: SessionId, bytes: Uint8Array, { key }: { readonly key: string | null }): Promise<void> {
     this.typed.push({ session, text: Buffer.from(bytes).toString('utf8'), key });
   }
 
