@@ -5,7 +5,7 @@
  * machine. From the first token on, a token is asked of everybody.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Access, type Caller, type Role, roles, type Shown } from '../access.ts';
 import { type Clock, rfc3339 } from '../clock.ts';
@@ -57,6 +57,9 @@ const TOKENS_MAX = 1_000;
 const PREFIX = 'asb_';
 
 const hashOf = (token: string): string => createHash('sha256').update(token).digest('hex');
+
+/** Somebody must always be able to make another. */
+const lasts = ({ role, expiresAt }: Kept): boolean => role === 'admin' && expiresAt === null;
 
 const viewOf = ({ id, name, role, createdAt, expiresAt }: Kept): TokenView => ({
   id,
@@ -123,11 +126,9 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
           throw new Failure('already-exists', `there is a token named "${name}" already`);
         if (now.length >= TOKENS_MAX)
           throw new Failure('over-quota', `there are ${TOKENS_MAX} tokens; revoke some`);
-        if (now.length === 0 && role !== 'admin') {
-          throw new Failure(
-            'wrong-state',
-            "the first token must be an admin's, or nobody could make or revoke another",
-          );
+        if (now.length === 0 && !lasts(made)) {
+          const why = 'or nobody could make or revoke another';
+          throw new Failure('wrong-state', `the first token must be an admin's that does not expire, ${why}`);
         }
         return [...now, made];
       });
@@ -138,11 +139,9 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
         const rest = now.filter((one) => one.id !== id);
         if (rest.length === now.length)
           throw new Failure('not-found', `there is no token "${id}"; see GET /api/v1/tokens`);
-        if (rest.length > 0 && !rest.some(({ role }) => role === 'admin')) {
-          throw new Failure(
-            'wrong-state',
-            'it is the last admin token; make another admin first, or revoke the others first',
-          );
+        if (rest.length > 0 && !rest.some(lasts)) {
+          const how = 'make another admin first, or revoke the others first';
+          throw new Failure('wrong-state', `it is the last admin token that does not expire; ${how}`);
         }
         return rest;
       });
@@ -168,16 +167,29 @@ async function load(path: string): Promise<readonly Kept[]> {
   }
   const { version, tokens } = (parsed ?? {}) as { version?: unknown; tokens?: unknown };
   if (version !== 1 || !Array.isArray(tokens)) throw bad;
-  for (const { id, name, role, hash } of tokens as Partial<Kept>[]) {
-    const sound = typeof id === 'string' && typeof name === 'string' && roles.includes(role as Role);
-    if (!sound || !/^[0-9a-f]{64}$/.test(hash ?? '')) throw bad;
-  }
+  if (!tokens.every(isKept)) throw bad;
   return tokens as Kept[];
 }
 
+function isKept(value: unknown): value is Kept {
+  const { id, name, role, hash, createdAt, expiresAt } = (value ?? {}) as Partial<
+    Record<keyof Kept, unknown>
+  >;
+  const named = typeof id === 'string' && typeof name === 'string' && roles.includes(role as Role);
+  const dated = Number.isFinite(createdAt) && (expiresAt === null || Number.isFinite(expiresAt));
+  return named && dated && typeof hash === 'string' && /^[0-9a-f]{64}$/.test(hash);
+}
+
+/** Whole or not at all, also when the power fails. */
 async function save(path: string, tokens: readonly Kept[]): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await writeFile(`${path}.new`, `${JSON.stringify({ version: 1, tokens }, null, 2)}\n`, { mode: 0o600 });
-  await chmod(`${path}.new`, 0o600);
+  const file = await open(`${path}.new`, 'w', 0o600);
+  try {
+    await file.chmod(0o600);
+    await file.writeFile(`${JSON.stringify({ version: 1, tokens }, null, 2)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
   await rename(`${path}.new`, path);
 }
