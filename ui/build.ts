@@ -1,9 +1,10 @@
 /**
  * Bundles the dashboard for the server: one page, its script and its styles.
  *
- * Every asset's name carries a hash of its content, so it may be cached for ever; only `/` may not. What was built is
- * kept on disk under a key made from every source, the lockfile and Bun's version, so a second start reads files
- * instead of building. A cache that cannot be written or read only costs time. Needs `dependencies`, no devDependency.
+ * Every asset's name carries a hash of its content, so it may be cached for ever; only `/` may not. What was
+ * built is kept on disk under a key made from every source, the lockfile and Bun's version, so a second start
+ * reads files instead of building. A cache that cannot be written or read only costs time. Needs
+ * `dependencies`, no devDependency.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -40,7 +41,10 @@ const sourceEndings = /\.(ts|css|html|svg|json)$/;
 
 /** The assets by URL path: `/` is the page, the others are `/assets/<name>-<hash>.<ext>`. */
 export async function bundleDashboard(options: BundleOptions = {}): Promise<Map<string, Asset>> {
-  const cacheDir = options.cacheDir === undefined ? join(home, '..', 'node_modules', '.cache', 'dashboard') : options.cacheDir;
+  const cacheDir =
+    options.cacheDir === undefined
+      ? join(home, '..', 'node_modules', '.cache', 'dashboard')
+      : options.cacheDir;
   if (cacheDir === null) return build();
   const kept = join(cacheDir, await sourceKey());
   const found = await read(kept);
@@ -56,7 +60,11 @@ async function build(): Promise<Map<string, Asset>> {
     target: 'browser',
     minify: true,
     publicPath: '/',
-    naming: { entry: '[name].[ext]', chunk: 'assets/[name]-[hash].[ext]', asset: 'assets/[name]-[hash].[ext]' },
+    naming: {
+      entry: '[name].[ext]',
+      chunk: 'assets/[name]-[hash].[ext]',
+      asset: 'assets/[name]-[hash].[ext]',
+    },
   });
   const assets = new Map<string, Asset>();
   for (const output of result.outputs) {
@@ -116,10 +124,12 @@ async function keep(cacheDir: string, kept: string, assets: ReadonlyMap<string, 
   const aside = join(cacheDir, `.${process.pid}-${crypto.randomUUID()}`);
   try {
     await mkdir(join(aside, 'assets'), { recursive: true });
-    for (const [path, { body }] of assets) await writeFile(join(aside, path === '/' ? 'index.html' : path), body);
+    for (const [path, { body }] of assets)
+      await writeFile(join(aside, path === '/' ? 'index.html' : path), body);
     await rename(aside, kept);
     for (const old of await readdir(cacheDir)) {
-      if (join(cacheDir, old) !== kept && !old.startsWith('.')) await rm(join(cacheDir, old), { recursive: true });
+      if (join(cacheDir, old) !== kept && !old.startsWith('.'))
+        await rm(join(cacheDir, old), { recursive: true });
     }
   } catch {
     // A read-only checkout, or another server was first: this start has its assets all the same.

@@ -1,8 +1,8 @@
 /**
  * Keeps the house true: lists from GET, then every event, then lists again whenever something may be missing.
  *
- * The stream opens first and its events wait until the lists are in; so nothing that happens between the two is lost.
- * Metrics are not events; agents and sessions are polled while someone looks.
+ * The stream opens first and its events wait until the lists are in; so nothing that happens between the two
+ * is lost. Metrics are not events; agents and sessions are polled while someone looks.
  */
 import type { AgentView, EventView, HitlView, InstanceView, SessionView, TaskView } from '../../src/views.ts';
 import { call, onUnauthenticated } from '../wire/api.ts';
@@ -86,7 +86,9 @@ async function lists(): Promise<Snapshot> {
   };
 }
 
-/** The newest page of the feed. `last_event_id` is the newest cursor, so one page before it is what we want. */
+/**
+ * The newest page of the feed. `last_event_id` is the newest cursor, so one page before it is what we want.
+ */
 async function recentEvents(): Promise<EventView[]> {
   const tip = await call<{ last_event_id: number | string }>('events?limit=1');
   const after = Math.max(0, Number(tip.last_event_id) - historyWanted);

@@ -1,8 +1,9 @@
 /**
  * Everything the page knows of the server, as plain immutable values, and how it changes.
  *
- * Two inputs only: a snapshot (the lists, as GET gave them) and events (each carries its actor's view after it).
- * Both are pure, so the order "snapshot, then the events that came meanwhile" always ends in the server's state.
+ * Two inputs only: a snapshot (the lists, as GET gave them) and events (each carries its actor's view after
+ * it). Both are pure, so the order "snapshot, then the events that came meanwhile" always ends in the
+ * server's state.
  */
 import type { AgentView, EventView, HitlView, InstanceView, SessionView, TaskView } from '../../src/views.ts';
 

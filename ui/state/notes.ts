@@ -4,7 +4,7 @@
  * Good news leaves by itself; trouble stays until it is dismissed.
  */
 import { problemOf, remedy } from '../wire/problem.ts';
-import { notes, type Note } from './store.ts';
+import { type Note, notes } from './store.ts';
 
 let nextId = 1;
 const goodNewsMs = 5000;

@@ -34,7 +34,10 @@ function letterOf(label: string): string[] {
   return /^no?\b/i.test(label) ? ['n'] : [];
 }
 
-/** A choice can also be answered in one's own words when the program takes them; that is for the program to say. */
+/**
+ * A choice can also be answered in one's own words when the program takes them; that is for the program to
+ * say.
+ */
 export function takesText(question: HitlView): boolean {
   return question.kind === 'text' || question.kind === 'secret' || choicesOf(question).length === 0;
 }

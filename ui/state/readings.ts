@@ -68,7 +68,9 @@ export interface TaskFilter {
 export function tasksMatching(house: House, { group, words }: TaskFilter): TaskView[] {
   const wanted = words.trim().toLowerCase();
   return [...house.tasks.values()]
-    .filter((task) => group === 'all' || (group === 'waiting' ? task.waiting_for_human : inGroup(task, group)))
+    .filter(
+      (task) => group === 'all' || (group === 'waiting' ? task.waiting_for_human : inGroup(task, group)),
+    )
     .filter((task) => wanted === '' || taskWords(task).includes(wanted))
     .sort((a, b) => b.created_at.localeCompare(a.created_at) || b.id.localeCompare(a.id));
 }
@@ -78,7 +80,9 @@ function inGroup(task: TaskView, group: TaskGroup): boolean {
 }
 
 function taskWords(task: TaskView): string {
-  return [task.name, task.id, task.tool, task.agent_id ?? '', task.repository?.url ?? ''].join(' ').toLowerCase();
+  return [task.name, task.id, task.tool, task.agent_id ?? '', task.repository?.url ?? '']
+    .join(' ')
+    .toLowerCase();
 }
 
 export interface EventFilter {

@@ -57,7 +57,11 @@ export interface Connection {
   readonly since: number;
 }
 
-export const connection: Cell<Connection> = cell<Connection>({ link: 'connecting', problem: null, since: Date.now() });
+export const connection: Cell<Connection> = cell<Connection>({
+  link: 'connecting',
+  problem: null,
+  since: Date.now(),
+});
 
 export interface Note {
   readonly id: number;

@@ -1,7 +1,9 @@
 /**
- * What a task says, made readable: raw output lines, or a coding agent's JSON stream as words and tool calls. Pure.
+ * What a task says, made readable: raw output lines, or a coding agent's JSON stream as words and tool calls.
+ * Pure.
  *
- * The log's chunks end anywhere; `logReader` keeps the rest of a line until it is whole. A line of JSON that has no known
+ * The log's chunks end anywhere; `logReader` keeps the rest of a line until it is whole. A line of JSON that
+ * has no known
  * `type` is shown as it came: reading it nicely must never hide anything.
  */
 export type LogTone = 'out' | 'err' | 'state' | 'said' | 'tool' | 'result' | 'fault' | 'end';
@@ -46,13 +48,23 @@ function spoken(event: string, data: string): Said[] {
   const field = (name: string) => (typeof object?.[name] === 'string' ? (object[name] as string) : '');
   switch (event) {
     case 'state':
-      return [{ tone: 'state', lead: field('state') || (object ? '' : data), text: field('message') || field('state_message') }];
+      return [
+        {
+          tone: 'state',
+          lead: field('state') || (object ? '' : data),
+          text: field('message') || field('state_message'),
+        },
+      ];
     case 'question':
       return [{ tone: 'state', lead: 'asks', text: field('prompt') || field('question') || data }];
     case 'completed':
-      return [{ tone: 'end', lead: 'completed', text: object ? Object.entries(object).map(pair).join('  ') : data }];
+      return [
+        { tone: 'end', lead: 'completed', text: object ? Object.entries(object).map(pair).join('  ') : data },
+      ];
     case 'error':
-      return [{ tone: 'fault', lead: field('code') || 'error', text: field('message') || field('detail') || data }];
+      return [
+        { tone: 'fault', lead: field('code') || 'error', text: field('message') || field('detail') || data },
+      ];
     case 'gap':
       return [{ tone: 'fault', lead: 'gap', text: field('message') || 'Some output is missing here.' }];
     default:
@@ -74,7 +86,9 @@ function outputLine(line: string, tone: LogTone): Said[] {
 function streamJson(object: Record<string, unknown>): Said[] | null {
   switch (object['type']) {
     case 'system':
-      return object['subtype'] === 'init' ? [{ tone: 'state', lead: 'session', text: text(object['model']) }] : [];
+      return object['subtype'] === 'init'
+        ? [{ tone: 'state', lead: 'session', text: text(object['model']) }]
+        : [];
     case 'assistant':
     case 'user':
       return contentOf(object).flatMap(block);

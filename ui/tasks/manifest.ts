@@ -1,8 +1,9 @@
 /**
- * From the submit form to a task's manifest, and from a manifest's faults back to the fields of the form. Pure.
+ * From the submit form to a task's manifest, and from a manifest's faults back to the fields of the form.
+ * Pure.
  *
- * What was left empty is left out, so the server's defaults stay the server's. Text is never checked here: the server
- * checks, and names the field; one set of rules cannot disagree with itself.
+ * What was left empty is left out, so the server's defaults stay the server's. Text is never checked here:
+ * the server checks, and names the field; one set of rules cannot disagree with itself.
  */
 import type { FieldFault } from '../wire/problem.ts';
 

@@ -32,11 +32,17 @@ export function timeline(task: TaskView, seen: ReadonlyMap<TaskState, string>): 
     }));
   }
   // It left the road: the last state that was told is how far it came.
-  const furthest = Math.max(0, ...road.map((state, index) => (known.has(state) ? index : 0)), task.started_at ? 1 : 0);
-  const steps = road.slice(0, -1).map((state, index): Step => ({
-    state,
-    phase: index <= furthest ? 'past' : 'skipped',
-    at: known.get(state) ?? null,
-  }));
+  const furthest = Math.max(
+    0,
+    ...road.map((state, index) => (known.has(state) ? index : 0)),
+    task.started_at ? 1 : 0,
+  );
+  const steps = road.slice(0, -1).map(
+    (state, index): Step => ({
+      state,
+      phase: index <= furthest ? 'past' : 'skipped',
+      at: known.get(state) ?? null,
+    }),
+  );
   return [...steps, { state: task.state, phase: 'present', at: task.state_changed_at }];
 }

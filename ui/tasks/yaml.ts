@@ -1,6 +1,6 @@
 /**
- * Writes a plain value as YAML a person would write: block maps, literal blocks for text of several lines, quotes only where
- * a plain word would be read as something else. Writes only; the server reads.
+ * Writes a plain value as YAML a person would write: block maps, literal blocks for text of several lines,
+ * quotes only where a plain word would be read as something else. Writes only; the server reads.
  */
 export function toYaml(value: unknown): string {
   return `${block(value, '').trimStart()}\n`;

@@ -4,8 +4,8 @@
  *     connecting ─▶ live ─▶ ended            `closed` came: the program is over and the picture is final
  *         ▲          └────▶ lost ─▶ connecting (backoff, `from` the next byte wanted)
  *
- * Acknowledges an offset only after the sink has shown everything below it, so the server is paced by the browser
- * and not by its receive buffer. Sends input only as controller. Knows no terminal and no page.
+ * Acknowledges an offset only after the sink has shown everything below it, so the server is paced by the
+ * browser and not by its receive buffer. Sends input only as controller. Knows no terminal and no page.
  */
 import { backoffMs } from '../wire/backoff.ts';
 import {
@@ -170,7 +170,11 @@ class Attachment implements Attached {
         this.#become({ gapBytes: this.#state.gapBytes + message.bytes });
         break;
       case 'closed':
-        this.#become({ link: 'ended', role: 'observer', ended: { exitCode: message.exit_code, reason: message.reason } });
+        this.#become({
+          link: 'ended',
+          role: 'observer',
+          ended: { exitCode: message.exit_code, reason: message.reason },
+        });
         break;
       case 'error':
         this.#become({ error: message.message });

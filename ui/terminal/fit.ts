@@ -13,10 +13,15 @@ export interface FontBounds {
   readonly max: number;
 }
 
-/** `drawn` is the grid's size as it is now, at `fontSize`. Steps are quarters of a pixel: finer is not drawn. */
+/**
+ * `drawn` is the grid's size as it is now, at `fontSize`. Steps are quarters of a pixel: finer is not drawn.
+ */
 export function fittingFontSize(box: Box, drawn: Box & { fontSize: number }, bounds: FontBounds): number {
   if (drawn.width <= 0 || drawn.height <= 0 || box.width <= 0) return drawn.fontSize;
-  const scale = Math.min(box.width / drawn.width, box.height > 0 ? box.height / drawn.height : Number.POSITIVE_INFINITY);
+  const scale = Math.min(
+    box.width / drawn.width,
+    box.height > 0 ? box.height / drawn.height : Number.POSITIVE_INFINITY,
+  );
   const size = Math.floor(drawn.fontSize * scale * 4) / 4;
   return Math.min(bounds.max, Math.max(bounds.min, size));
 }

@@ -1,14 +1,14 @@
 /**
  * A live terminal in an element: xterm.js fed by an attachment, always of the program's true size.
  *
- * Guarantees: nothing but keys and pastes of a controller is ever sent; the program is resized only by `resizeToFit`;
- * Shift+Escape always leaves the terminal, so the keyboard is never trapped.
+ * Guarantees: nothing but keys and pastes of a controller is ever sent; the program is resized only by
+ * `resizeToFit`; Shift+Escape always leaves the terminal, so the keyboard is never trapped.
  */
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
 import { socketProtocols } from '../wire/token.ts';
-import { attach, type AttachState, type Attached } from './attach.ts';
-import { fittingFontSize, type FontBounds } from './fit.ts';
+import { type Attached, type AttachState, attach } from './attach.ts';
+import { type FontBounds, fittingFontSize } from './fit.ts';
 import { isAutomaticReply, silenceQueries } from './replies.ts';
 import { terminalTheme } from './theme.ts';
 
@@ -56,7 +56,8 @@ export function openPane(element: HTMLElement, options: PaneOptions): Pane {
       if (attached.state().role !== 'controller') return;
       terminal.options.fontSize = readableFontSize;
       const wanted = fitAddon.proposeDimensions();
-      if (wanted) attached.send({ type: 'resize', cols: Math.max(20, wanted.cols), rows: Math.max(5, wanted.rows) });
+      if (wanted)
+        attached.send({ type: 'resize', cols: Math.max(20, wanted.cols), rows: Math.max(5, wanted.rows) });
       scale();
     },
     refresh: () => attached.send({ type: 'screen' }),
@@ -96,7 +97,8 @@ function openLink(uri: string): void {
 
 function attachTerminal(terminal: Terminal, options: PaneOptions, scale: () => void): Attached {
   const resize = (cols: number, rows: number) => {
-    if (cols > 0 && rows > 0 && (cols !== terminal.cols || rows !== terminal.rows)) terminal.resize(cols, rows);
+    if (cols > 0 && rows > 0 && (cols !== terminal.cols || rows !== terminal.rows))
+      terminal.resize(cols, rows);
     scale();
   };
   return attach({
@@ -145,14 +147,21 @@ function wireKeys(terminal: Terminal, attached: Attached, { label, onLeave }: Pa
   terminal.textarea?.setAttribute('aria-label', `${label}. Shift+Escape leaves the terminal.`);
 }
 
-/** Twice, because a cell's height is rounded up to whole pixels and the first step may overshoot by one row's worth. */
+/**
+ * Twice, because a cell's height is rounded up to whole pixels and the first step may overshoot by one row's
+ * worth.
+ */
 function scaleToBox(element: HTMLElement, terminal: Terminal, bounds: FontBounds): void {
   const grid = element.querySelector<HTMLElement>('.xterm-screen');
   if (!grid) return;
   const box = { width: element.clientWidth, height: element.clientHeight };
   for (let step = 0; step < 3; step += 1) {
     const fontSize = terminal.options.fontSize ?? readableFontSize;
-    const wanted = fittingFontSize(box, { width: grid.offsetWidth, height: grid.offsetHeight, fontSize }, bounds);
+    const wanted = fittingFontSize(
+      box,
+      { width: grid.offsetWidth, height: grid.offsetHeight, fontSize },
+      bounds,
+    );
     if (wanted === fontSize) return;
     terminal.options.fontSize = wanted;
   }
@@ -161,11 +170,11 @@ function scaleToBox(element: HTMLElement, terminal: Terminal, bounds: FontBounds
 function screenText(terminal: Terminal): string {
   const buffer = terminal.buffer.active;
   const lines: string[] = [];
-  for (let row = 0; row < buffer.length; row += 1) lines.push(buffer.getLine(row)?.translateToString(true) ?? '');
+  for (let row = 0; row < buffer.length; row += 1)
+    lines.push(buffer.getLine(row)?.translateToString(true) ?? '');
   return lines.join('\n').trimEnd();
 }
 
 function reducedMotion(): boolean {
   return matchMedia('(prefers-reduced-motion: reduce)').matches;
 }
-

@@ -1,9 +1,10 @@
 /**
- * Keeps a viewer's terminal from answering the program: exactly one terminal answers, and that is the server's screen.
+ * Keeps a viewer's terminal from answering the program: exactly one terminal answers, and that is the
+ * server's screen.
  *
- * Two fences. `silenceQueries` swallows the questions before xterm.js sees them, which is exact. `isAutomaticReply`
- * catches at the exit what only a machine would say. A cursor position report is left to the first fence alone:
- * it is spelled like Shift+F3, and a key a person pressed must arrive.
+ * Two fences. `silenceQueries` swallows the questions before xterm.js sees them, which is exact.
+ * `isAutomaticReply` catches at the exit what only a machine would say. A cursor position report is left to
+ * the first fence alone: it is spelled like Shift+F3, and a key a person pressed must arrive.
  */
 import type { IDisposable, IParser } from '@xterm/xterm';
 
@@ -24,7 +25,10 @@ export function silenceQueries(parser: IParser): IDisposable[] {
     parser.registerCsiHandler({ prefix: '?', intermediates: '$', final: 'p' }, swallow),
     parser.registerCsiHandler({ prefix: '>', final: 'q' }, swallow),
     parser.registerCsiHandler({ prefix: '?', final: 'u' }, swallow),
-    parser.registerCsiHandler({ final: 't' }, ([first]) => typeof first === 'number' && first >= 11 && first <= 21),
+    parser.registerCsiHandler(
+      { final: 't' },
+      ([first]) => typeof first === 'number' && first >= 11 && first <= 21,
+    ),
     parser.registerDcsHandler({ intermediates: '$', final: 'q' }, swallow),
     parser.registerDcsHandler({ intermediates: '+', final: 'q' }, swallow),
     // Colours: asking is swallowed, setting is not.

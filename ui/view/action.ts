@@ -1,4 +1,6 @@
-/** What a click asks of the server: busy while it runs, and its trouble kept for the place it was asked from. */
+/**
+ * What a click asks of the server: busy while it runs, and its trouble kept for the place it was asked from.
+ */
 import { useState } from 'preact/hooks';
 import { type Problem, problemOf } from '../wire/problem.ts';
 
@@ -38,6 +40,8 @@ export function useAction(): Action {
 export function typed(event: Event): string {
   const target = event.currentTarget;
   const isField =
-    target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
+    target instanceof HTMLInputElement ||
+    target instanceof HTMLTextAreaElement ||
+    target instanceof HTMLSelectElement;
   return isField ? target.value : '';
 }

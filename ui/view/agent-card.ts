@@ -4,10 +4,10 @@ import type { AgentView } from '../../src/views.ts';
 import { isLive } from '../state/readings.ts';
 import { house, now, useCell } from '../state/store.ts';
 import { bytes, duration, percent, plural } from '../words.ts';
+import { show } from './dialog.ts';
 import { h } from './h.ts';
 import { Icon } from './icons.ts';
 import { Ago, Button, Meter, State } from './marks.ts';
-import { show } from './dialog.ts';
 import { to } from './route.ts';
 
 export function AgentCard({ agent }: { agent: AgentView }): VNode {
@@ -17,7 +17,12 @@ export function AgentCard({ agent }: { agent: AgentView }): VNode {
   const asks = mine.some((session) => session.hitl_id !== null);
   return h(
     'article',
-    { class: `card agent${asks ? ' asks' : ''}`, 'data-testid': 'agent-card', 'data-agent': agent.id, 'data-state': agent.state },
+    {
+      class: `card agent${asks ? ' asks' : ''}`,
+      'data-testid': 'agent-card',
+      'data-agent': agent.id,
+      'data-state': agent.state,
+    },
     h('header', { class: 'card-head' }, [
       h('a', { href: to('agents', agent.id), class: 'strong' }, agent.id),
       h(State, { state: agent.state, title: agent.setup_status }),
@@ -36,15 +41,28 @@ export function AgentCard({ agent }: { agent: AgentView }): VNode {
     h(Metrics, { agent }),
     h('footer', { class: 'card-foot' }, [
       h('span', { class: 'nowrap' }, plural(mine.length, 'session')),
-      task ? h('a', { href: to('tasks', task.id), class: 'ellipsis' }, [h(Icon, { name: 'tasks', size: 14 }), task.name]) : null,
-      h('span', { class: 'push muted nowrap' }, [agent.last_heartbeat === null ? 'not seen yet' : 'seen ', h(Ago, { at: agent.last_heartbeat })]),
+      task
+        ? h('a', { href: to('tasks', task.id), class: 'ellipsis' }, [
+            h(Icon, { name: 'tasks', size: 14 }),
+            task.name,
+          ])
+        : null,
+      h('span', { class: 'push muted nowrap' }, [
+        agent.last_heartbeat === null ? 'not seen yet' : 'seen ',
+        h(Ago, { at: agent.last_heartbeat }),
+      ]),
     ]),
   );
 }
 
 export function hostWords(agent: AgentView): string {
   const facts = agent.system_info;
-  const parts = [agent.hostname, agent.ip_address, facts?.os ?? '', facts ? plural(facts.cpu_cores, 'core') : ''];
+  const parts = [
+    agent.hostname,
+    agent.ip_address,
+    facts?.os ?? '',
+    facts ? plural(facts.cpu_cores, 'core') : '',
+  ];
   return parts.filter((part) => part !== '').join(' · ') || 'No facts yet';
 }
 
@@ -54,8 +72,16 @@ export function Metrics({ agent }: { agent: AgentView }): VNode {
   const memory = `${bytes(metrics.memory_used_bytes)} / ${bytes(metrics.memory_total_bytes)}`;
   const disk = `${bytes(metrics.disk_used_bytes)} / ${bytes(metrics.disk_total_bytes)}`;
   return h('div', { class: 'meters' }, [
-    h(Meter, { label: 'CPU', part: Math.min(100, metrics.cpu_percent), text: `${metrics.cpu_percent.toFixed(0)}%` }),
-    h(Meter, { label: 'Memory', part: percent(metrics.memory_used_bytes, metrics.memory_total_bytes), text: memory }),
+    h(Meter, {
+      label: 'CPU',
+      part: Math.min(100, metrics.cpu_percent),
+      text: `${metrics.cpu_percent.toFixed(0)}%`,
+    }),
+    h(Meter, {
+      label: 'Memory',
+      part: percent(metrics.memory_used_bytes, metrics.memory_total_bytes),
+      text: memory,
+    }),
     h(Meter, { label: 'Disk', part: percent(metrics.disk_used_bytes, metrics.disk_total_bytes), text: disk }),
   ]);
 }

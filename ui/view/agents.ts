@@ -19,7 +19,11 @@ export function AgentPage(): VNode {
   const agent = known.agents.get(id);
   const instance = known.instances.get(id);
   if (!agent && !instance) {
-    const nothing = h(Empty, { title: `There is no agent ${id}.` }, h('a', { href: to('instances') }, 'See the instances'));
+    const nothing = h(
+      Empty,
+      { title: `There is no agent ${id}.` },
+      h('a', { href: to('instances') }, 'See the instances'),
+    );
     return h(Page, { title: id, testId: 'page-agent' }, known.isLoaded ? nothing : loading('the agent'));
   }
   const isReady = agent?.state === 'ready' || agent?.state === 'busy';
@@ -28,15 +32,31 @@ export function AgentPage(): VNode {
     {
       title: id,
       heading: [h(Back, { href: to(), label: 'Agents' }), id],
-      sub: h('p', { class: 'counts' }, [agent ? h(State, { state: agent.state }) : null, agent ? h('span', null, hostWords(agent)) : null]),
+      sub: h('p', { class: 'counts' }, [
+        agent ? h(State, { state: agent.state }) : null,
+        agent ? h('span', null, hostWords(agent)) : null,
+      ]),
       actions: [
         instance ? h(InstanceActions, { instance }) : null,
-        h(Button, { label: 'New terminal', icon: 'terminal', tone: 'primary', isDisabled: !isReady, onClick: () => show('session', id), testId: 'new-terminal' }),
+        h(Button, {
+          label: 'New terminal',
+          icon: 'terminal',
+          tone: 'primary',
+          isDisabled: !isReady,
+          onClick: () => show('session', id),
+          testId: 'new-terminal',
+        }),
       ],
       testId: 'page-agent',
     },
-    h('div', { class: 'cards two' }, [agent ? h(Host, { agent }) : null, instance ? h(Place, { instance }) : null]),
-    h('section', { class: 'block', 'aria-labelledby': 'sessions' }, [h('h2', { id: 'sessions' }, 'Sessions'), h(SessionRows, { agent: id })]),
+    h('div', { class: 'cards two' }, [
+      agent ? h(Host, { agent }) : null,
+      instance ? h(Place, { instance }) : null,
+    ]),
+    h('section', { class: 'block', 'aria-labelledby': 'sessions' }, [
+      h('h2', { id: 'sessions' }, 'Sessions'),
+      h(SessionRows, { agent: id }),
+    ]),
   );
 }
 
@@ -47,8 +67,18 @@ function Host({ agent }: { agent: AgentView }): VNode {
     h(Metrics, { agent }),
     h('dl', { class: 'facts' }, [
       facts ? h(Fact, { name: 'System' }, `${facts.os}, ${facts.kernel}`) : null,
-      facts ? h(Fact, { name: 'Size' }, `${facts.cpu_cores} cores, ${bytes(facts.memory_bytes)} memory, ${bytes(facts.disk_bytes)} disk`) : null,
-      h(Fact, { name: 'Heartbeat' }, agent.last_heartbeat === null ? 'none yet' : h(Ago, { at: agent.last_heartbeat })),
+      facts
+        ? h(
+            Fact,
+            { name: 'Size' },
+            `${facts.cpu_cores} cores, ${bytes(facts.memory_bytes)} memory, ${bytes(facts.disk_bytes)} disk`,
+          )
+        : null,
+      h(
+        Fact,
+        { name: 'Heartbeat' },
+        agent.last_heartbeat === null ? 'none yet' : h(Ago, { at: agent.last_heartbeat }),
+      ),
       agent.setup_status ? h(Fact, { name: 'Set-up' }, agent.setup_status) : null,
     ]),
   ]);
@@ -58,17 +88,36 @@ function Place({ instance }: { instance: InstanceView }): VNode {
   const { tasks } = useCell(house);
   const labels = Object.entries(instance.labels);
   return h('article', { class: 'card' }, [
-    h('header', { class: 'card-head' }, [h('strong', null, 'Instance'), h(State, { state: instance.state }), h('span', { class: 'tag' }, instance.runtime)]),
+    h('header', { class: 'card-head' }, [
+      h('strong', null, 'Instance'),
+      h(State, { state: instance.state }),
+      h('span', { class: 'tag' }, instance.runtime),
+    ]),
     instance.failure ? h('p', { class: 'bad' }, instance.failure.message) : null,
     instance.reason ? h('p', { class: 'muted' }, instance.reason) : null,
     h('dl', { class: 'facts' }, [
-      h(Fact, { name: 'Id' }, [h('code', { class: 'ellipsis' }, instance.instance_id), h(Copy, { text: instance.instance_id, name: 'the id' })]),
+      h(Fact, { name: 'Id' }, [
+        h('code', { class: 'ellipsis' }, instance.instance_id),
+        h(Copy, { text: instance.instance_id, name: 'the id' }),
+      ]),
       h(Fact, { name: 'Created' }, h(Ago, { at: instance.created_at })),
       h(Fact, { name: 'Works in' }, h('code', null, instance.working_dir ?? 'its own directory')),
       h(Fact, { name: 'Restarts' }, `${instance.restarts_total}, ${instance.crashes} recent crashes`),
       instance.loadout ? h(Fact, { name: 'Loadout' }, instance.loadout) : null,
-      instance.task_id ? h(Fact, { name: 'Made for' }, h('a', { href: to('tasks', instance.task_id) }, tasks.get(instance.task_id)?.name ?? 'a task')) : null,
-      labels.length > 0 ? h(Fact, { name: 'Labels' }, labels.map(([key, value]) => h('span', { key, class: 'tag' }, `${key}=${value}`))) : null,
+      instance.task_id
+        ? h(
+            Fact,
+            { name: 'Made for' },
+            h('a', { href: to('tasks', instance.task_id) }, tasks.get(instance.task_id)?.name ?? 'a task'),
+          )
+        : null,
+      labels.length > 0
+        ? h(
+            Fact,
+            { name: 'Labels' },
+            labels.map(([key, value]) => h('span', { key, class: 'tag' }, `${key}=${value}`)),
+          )
+        : null,
     ]),
   ]);
 }

@@ -1,4 +1,7 @@
-/** What a task made: files to download with their checksums, its patch as a diff, and the manifest it was given. */
+/**
+ * What a task made: files to download with their checksums, its patch as a diff, and the manifest it was
+ * given.
+ */
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { ArtifactView, TaskView } from '../../src/views.ts';
@@ -43,24 +46,42 @@ export function ArtifactsTab({ task, artifacts }: { task: TaskView; artifacts: A
   if (problem) return h(TroubleBox, { problem });
   if (!list) return loading('artifacts');
   if (list.length === 0) {
-    return h(Empty, { title: isOver(task) ? 'It left nothing behind.' : 'Nothing yet: artifacts are collected when it completes.' }, h('p', null, ['Name what to keep in the manifest: ', h('code', null, 'lifecycle.artifact_patterns')]));
+    return h(
+      Empty,
+      {
+        title: isOver(task)
+          ? 'It left nothing behind.'
+          : 'Nothing yet: artifacts are collected when it completes.',
+      },
+      h('p', null, ['Name what to keep in the manifest: ', h('code', null, 'lifecycle.artifact_patterns')]),
+    );
   }
   return h(
     'ul',
     { class: 'rows', 'data-testid': 'artifact-rows' },
     list.map((artifact) =>
-      h('li', { key: artifact.name, class: 'row', 'data-testid': 'artifact-row', 'data-name': artifact.name }, [
-        h('code', { class: 'strong ellipsis' }, artifact.name),
-        h('span', { class: 'muted nowrap' }, bytes(artifact.size_bytes)),
-        h('span', { class: 'muted ellipsis' }, artifact.content_type),
-        h('span', { class: 'ellipsis grow checksum' }, [h('code', { class: 'muted ellipsis', title: artifact.checksum }, artifact.checksum), h(Copy, { text: artifact.checksum, name: 'the checksum' })]),
-        h(Download, { task, artifact }),
-      ]),
+      h(
+        'li',
+        { key: artifact.name, class: 'row', 'data-testid': 'artifact-row', 'data-name': artifact.name },
+        [
+          h('code', { class: 'strong ellipsis' }, artifact.name),
+          h('span', { class: 'muted nowrap' }, bytes(artifact.size_bytes)),
+          h('span', { class: 'muted ellipsis' }, artifact.content_type),
+          h('span', { class: 'ellipsis grow checksum' }, [
+            h('code', { class: 'muted ellipsis', title: artifact.checksum }, artifact.checksum),
+            h(Copy, { text: artifact.checksum, name: 'the checksum' }),
+          ]),
+          h(Download, { task, artifact }),
+        ],
+      ),
     ),
   );
 }
 
-/** A plain link streams to disk. Only when a token is needed, which a link cannot carry, the file goes through memory. */
+/**
+ * A plain link streams to disk. Only when a token is needed, which a link cannot carry, the file goes through
+ * memory.
+ */
 function Download({ task, artifact }: { task: TaskView; artifact: ArtifactView }): VNode {
   const file = artifact.name.split('/').at(-1) ?? artifact.name;
   const onClick = (event: Event) => {
@@ -68,7 +89,17 @@ function Download({ task, artifact }: { task: TaskView; artifact: ArtifactView }
     event.preventDefault();
     void saveWithToken(pathOf(task, artifact), file);
   };
-  return h('a', { class: 'button', href: `/api/v1/${pathOf(task, artifact)}`, download: file, onClick, 'data-testid': 'artifact-download' }, [h(Icon, { name: 'download' }), 'Download']);
+  return h(
+    'a',
+    {
+      class: 'button',
+      href: `/api/v1/${pathOf(task, artifact)}`,
+      download: file,
+      onClick,
+      'data-testid': 'artifact-download',
+    },
+    [h(Icon, { name: 'download' }), 'Download'],
+  );
 }
 
 async function saveWithToken(path: string, file: string): Promise<void> {
@@ -85,8 +116,16 @@ async function saveWithToken(path: string, file: string): Promise<void> {
 
 const patchBytesMax = 2 * 1024 * 1024;
 
-export function ChangesTab({ task, artifacts }: { task: TaskView; artifacts: readonly ArtifactView[] | null }): VNode {
-  const patch = artifacts?.find(({ name }) => name === 'changes.patch') ?? artifacts?.find(({ name }) => name.endsWith('.patch'));
+export function ChangesTab({
+  task,
+  artifacts,
+}: {
+  task: TaskView;
+  artifacts: readonly ArtifactView[] | null;
+}): VNode {
+  const patch =
+    artifacts?.find(({ name }) => name === 'changes.patch') ??
+    artifacts?.find(({ name }) => name.endsWith('.patch'));
   const [files, setFiles] = useState<readonly DiffFile[] | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const isTooLarge = (patch?.size_bytes ?? 0) > patchBytesMax;
@@ -98,8 +137,18 @@ export function ChangesTab({ task, artifacts }: { task: TaskView; artifacts: rea
   }, [task.id, patch?.checksum, isTooLarge]);
   if (problem) return h(TroubleBox, { problem });
   if (artifacts === null) return loading('changes');
-  if (!patch) return h(Empty, { title: isOver(task) ? 'It changed nothing in the repository.' : 'Nothing yet: the patch is made when it completes.' });
-  if (isTooLarge) return h(Empty, { title: `The patch has ${bytes(patch.size_bytes)}; download it instead.` }, h(Download, { task, artifact: patch }));
+  if (!patch)
+    return h(Empty, {
+      title: isOver(task)
+        ? 'It changed nothing in the repository.'
+        : 'Nothing yet: the patch is made when it completes.',
+    });
+  if (isTooLarge)
+    return h(
+      Empty,
+      { title: `The patch has ${bytes(patch.size_bytes)}; download it instead.` },
+      h(Download, { task, artifact: patch }),
+    );
   if (!files) return loading('changes');
   const added = files.reduce((sum, file) => sum + file.added, 0);
   const removed = files.reduce((sum, file) => sum + file.removed, 0);
@@ -110,7 +159,11 @@ export function ChangesTab({ task, artifacts }: { task: TaskView; artifacts: rea
       h('span', { class: 'minus' }, `−${removed}`),
       h('span', { class: 'push' }, h(Download, { task, artifact: patch })),
     ]),
-    h('div', null, files.map((file) => h(File, { key: file.path, file }))),
+    h(
+      'div',
+      null,
+      files.map((file) => h(File, { key: file.path, file })),
+    ),
   ]);
 }
 
@@ -118,7 +171,12 @@ const signs = { context: ' ', added: '+', removed: '−', hunk: '', note: '' } a
 
 function File({ file }: { file: DiffFile }): VNode {
   return h('details', { class: 'diff-file', open: file.lines.length < 600 }, [
-    h('summary', null, [h('code', { class: 'ellipsis strong' }, file.path), file.change === 'modified' ? null : h('span', { class: 'tag' }, file.change), h('span', { class: 'push plus' }, `+${file.added}`), h('span', { class: 'minus' }, `−${file.removed}`)]),
+    h('summary', null, [
+      h('code', { class: 'ellipsis strong' }, file.path),
+      file.change === 'modified' ? null : h('span', { class: 'tag' }, file.change),
+      h('span', { class: 'push plus' }, `+${file.added}`),
+      h('span', { class: 'minus' }, `−${file.removed}`),
+    ]),
     h(
       'div',
       { class: 'diff-lines', tabIndex: 0, role: 'group', 'aria-label': `Changes in ${file.path}` },
@@ -143,5 +201,7 @@ export function ManifestTab({ task }: { task: TaskView }): VNode {
       .catch((thrown: unknown) => setProblem(problemOf(thrown)));
   }, [task.id]);
   if (problem) return h(TroubleBox, { problem });
-  return manifest === null ? loading('the manifest') : h(Snippet, { text: toYaml(manifest), name: 'the manifest' });
+  return manifest === null
+    ? loading('the manifest')
+    : h(Snippet, { text: toYaml(manifest), name: 'the manifest' });
 }

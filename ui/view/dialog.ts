@@ -1,9 +1,9 @@
 /** Dialogs: one at a time, on the browser's own modal element, which keeps focus inside and gives it back. */
 import type { ComponentChildren, VNode } from 'preact';
-import { h } from './h.ts';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { cell, useCell } from '../state/store.ts';
 import { typed, useAction } from './action.ts';
+import { h } from './h.ts';
 import { Button, TroubleBox } from './marks.ts';
 
 export type DialogName = 'palette' | 'help' | 'instance' | 'session';
@@ -49,7 +49,14 @@ export interface DialogProps {
   readonly testId?: string;
 }
 
-export function Dialog({ title, onClose, children, width = 'narrow', isBare = false, testId }: DialogProps): VNode {
+export function Dialog({
+  title,
+  onClose,
+  children,
+  width = 'narrow',
+  isBare = false,
+  testId,
+}: DialogProps): VNode {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => element.current?.showModal(), []);
   const onCancel = (event: Event) => {
@@ -62,7 +69,14 @@ export function Dialog({ title, onClose, children, width = 'narrow', isBare = fa
   };
   return h(
     'dialog',
-    { ref: element, class: `dialog ${width}`, 'aria-label': title, onCancel, onMouseDown, 'data-testid': testId },
+    {
+      ref: element,
+      class: `dialog ${width}`,
+      'aria-label': title,
+      onCancel,
+      onMouseDown,
+      'data-testid': testId,
+    },
     h('div', { class: 'dialog-body' }, [
       isBare
         ? null

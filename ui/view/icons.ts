@@ -1,4 +1,7 @@
-/** The icons, drawn on a 20 × 20 grid with one stroke width. Decorative: what they mean is said in words beside them. */
+/**
+ * The icons, drawn on a 20 × 20 grid with one stroke width. Decorative: what they mean is said in words
+ * beside them.
+ */
 import type { VNode } from 'preact';
 import { h } from './h.ts';
 
@@ -38,7 +41,14 @@ export type IconName = keyof typeof paths;
 export function Icon({ name, size = 16 }: { name: IconName; size?: number }): VNode {
   return h(
     'svg',
-    { class: 'icon', width: size, height: size, viewBox: '0 0 20 20', 'aria-hidden': 'true', focusable: 'false' },
+    {
+      class: 'icon',
+      width: size,
+      height: size,
+      viewBox: '0 0 20 20',
+      'aria-hidden': 'true',
+      focusable: 'false',
+    },
     h('path', { d: paths[name] }),
   );
 }

@@ -29,18 +29,30 @@ function useProbes(): { probes: readonly Probe[] | null; problem: Problem | null
 
 export function InstancesPage(): VNode {
   const known = useCell(house);
-  const instances = [...known.instances.values()].sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  const instances = [...known.instances.values()].sort((a, b) =>
+    a.name.localeCompare(b.name, undefined, { numeric: true }),
+  );
   return h(
     Page,
     {
       title: 'Instances',
       testId: 'page-instances',
-      actions: h(Button, { label: 'Create instance', icon: 'plus', tone: 'primary', onClick: () => show('instance'), testId: 'new-instance' }),
+      actions: h(Button, {
+        label: 'Create instance',
+        icon: 'plus',
+        tone: 'primary',
+        onClick: () => show('instance'),
+        testId: 'new-instance',
+      }),
     },
     known.isLoaded ? null : loading('instances'),
     known.isLoaded && instances.length === 0 ? h(NoInstances, {}) : null,
     instances.length > 0
-      ? h('ul', { class: 'rows instances', 'data-testid': 'instance-rows' }, instances.map((instance) => h(Row, { key: instance.name, instance })))
+      ? h(
+          'ul',
+          { class: 'rows instances', 'data-testid': 'instance-rows' },
+          instances.map((instance) => h(Row, { key: instance.name, instance })),
+        )
       : null,
     h(Runtimes, {}),
   );
@@ -60,16 +72,33 @@ function Row({ instance }: { instance: InstanceView }): VNode {
   const { agents } = useCell(house);
   const agent = agents.get(instance.name);
   const reason = instance.failure?.message ?? instance.reason;
-  return h('li', { class: 'row', 'data-testid': 'instance-row', 'data-instance': instance.name, 'data-state': instance.state }, [
-    h(State, { state: instance.state, title: reason }),
-    h('a', { class: 'strong nowrap', href: to('agents', instance.name) }, instance.name),
-    h('span', { class: 'tag' }, instance.runtime),
-    h('span', { class: `ellipsis grow ${instance.failure ? 'bad' : 'muted'}`, title: reason ?? undefined }, reason ?? ''),
-    agent ? h('span', { class: 'nowrap muted' }, ['agent ', h(State, { state: agent.state })]) : h('span', null),
-    instance.crashes > 0 ? h('span', { class: 'bad nowrap' }, `${instance.crashes} crashes`) : h('span', null),
-    h('span', { class: 'muted nowrap' }, h(Ago, { at: instance.state_changed_at })),
-    h(InstanceActions, { instance }),
-  ]);
+  return h(
+    'li',
+    {
+      class: 'row',
+      'data-testid': 'instance-row',
+      'data-instance': instance.name,
+      'data-state': instance.state,
+    },
+    [
+      h(State, { state: instance.state, title: reason }),
+      h('a', { class: 'strong nowrap', href: to('agents', instance.name) }, instance.name),
+      h('span', { class: 'tag' }, instance.runtime),
+      h(
+        'span',
+        { class: `ellipsis grow ${instance.failure ? 'bad' : 'muted'}`, title: reason ?? undefined },
+        reason ?? '',
+      ),
+      agent
+        ? h('span', { class: 'nowrap muted' }, ['agent ', h(State, { state: agent.state })])
+        : h('span', null),
+      instance.crashes > 0
+        ? h('span', { class: 'bad nowrap' }, `${instance.crashes} crashes`)
+        : h('span', null),
+      h('span', { class: 'muted nowrap' }, h(Ago, { at: instance.state_changed_at })),
+      h(InstanceActions, { instance }),
+    ],
+  );
 }
 
 type Verb = 'start' | 'stop' | 'restart' | 'reset';
@@ -86,7 +115,12 @@ const verbsIn: Readonly<Record<InstanceView['state'], readonly Verb[]>> = {
   destroyed: [],
 };
 
-const pastWords: Readonly<Record<Verb, string>> = { start: 'Starting', stop: 'Stopping', restart: 'Restarting', reset: 'Reset' };
+const pastWords: Readonly<Record<Verb, string>> = {
+  start: 'Starting',
+  stop: 'Stopping',
+  restart: 'Restarting',
+  reset: 'Reset',
+};
 
 export function InstanceActions({ instance }: { instance: InstanceView }): VNode {
   const action = useAction();
@@ -101,21 +135,45 @@ export function InstanceActions({ instance }: { instance: InstanceView }): VNode
   };
   const press = (verb: Verb) => {
     if (verb === 'start' || verb === 'reset') void action.run(() => run(verb));
-    else confirm({ title: `${verb === 'stop' ? 'Stop' : 'Restart'} ${name}?`, body: h('p', null, 'Its sessions end: what runs in them is interrupted.'), verb: verb === 'stop' ? 'Stop' : 'Restart', run: () => run(verb) });
+    else
+      confirm({
+        title: `${verb === 'stop' ? 'Stop' : 'Restart'} ${name}?`,
+        body: h('p', null, 'Its sessions end: what runs in them is interrupted.'),
+        verb: verb === 'stop' ? 'Stop' : 'Restart',
+        run: () => run(verb),
+      });
   };
   const isGoing = instance.state === 'destroying' || instance.state === 'destroyed';
   return h('span', { class: 'row-actions' }, [
     ...verbsIn[instance.state].map((verb) =>
-      h(Button, { key: verb, label: verb[0]?.toUpperCase() + verb.slice(1), onClick: () => press(verb), isDisabled: action.isBusy, testId: `instance-${verb}` }),
+      h(Button, {
+        key: verb,
+        label: verb[0]?.toUpperCase() + verb.slice(1),
+        onClick: () => press(verb),
+        isDisabled: action.isBusy,
+        testId: `instance-${verb}`,
+      }),
     ),
-    h(Button, { key: 'destroy', label: '', icon: 'trash', tone: 'quiet', name: `Destroy ${name}`, onClick: () => destroy(name), isDisabled: isGoing, testId: 'instance-destroy' }),
+    h(Button, {
+      key: 'destroy',
+      label: '',
+      icon: 'trash',
+      tone: 'quiet',
+      name: `Destroy ${name}`,
+      onClick: () => destroy(name),
+      isDisabled: isGoing,
+      testId: 'instance-destroy',
+    }),
   ]);
 }
 
 function destroy(name: string): void {
   confirm({
     title: `Destroy ${name}?`,
-    body: h('p', null, ['Stops it at once and deletes everything it holds: its home, its work, its logs. ', h('strong', null, 'This cannot be undone.')]),
+    body: h('p', null, [
+      'Stops it at once and deletes everything it holds: its home, its work, its logs. ',
+      h('strong', null, 'This cannot be undone.'),
+    ]),
     verb: 'Destroy',
     word: name,
     run: async () => {
@@ -130,20 +188,39 @@ function Runtimes(): VNode {
   return h('section', { class: 'block', 'aria-labelledby': 'runtimes' }, [
     h('h2', { id: 'runtimes' }, 'What this host can run'),
     problem ? h(TroubleBox, { problem }) : null,
-    probes ? h('div', { class: 'cards' }, probes.map((probe) => h(ProbeCard, { key: probe.runtime, probe }))) : problem ? null : loading('probes'),
+    probes
+      ? h(
+          'div',
+          { class: 'cards' },
+          probes.map((probe) => h(ProbeCard, { key: probe.runtime, probe })),
+        )
+      : problem
+        ? null
+        : loading('probes'),
   ]);
 }
 
-const runtimeWords: Readonly<Record<RuntimeKind, string>> = { host: 'Host process', container: 'Container', vm: 'Virtual machine' };
+const runtimeWords: Readonly<Record<RuntimeKind, string>> = {
+  host: 'Host process',
+  container: 'Container',
+  vm: 'Virtual machine',
+};
 
 function ProbeCard({ probe }: { probe: Probe }): VNode {
   return h('article', { class: 'card', 'data-testid': 'probe', 'data-runtime': probe.runtime }, [
     h('header', { class: 'card-head' }, [
       h('strong', null, runtimeWords[probe.runtime]),
-      h('span', { class: `state tone-${probe.available ? 'good' : 'idle'}` }, [h('span', { class: 'dot', 'aria-hidden': 'true' }), probe.available ? 'available' : 'not available']),
+      h('span', { class: `state tone-${probe.available ? 'good' : 'idle'}` }, [
+        h('span', { class: 'dot', 'aria-hidden': 'true' }),
+        probe.available ? 'available' : 'not available',
+      ]),
     ]),
     h('p', { class: 'muted' }, isolationWords[probe.isolation] ?? probe.isolation),
-    h('ul', { class: 'reasons' }, probe.reasons.map((reason) => h('li', { key: reason }, reason))),
+    h(
+      'ul',
+      { class: 'reasons' },
+      probe.reasons.map((reason) => h('li', { key: reason }, reason)),
+    ),
   ]);
 }
 
@@ -176,35 +253,88 @@ export function NewInstanceDialog(): VNode {
     h('form', { class: 'form', onSubmit: submit }, [
       h('label', { class: 'field' }, [
         h('span', { class: 'label' }, 'Name'),
-        h('input', { class: 'mono', value: name, onInput: (event: Event) => setName(typed(event)), required: true, autofocus: true, spellcheck: false, 'data-testid': 'instance-name' }),
-        h('span', { class: fault('name') ? 'fault' : 'hint' }, fault('name') ?? 'Lower-case letters, digits and dashes; it is the agent’s name, too.'),
+        h('input', {
+          class: 'mono',
+          value: name,
+          onInput: (event: Event) => setName(typed(event)),
+          required: true,
+          autofocus: true,
+          spellcheck: false,
+          'data-testid': 'instance-name',
+        }),
+        h(
+          'span',
+          { class: fault('name') ? 'fault' : 'hint' },
+          fault('name') ?? 'Lower-case letters, digits and dashes; it is the agent’s name, too.',
+        ),
       ]),
       h('fieldset', { class: 'field' }, [
         h('legend', { class: 'label' }, 'Runtime'),
         probes === null && !problem ? loading('probes') : null,
-        ...(probes ?? []).map((probe) => h(RuntimeChoice, { key: probe.runtime, probe, isChosen: probe.runtime === runtime, onChoose: () => setRuntime(probe.runtime) })),
+        ...(probes ?? []).map((probe) =>
+          h(RuntimeChoice, {
+            key: probe.runtime,
+            probe,
+            isChosen: probe.runtime === runtime,
+            onChoose: () => setRuntime(probe.runtime),
+          }),
+        ),
       ]),
       h('label', { class: 'field' }, [
         h('span', { class: 'label' }, ['Working directory ', h('span', { class: 'muted' }, 'optional')]),
-        h('input', { class: 'mono', value: workingDir, placeholder: 'its own', onInput: (event: Event) => setWorkingDir(typed(event)), spellcheck: false }),
-        h('span', { class: fault('working_dir') ? 'fault' : 'hint' }, fault('working_dir') ?? 'An existing absolute directory on the host.'),
+        h('input', {
+          class: 'mono',
+          value: workingDir,
+          placeholder: 'its own',
+          onInput: (event: Event) => setWorkingDir(typed(event)),
+          spellcheck: false,
+        }),
+        h(
+          'span',
+          { class: fault('working_dir') ? 'fault' : 'hint' },
+          fault('working_dir') ?? 'An existing absolute directory on the host.',
+        ),
       ]),
       (action.problem ?? problem) ? h(TroubleBox, { problem: (action.problem ?? problem) as Problem }) : null,
       h('footer', { class: 'dialog-foot' }, [
         h(Button, { label: 'Cancel', tone: 'quiet', onClick: closeDialog }),
-        h('button', { class: 'button primary', disabled: action.isBusy, 'data-testid': 'instance-create' }, 'Create and start'),
+        h(
+          'button',
+          { class: 'button primary', disabled: action.isBusy, 'data-testid': 'instance-create' },
+          'Create and start',
+        ),
       ]),
     ]),
   );
 }
 
-function RuntimeChoice({ probe, isChosen, onChoose }: { probe: Probe; isChosen: boolean; onChoose: () => void }): VNode {
+function RuntimeChoice({
+  probe,
+  isChosen,
+  onChoose,
+}: {
+  probe: Probe;
+  isChosen: boolean;
+  onChoose: () => void;
+}): VNode {
   return h('label', { class: `choice${probe.available ? '' : ' unavailable'}` }, [
-    h('input', { type: 'radio', name: 'runtime', checked: isChosen, disabled: !probe.available, onChange: onChoose, value: probe.runtime }),
+    h('input', {
+      type: 'radio',
+      name: 'runtime',
+      checked: isChosen,
+      disabled: !probe.available,
+      onChange: onChoose,
+      value: probe.runtime,
+    }),
     h('span', null, [
       h('strong', null, runtimeWords[probe.runtime]),
       h('span', { class: 'hint' }, isolationWords[probe.isolation] ?? probe.isolation),
-      ...probe.reasons.map((reason) => h('span', { key: reason, class: 'hint' }, [h(Icon, { name: probe.available ? 'eye' : 'alert', size: 14 }), reason])),
+      ...probe.reasons.map((reason) =>
+        h('span', { key: reason, class: 'hint' }, [
+          h(Icon, { name: probe.available ? 'eye' : 'alert', size: 14 }),
+          reason,
+        ]),
+      ),
     ]),
   ]);
 }

@@ -42,7 +42,11 @@ function focusFilter(): void {
 
 /** Through the entries of the page: rows of a list by their link, else cards and terminals. */
 function move(step: number): void {
-  const rows = [...document.querySelectorAll<HTMLElement>('main .row a.strong, main .card-head a.strong, main .terminal-head a.strong')];
+  const rows = [
+    ...document.querySelectorAll<HTMLElement>(
+      'main .row a.strong, main .card-head a.strong, main .terminal-head a.strong',
+    ),
+  ];
   const place = rows.indexOf(document.activeElement as HTMLElement);
   const next = rows[place < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, place + step))];
   next?.focus();
@@ -60,11 +64,15 @@ export function listenForKeys(): void {
       if (openDialog.get() === null) show('palette');
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || openDialog.get() !== null) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || openDialog.get() !== null)
+      return;
     const isSecond = first !== '' && event.timeStamp - firstAt < sequenceMs;
     const keys = isSecond ? `${first} ${event.key}` : event.key;
     const found = shortcuts.find((shortcut) => shortcut.keys === keys);
-    first = !isSecond && !found && shortcuts.some((shortcut) => shortcut.keys.startsWith(`${event.key} `)) ? event.key : '';
+    first =
+      !isSecond && !found && shortcuts.some((shortcut) => shortcut.keys.startsWith(`${event.key} `))
+        ? event.key
+        : '';
     firstAt = event.timeStamp;
     if (!found) return;
     event.preventDefault();

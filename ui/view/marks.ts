@@ -1,21 +1,43 @@
 /** The small pieces every view is made of: states, times, sizes, buttons, empty places, trouble. */
 import type { ComponentChildren, VNode } from 'preact';
-import { h } from './h.ts';
 import { useState } from 'preact/hooks';
 import { now, useCell } from '../state/store.ts';
 import { type Problem, remedy } from '../wire/problem.ts';
 import { ago, countdown } from '../words.ts';
+import { h } from './h.ts';
 import { Icon, type IconName } from './icons.ts';
 
 /** `ask` means that a human is needed, and nothing else does; `warn` is trouble that may pass by itself. */
 export type Tone = 'good' | 'busy' | 'ask' | 'warn' | 'bad' | 'idle';
 
 const tones: Readonly<Record<string, Tone>> = {
-  ready: 'good', running: 'good', live: 'good', COMPLETED: 'good', answered: 'good',
-  busy: 'busy', RUNNING: 'busy', STAGING: 'busy', PROVISIONING: 'busy', READY: 'busy', COMPLETING: 'busy',
-  provisioning: 'busy', starting: 'busy', stopping: 'busy', destroying: 'busy', answering: 'busy',
-  open: 'ask', stale: 'warn', detached: 'warn', disconnected: 'warn', expired: 'warn',
-  FAILED: 'bad', FAILED_PRESERVED: 'bad', failed: 'bad', 'crash-looping': 'bad', lost: 'bad', undeliverable: 'bad',
+  ready: 'good',
+  running: 'good',
+  live: 'good',
+  COMPLETED: 'good',
+  answered: 'good',
+  busy: 'busy',
+  RUNNING: 'busy',
+  STAGING: 'busy',
+  PROVISIONING: 'busy',
+  READY: 'busy',
+  COMPLETING: 'busy',
+  provisioning: 'busy',
+  starting: 'busy',
+  stopping: 'busy',
+  destroying: 'busy',
+  answering: 'busy',
+  open: 'ask',
+  stale: 'warn',
+  detached: 'warn',
+  disconnected: 'warn',
+  expired: 'warn',
+  FAILED: 'bad',
+  FAILED_PRESERVED: 'bad',
+  failed: 'bad',
+  'crash-looping': 'bad',
+  lost: 'bad',
+  undeliverable: 'bad',
 };
 
 export function toneOf(state: string): Tone {
@@ -50,7 +72,11 @@ export function Countdown({ until }: { until: number }): VNode {
   const nowMs = useCell(now);
   const isShort = until - nowMs < 60_000;
   const title = `expires at ${new Date(until).toLocaleTimeString()}`;
-  return h('span', { class: `countdown${isShort ? ' short' : ''}`, title, role: 'timer' }, countdown(until, nowMs));
+  return h(
+    'span',
+    { class: `countdown${isShort ? ' short' : ''}`, title, role: 'timer' },
+    countdown(until, nowMs),
+  );
 }
 
 export interface ButtonProps {
@@ -103,7 +129,12 @@ export function Copy({ text, name }: { text: string; name: string }): VNode {
 }
 
 export function Snippet({ text, name }: { text: string; name: string }): VNode {
-  return h('div', { class: 'snippet' }, h('pre', { tabIndex: 0, 'aria-label': name }, text), h(Copy, { text, name }));
+  return h(
+    'div',
+    { class: 'snippet' },
+    h('pre', { tabIndex: 0, 'aria-label': name }, text),
+    h(Copy, { text, name }),
+  );
 }
 
 export interface EmptyProps {
@@ -113,7 +144,12 @@ export interface EmptyProps {
 }
 
 export function Empty({ title, children, testId }: EmptyProps): VNode {
-  return h('div', { class: 'empty', 'data-testid': testId }, h('p', { class: 'empty-title' }, title), children);
+  return h(
+    'div',
+    { class: 'empty', 'data-testid': testId },
+    h('p', { class: 'empty-title' }, title),
+    children,
+  );
 }
 
 /** The server's words, then what to do. */
@@ -126,7 +162,11 @@ export function TroubleBox({ problem, testId }: { problem: Problem; testId?: str
     h('div', null, [
       h('p', null, h('strong', null, problem.title), problem.detail ? ` ${problem.detail}` : null),
       problem.faults.length > 0
-        ? h('ul', null, problem.faults.map((f) => h('li', { key: f.path }, h('code', null, f.path), ` ${f.message}`)))
+        ? h(
+            'ul',
+            null,
+            problem.faults.map((f) => h('li', { key: f.path }, h('code', null, f.path), ` ${f.message}`)),
+          )
         : null,
       next ? h('p', { class: 'muted' }, next) : null,
     ]),
@@ -137,9 +177,19 @@ export function Meter({ label, part, text }: { label: string; part: number; text
   const tone = part > 92 ? 'bad' : 'idle';
   return h(
     'div',
-    { class: 'meter', role: 'meter', 'aria-label': label, 'aria-valuenow': Math.round(part), 'aria-valuetext': text },
+    {
+      class: 'meter',
+      role: 'meter',
+      'aria-label': label,
+      'aria-valuenow': Math.round(part),
+      'aria-valuetext': text,
+    },
     h('span', { class: 'meter-label' }, label),
-    h('span', { class: 'meter-track' }, h('span', { class: `meter-fill tone-${tone}`, style: { width: `${part}%` } })),
+    h(
+      'span',
+      { class: 'meter-track' },
+      h('span', { class: `meter-fill tone-${tone}`, style: { width: `${part}%` } }),
+    ),
     h('span', { class: 'meter-text' }, text),
   );
 }

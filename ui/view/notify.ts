@@ -1,4 +1,6 @@
-/** Tells of a new question outside the page: the tab's title always, the desktop when the reader allowed it. */
+/**
+ * Tells of a new question outside the page: the tab's title always, the desktop when the reader allowed it.
+ */
 import type { VNode } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { openQuestions } from '../state/readings.ts';
@@ -12,7 +14,9 @@ import { go, to } from './route.ts';
 const key = 'agentic.notify';
 
 function isWanted(): boolean {
-  return 'Notification' in window && Notification.permission === 'granted' && localStorage.getItem(key) === 'yes';
+  return (
+    'Notification' in window && Notification.permission === 'granted' && localStorage.getItem(key) === 'yes'
+  );
 }
 
 export function NotifyButton(): VNode | null {
@@ -28,7 +32,9 @@ export function NotifyButton(): VNode | null {
     label: isOn ? 'Notifications on' : 'Notify me',
     icon: 'bell',
     isDisabled: isBlocked,
-    title: isBlocked ? 'This browser blocks notifications for this page' : 'Desktop notification for new questions',
+    title: isBlocked
+      ? 'This browser blocks notifications for this page'
+      : 'Desktop notification for new questions',
     onClick: () => void toggle(),
     testId: 'notify',
   });
@@ -58,7 +64,11 @@ export function Announcer(): VNode {
     setWords(`${plural(fresh.length, 'new question')}. ${first.agent_id} asks: ${first.prompt}`);
     if (document.hidden && isWanted()) desktop(first.hitl_id, first.agent_id, first.prompt);
   });
-  return h('div', { class: 'sr', 'aria-live': 'assertive', role: 'status', 'data-testid': 'announcer' }, words);
+  return h(
+    'div',
+    { class: 'sr', 'aria-live': 'assertive', role: 'status', 'data-testid': 'announcer' },
+    words,
+  );
 }
 
 function desktop(id: string, agent: string, prompt: string): void {

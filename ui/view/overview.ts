@@ -21,15 +21,31 @@ export function OverviewPage(): VNode {
       testId: 'page-overview',
       sub: known.isLoaded ? h(Counts, {}) : null,
       actions: [
-        h(Button, { label: 'New terminal', icon: 'terminal', onClick: () => show('session'), isDisabled: agents.length === 0, testId: 'new-terminal' }),
-        h(Button, { label: 'New task', icon: 'plus', tone: 'primary', onClick: () => go(to('tasks', 'new')), testId: 'new-task' }),
+        h(Button, {
+          label: 'New terminal',
+          icon: 'terminal',
+          onClick: () => show('session'),
+          isDisabled: agents.length === 0,
+          testId: 'new-terminal',
+        }),
+        h(Button, {
+          label: 'New task',
+          icon: 'plus',
+          tone: 'primary',
+          onClick: () => go(to('tasks', 'new')),
+          testId: 'new-task',
+        }),
       ],
     },
     known.isLoaded ? null : loading('agents'),
     known.isLoaded && agents.length === 0 ? h(FirstStep, {}) : null,
     agents.length > 0
       ? h('section', { class: 'block', 'aria-label': 'Agents' }, [
-          h('div', { class: 'cards' }, agents.map((agent) => h(AgentCard, { key: agent.id, agent }))),
+          h(
+            'div',
+            { class: 'cards' },
+            agents.map((agent) => h(AgentCard, { key: agent.id, agent })),
+          ),
         ])
       : null,
     known.isLoaded && agents.length > 0 ? h(Terminals, {}) : null,
@@ -41,7 +57,11 @@ function Counts(): VNode {
   const agents = [...known.agents.values()];
   const active = [...known.tasks.values()].filter((task) => !isOver(task)).length;
   const parts: readonly (readonly [number, string, string])[] = [
-    [agents.filter((agent) => agent.state === 'ready' || agent.state === 'busy').length, `of ${agents.length} agents ready`, to('instances')],
+    [
+      agents.filter((agent) => agent.state === 'ready' || agent.state === 'busy').length,
+      `of ${agents.length} agents ready`,
+      to('instances'),
+    ],
     [[...known.sessions.values()].filter(isLive).length, 'live sessions', to()],
     [active, 'active tasks', to('tasks')],
     [openQuestions(known).length, 'open questions', to('questions')],
@@ -49,19 +69,25 @@ function Counts(): VNode {
   return h(
     'p',
     { class: 'counts' },
-    parts.map(([count, words, href]) => h('a', { key: words, href }, [h('strong', null, String(count)), ` ${words}`])),
+    parts.map(([count, words, href]) =>
+      h('a', { key: words, href }, [h('strong', null, String(count)), ` ${words}`]),
+    ),
   );
 }
 
 function FirstStep(): VNode {
-  return h(Empty, { title: 'No agent yet. Make an instance; its agent reports in by itself.', testId: 'overview-empty' }, [
-    h(Button, { label: 'Create instance', icon: 'plus', tone: 'primary', onClick: () => show('instance') }),
-    h('p', null, 'or from a shell:'),
-    h(Snippet, {
-      name: 'the request',
-      text: `curl -X POST ${location.origin}/api/v1/instances -H 'content-type: application/json' -d '{"name":"agent-1"}'`,
-    }),
-  ]);
+  return h(
+    Empty,
+    { title: 'No agent yet. Make an instance; its agent reports in by itself.', testId: 'overview-empty' },
+    [
+      h(Button, { label: 'Create instance', icon: 'plus', tone: 'primary', onClick: () => show('instance') }),
+      h('p', null, 'or from a shell:'),
+      h(Snippet, {
+        name: 'the request',
+        text: `curl -X POST ${location.origin}/api/v1/instances -H 'content-type: application/json' -d '{"name":"agent-1"}'`,
+      }),
+    ],
+  );
 }
 
 const sizes = { s: 'Small', m: 'Medium', l: 'Large' } as const;
@@ -87,24 +113,39 @@ function Terminals(): VNode {
       h('h2', { id: 'terminals' }, 'Live terminals'),
       h('span', { class: 'muted' }, String(live.length)),
       h('span', { class: 'push' }),
-      h('select', { value: agent, onChange: onAgent, 'aria-label': 'Terminals of', 'data-testid': 'grid-agent' }, [
-        h('option', { key: '', value: '' }, 'All agents'),
-        ...agentsByName(known).map((one) => h('option', { key: one.id, value: one.id }, one.id)),
-      ]),
+      h(
+        'select',
+        { value: agent, onChange: onAgent, 'aria-label': 'Terminals of', 'data-testid': 'grid-agent' },
+        [
+          h('option', { key: '', value: '' }, 'All agents'),
+          ...agentsByName(known).map((one) => h('option', { key: one.id, value: one.id }, one.id)),
+        ],
+      ),
       h(
         'div',
         { class: 'segmented', role: 'group', 'aria-label': 'Size of the terminals' },
         (Object.keys(sizes) as Size[]).map((one) =>
           h(
             'button',
-            { key: one, type: 'button', 'aria-pressed': one === size, onClick: () => choose(one), title: sizes[one], 'aria-label': sizes[one] },
+            {
+              key: one,
+              type: 'button',
+              'aria-pressed': one === size,
+              onClick: () => choose(one),
+              title: sizes[one],
+              'aria-label': sizes[one],
+            },
             one.toUpperCase(),
           ),
         ),
       ),
     ]),
     live.length === 0
-      ? h(Empty, { title: 'No terminal is open.' }, h(Button, { label: 'New terminal', icon: 'terminal', onClick: () => show('session') }))
+      ? h(
+          Empty,
+          { title: 'No terminal is open.' },
+          h(Button, { label: 'New terminal', icon: 'terminal', onClick: () => show('session') }),
+        )
       : h(
           'div',
           { class: `grid size-${size}`, 'data-testid': 'terminal-grid-all' },

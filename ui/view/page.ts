@@ -1,7 +1,7 @@
 /** The frame of a view: its name, what can be done here, and its content. */
 import type { ComponentChildren, VNode } from 'preact';
-import { h } from './h.ts';
 import { useEffect } from 'preact/hooks';
+import { h } from './h.ts';
 
 export interface PageProps {
   readonly title: string;

@@ -8,8 +8,8 @@ import { typed } from './action.ts';
 import { closeDialog, Dialog, show } from './dialog.ts';
 import { h } from './h.ts';
 import { Icon, type IconName } from './icons.ts';
-import { stateWord } from './marks.ts';
 import { shortcuts } from './keys.ts';
+import { stateWord } from './marks.ts';
 import { go, to } from './route.ts';
 import { toggleTheme } from './theme.ts';
 
@@ -22,10 +22,18 @@ export interface Entry {
 }
 
 function entriesOf(known: House): Entry[] {
-  const visit = (icon: IconName, words: string, side: string, hash: string): Entry => ({ id: hash, icon, words, side, run: () => go(hash) });
+  const visit = (icon: IconName, words: string, side: string, hash: string): Entry => ({
+    id: hash,
+    icon,
+    words,
+    side,
+    run: () => go(hash),
+  });
   const live = [...known.sessions.values()].filter(isLive);
   return [
-    ...openQuestions(known).map((one) => visit('question', one.prompt, one.agent_id, to('questions', one.hitl_id))),
+    ...openQuestions(known).map((one) =>
+      visit('question', one.prompt, one.agent_id, to('questions', one.hitl_id)),
+    ),
     visit('overview', 'Overview', 'go', to()),
     visit('question', 'Questions', 'go', to('questions')),
     visit('tasks', 'Tasks', 'go', to('tasks')),
@@ -33,12 +41,29 @@ function entriesOf(known: House): Entry[] {
     visit('events', 'Events', 'go', to('events')),
     visit('plus', 'New task', 'do', to('tasks', 'new')),
     { id: 'new-terminal', icon: 'terminal', words: 'New terminal', side: 'do', run: () => show('session') },
-    { id: 'new-instance', icon: 'instances', words: 'Create instance', side: 'do', run: () => show('instance') },
+    {
+      id: 'new-instance',
+      icon: 'instances',
+      words: 'Create instance',
+      side: 'do',
+      run: () => show('instance'),
+    },
     { id: 'theme', icon: 'moon', words: 'Switch between light and dark', side: 'do', run: toggleTheme },
     { id: 'keys', icon: 'keyboard', words: 'Keyboard shortcuts', side: 'do', run: () => show('help') },
-    ...agentsByName(known).map((one) => visit('instances', one.id, `agent · ${one.state}`, to('agents', one.id))),
-    ...live.map((one) => visit('terminal', `${one.session_name} on ${one.agent_id}`, one.command, to('sessions', one.session_id))),
-    ...tasksMatching(known, { group: 'all', words: '' }).map((one) => visit('tasks', one.name, `task · ${stateWord(one.state)}`, to('tasks', one.id))),
+    ...agentsByName(known).map((one) =>
+      visit('instances', one.id, `agent · ${one.state}`, to('agents', one.id)),
+    ),
+    ...live.map((one) =>
+      visit(
+        'terminal',
+        `${one.session_name} on ${one.agent_id}`,
+        one.command,
+        to('sessions', one.session_id),
+      ),
+    ),
+    ...tasksMatching(known, { group: 'all', words: '' }).map((one) =>
+      visit('tasks', one.name, `task · ${stateWord(one.state)}`, to('tasks', one.id)),
+    ),
   ];
 }
 
@@ -48,7 +73,10 @@ export function matching(entries: readonly Entry[], text: string): Entry[] {
   const first = words[0] ?? '';
   return entries
     .filter((entry) => words.every((word) => `${entry.words} ${entry.side}`.toLowerCase().includes(word)))
-    .sort((a, b) => Number(b.words.toLowerCase().startsWith(first)) - Number(a.words.toLowerCase().startsWith(first)))
+    .sort(
+      (a, b) =>
+        Number(b.words.toLowerCase().startsWith(first)) - Number(a.words.toLowerCase().startsWith(first)),
+    )
     .slice(0, 12);
 }
 
@@ -79,17 +107,40 @@ export function Palette(): VNode {
     h('div', { class: 'palette', onKeyDown }, [
       h('div', { class: 'palette-field' }, [
         h(Icon, { name: 'search' }),
-        h('input', { value: text, onInput, placeholder: 'Go to or do…', autofocus: true, role: 'combobox', 'aria-expanded': true, 'aria-controls': 'palette-list', 'aria-activedescendant': `entry-${at}`, 'aria-label': 'Go to or do', spellcheck: false, 'data-testid': 'palette-input' }),
+        h('input', {
+          value: text,
+          onInput,
+          placeholder: 'Go to or do…',
+          autofocus: true,
+          role: 'combobox',
+          'aria-expanded': true,
+          'aria-controls': 'palette-list',
+          'aria-activedescendant': `entry-${at}`,
+          'aria-label': 'Go to or do',
+          spellcheck: false,
+          'data-testid': 'palette-input',
+        }),
       ]),
       h(
         'ul',
         { id: 'palette-list', role: 'listbox', 'aria-label': 'Matches' },
         found.map((entry, index) =>
-          h('li', { key: entry.id, id: `entry-${index}`, role: 'option', 'aria-selected': index === at, onClick: () => choose(entry), onMouseMove: () => setPlace(index) }, [
-            h(Icon, { name: entry.icon }),
-            h('span', { class: 'ellipsis grow' }, entry.words),
-            h('span', { class: 'muted ellipsis' }, entry.side),
-          ]),
+          h(
+            'li',
+            {
+              key: entry.id,
+              id: `entry-${index}`,
+              role: 'option',
+              'aria-selected': index === at,
+              onClick: () => choose(entry),
+              onMouseMove: () => setPlace(index),
+            },
+            [
+              h(Icon, { name: entry.icon }),
+              h('span', { class: 'ellipsis grow' }, entry.words),
+              h('span', { class: 'muted ellipsis' }, entry.side),
+            ],
+          ),
         ),
       ),
       found.length === 0 ? h('p', { class: 'muted palette-none' }, 'Nothing matches.') : null,
@@ -110,7 +161,16 @@ export function HelpDialog(): VNode {
     h(
       'dl',
       { class: 'keys' },
-      all.map(({ keys, words }) => h('div', { key: keys }, [h('dt', null, keys.split(' ').map((key) => h('kbd', { key }, key))), h('dd', null, words)])),
+      all.map(({ keys, words }) =>
+        h('div', { key: keys }, [
+          h(
+            'dt',
+            null,
+            keys.split(' ').map((key) => h('kbd', { key }, key)),
+          ),
+          h('dd', null, words),
+        ]),
+      ),
     ),
   );
 }

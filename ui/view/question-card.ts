@@ -1,8 +1,9 @@
 /**
- * One question to a human: its words, where it comes from, every way to answer it, and honestly what became of the answer.
+ * One question to a human: its words, where it comes from, every way to answer it, and honestly what became
+ * of the answer.
  *
- * Keys work while the focus is inside the card, so a stray digit elsewhere never answers anything. A secret is read from
- * its field once, sent, and forgotten: it is never in state, storage or a log.
+ * Keys work while the focus is inside the card, so a stray digit elsewhere never answers anything. A secret
+ * is read from its field once, sent, and forgotten: it is never in state, storage or a log.
  */
 import type { VNode } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
@@ -87,7 +88,11 @@ function Head({ question }: { question: HitlView }): VNode {
     h(State, { state: question.state }),
     h('a', { href: to('agents', question.agent_id), class: 'strong' }, question.agent_id),
     question.task_id
-      ? h('a', { href: to('tasks', question.task_id), class: 'ellipsis' }, task?.name ?? `task ${shortId(question.task_id)}`)
+      ? h(
+          'a',
+          { href: to('tasks', question.task_id), class: 'ellipsis' },
+          task?.name ?? `task ${shortId(question.task_id)}`,
+        )
       : h('span', { class: 'muted ellipsis' }, session?.session_name ?? ''),
     question.state === 'open' && question.expires_at_ms !== null
       ? h(Countdown, { until: question.expires_at_ms })
@@ -104,7 +109,11 @@ function Context({ text, isCompact }: { text: string; isCompact: boolean }): VNo
   const shown = isCut ? lines.slice(-compactLines) : lines;
   return h('div', { class: 'question-context' }, [
     isCut
-      ? h('button', { type: 'button', class: 'link', onClick: () => setWhole(true) }, `Show ${lines.length - compactLines} more lines`)
+      ? h(
+          'button',
+          { type: 'button', class: 'link', onClick: () => setWhole(true) },
+          `Show ${lines.length - compactLines} more lines`,
+        )
       : null,
     h('pre', { tabIndex: 0, 'aria-label': 'What stood on the screen' }, shown.join('\n')),
   ]);
@@ -122,7 +131,11 @@ function Ways({ question, choices, action, answer }: WaysProps): VNode {
     choices.length > 0
       ? h(
           'div',
-          { class: `options${question.kind === 'choice' ? ' stacked' : ''}`, role: 'group', 'aria-label': 'Answers' },
+          {
+            class: `options${question.kind === 'choice' ? ' stacked' : ''}`,
+            role: 'group',
+            'aria-label': 'Answers',
+          },
           choices.map((choice, index) =>
             h(
               'button',
@@ -180,19 +193,31 @@ function TextAnswer({ question, action, answer }: Omit<WaysProps, 'choices'>): V
 function Outcome({ question }: { question: HitlView }): VNode {
   const { failure, state } = question;
   const isBad = state === 'undeliverable';
-  return h('div', { class: `outcome ${state}`, role: isBad ? 'alert' : 'status', 'data-testid': 'question-outcome' }, [
-    h('p', null, [
-      state === 'answered' ? h(Icon, { name: 'check' }) : null,
-      isBad ? h(Icon, { name: 'alert' }) : null,
-      state === 'answering' ? h('span', { class: 'spinner', 'aria-hidden': 'true' }) : null,
-      h('span', null, stateSentence(question)),
-    ]),
-    failure ? h('p', { class: 'failure' }, failure.message) : null,
-    isBad ? h('p', { class: 'muted' }, 'Open the terminal and answer there.') : null,
-  ]);
+  return h(
+    'div',
+    { class: `outcome ${state}`, role: isBad ? 'alert' : 'status', 'data-testid': 'question-outcome' },
+    [
+      h('p', null, [
+        state === 'answered' ? h(Icon, { name: 'check' }) : null,
+        isBad ? h(Icon, { name: 'alert' }) : null,
+        state === 'answering' ? h('span', { class: 'spinner', 'aria-hidden': 'true' }) : null,
+        h('span', null, stateSentence(question)),
+      ]),
+      failure ? h('p', { class: 'failure' }, failure.message) : null,
+      isBad ? h('p', { class: 'muted' }, 'Open the terminal and answer there.') : null,
+    ],
+  );
 }
 
-function Foot({ question, isAtTerminal, action }: { question: HitlView; isAtTerminal: boolean; action: Action }): VNode {
+function Foot({
+  question,
+  isAtTerminal,
+  action,
+}: {
+  question: HitlView;
+  isAtTerminal: boolean;
+  action: Action;
+}): VNode {
   const withdraw = () =>
     void action.run(async () => {
       await post(`hitl/${segment(question.hitl_id)}/withdraw`);
@@ -206,7 +231,13 @@ function Foot({ question, isAtTerminal, action }: { question: HitlView; isAtTerm
         ]),
     h('span', { class: 'muted ellipsis' }, sourceWords(question)),
     question.state === 'open'
-      ? h(Button, { label: 'Withdraw', tone: 'quiet', onClick: withdraw, isDisabled: action.isBusy, title: 'Stop asking people' })
+      ? h(Button, {
+          label: 'Withdraw',
+          tone: 'quiet',
+          onClick: withdraw,
+          isDisabled: action.isBusy,
+          title: 'Stop asking people',
+        })
       : null,
   ]);
 }

@@ -16,7 +16,10 @@ import { to, useRoute } from './route.ts';
 
 const lingerMs = 6000;
 
-/** Open ones, and for a moment those that just ended, so that a reader sees how. Undeliverable ones stay longer. */
+/**
+ * Open ones, and for a moment those that just ended, so that a reader sees how. Undeliverable ones stay
+ * longer.
+ */
 export function useCurrentQuestions(): HitlView[] {
   const known = useCell(house);
   const seen = useRef(new Map<string, number>());
@@ -24,7 +27,9 @@ export function useCurrentQuestions(): HitlView[] {
   const open = openQuestions(known);
   useEffect(() => {
     for (const question of open) seen.current.set(question.hitl_id, Number.POSITIVE_INFINITY);
-    const ended = [...seen.current].filter(([id, until]) => until === Infinity && !open.some((q) => q.hitl_id === id));
+    const ended = [...seen.current].filter(
+      ([id, until]) => until === Infinity && !open.some((q) => q.hitl_id === id),
+    );
     for (const [id] of ended) {
       const isBad = known.questions.get(id)?.state === 'undeliverable';
       seen.current.set(id, Date.now() + lingerMs * (isBad ? 10 : 1));
@@ -50,7 +55,11 @@ export function Inbox({ path }: { path: readonly string[] }): VNode | null {
       h('h2', null, waiting > 0 ? plural(waiting, 'question') : 'Questions'),
       h('a', { href: to('questions'), class: 'muted push' }, 'All'),
     ]),
-    h('div', { class: 'inbox-list' }, current.map((question) => h(QuestionCard, { key: question.hitl_id, question, isCompact: true }))),
+    h(
+      'div',
+      { class: 'inbox-list' },
+      current.map((question) => h(QuestionCard, { key: question.hitl_id, question, isCompact: true })),
+    ),
   ]);
 }
 
@@ -71,7 +80,8 @@ export function QuestionsPage(): VNode {
   const current = useCurrentQuestions();
   const past = pastQuestions(known);
   const asked = path[1] ? known.questions.get(path[1]) : undefined;
-  const shown = asked && !current.some((question) => question.hitl_id === asked.hitl_id) ? [asked, ...current] : current;
+  const shown =
+    asked && !current.some((question) => question.hitl_id === asked.hitl_id) ? [asked, ...current] : current;
   const focus = path[1] ?? shown.find((question) => question.state === 'open')?.hitl_id;
   return h(Page, { title: 'Questions', testId: 'page-questions', actions: h(NotifyButton, {}) }, [
     known.isLoaded ? null : loading('questions'),
@@ -79,7 +89,9 @@ export function QuestionsPage(): VNode {
     h(
       'div',
       { class: 'question-list' },
-      shown.map((question) => h(QuestionCard, { key: question.hitl_id, question, hasFocus: question.hitl_id === focus })),
+      shown.map((question) =>
+        h(QuestionCard, { key: question.hitl_id, question, hasFocus: question.hitl_id === focus }),
+      ),
     ),
     past.length > 0 ? h(History, { questions: past }) : null,
   ]);
@@ -87,7 +99,11 @@ export function QuestionsPage(): VNode {
 
 function NoQuestions(): VNode {
   return h(Empty, { title: 'Nobody waits for you.', testId: 'questions-empty' }, [
-    h('p', null, 'When a program in a terminal asks something, its question and its choices appear here. Any client can ask, too:'),
+    h(
+      'p',
+      null,
+      'When a program in a terminal asks something, its question and its choices appear here. Any client can ask, too:',
+    ),
     h(Snippet, {
       name: 'an example request',
       text:
@@ -103,15 +119,21 @@ function History({ questions }: { questions: readonly HitlView[] }): VNode {
     h(
       'ul',
       { class: 'rows', 'data-testid': 'question-history' },
-      questions.slice(0, 100).map((question) =>
-        h('li', { key: question.hitl_id, class: 'row' }, [
-          h(State, { state: question.state }),
-          h('a', { href: to('questions', question.hitl_id), class: 'ellipsis strong' }, question.prompt),
-          h('span', { class: 'ellipsis muted grow' }, question.failure?.message ?? stateSentence(question)),
-          h('a', { href: to('agents', question.agent_id) }, question.agent_id),
-          h('span', { class: 'muted nowrap' }, h(Ago, { at: question.ended_at_ms ?? question.created_at_ms })),
-        ]),
-      ),
+      questions
+        .slice(0, 100)
+        .map((question) =>
+          h('li', { key: question.hitl_id, class: 'row' }, [
+            h(State, { state: question.state }),
+            h('a', { href: to('questions', question.hitl_id), class: 'ellipsis strong' }, question.prompt),
+            h('span', { class: 'ellipsis muted grow' }, question.failure?.message ?? stateSentence(question)),
+            h('a', { href: to('agents', question.agent_id) }, question.agent_id),
+            h(
+              'span',
+              { class: 'muted nowrap' },
+              h(Ago, { at: question.ended_at_ms ?? question.created_at_ms }),
+            ),
+          ]),
+        ),
     ),
   ]);
 }

@@ -1,4 +1,7 @@
-/** Where the reader is: the hash, as a path and a query. Hashes need nothing of the server and survive a reload. */
+/**
+ * Where the reader is: the hash, as a path and a query. Hashes need nothing of the server and survive a
+ * reload.
+ */
 import { cell, useCell } from '../state/store.ts';
 
 export interface Route {

@@ -6,7 +6,7 @@ import { learn } from '../state/feed.ts';
 import { agentsByName, isLive, sessionsInOrder } from '../state/readings.ts';
 import { house, useCell } from '../state/store.ts';
 import { call, post, segment } from '../wire/api.ts';
-import { commandLine, bytes, plural, shortId } from '../words.ts';
+import { bytes, commandLine, plural, shortId } from '../words.ts';
 import { typed, useAction } from './action.ts';
 import { closeDialog, confirm, Dialog } from './dialog.ts';
 import { h } from './h.ts';
@@ -21,28 +21,52 @@ export function SessionPage(): VNode {
   const { path } = useRoute();
   const session = known.sessions.get(path[1] ?? '');
   if (!session) {
-    return h(Page, { title: 'Session', testId: 'page-session' }, known.isLoaded ? h(NoSession, { id: path[1] ?? '' }) : loading('the session'));
+    return h(
+      Page,
+      { title: 'Session', testId: 'page-session' },
+      known.isLoaded ? h(NoSession, { id: path[1] ?? '' }) : loading('the session'),
+    );
   }
   const question = session.hitl_id ? known.questions.get(session.hitl_id) : undefined;
   return h(
     Page,
     {
       title: `${session.session_name} on ${session.agent_id}`,
-      heading: [h(Back, { href: to('agents', session.agent_id), label: session.agent_id }), session.session_name],
+      heading: [
+        h(Back, { href: to('agents', session.agent_id), label: session.agent_id }),
+        session.session_name,
+      ],
       sub: h(Line, { session }),
-      actions: isLive(session) ? h(Button, { label: 'End session', tone: 'danger', onClick: () => endSession(session), testId: 'end-session' }) : null,
+      actions: isLive(session)
+        ? h(Button, {
+            label: 'End session',
+            tone: 'danger',
+            onClick: () => endSession(session),
+            testId: 'end-session',
+          })
+        : null,
       testId: 'page-session',
       isFull: true,
     },
     h('div', { class: 'beside' }, [
       h(TerminalView, { key: session.session_id, session, isTile: false }),
-      question ? h('div', { class: 'beside-card' }, h(QuestionCard, { key: question.hitl_id, question, isAtTerminal: true, isCompact: true })) : null,
+      question
+        ? h(
+            'div',
+            { class: 'beside-card' },
+            h(QuestionCard, { key: question.hitl_id, question, isAtTerminal: true, isCompact: true }),
+          )
+        : null,
     ]),
   );
 }
 
 function NoSession({ id }: { id: string }): VNode {
-  return h(Empty, { title: `There is no session ${shortId(id)}.` }, h('p', null, h('a', { href: to() }, 'Back to the overview')));
+  return h(
+    Empty,
+    { title: `There is no session ${shortId(id)}.` },
+    h('p', null, h('a', { href: to() }, 'Back to the overview')),
+  );
 }
 
 function Line({ session }: { session: SessionView }): VNode {
@@ -53,7 +77,10 @@ function Line({ session }: { session: SessionView }): VNode {
     session.reason ? h('span', null, session.reason) : null,
     h('span', null, session.session_type),
     h('span', null, h('code', null, session.working_dir)),
-    h('span', null, [isLive(session) ? 'started ' : 'ended ', h(Ago, { at: session.ended_at ?? session.created_at })]),
+    h('span', null, [
+      isLive(session) ? 'started ' : 'ended ',
+      h(Ago, { at: session.ended_at ?? session.created_at }),
+    ]),
     h('span', null, bytes(session.output_bytes)),
     session.task_id ? h('a', { href: to('tasks', session.task_id) }, task?.name ?? 'task') : null,
   ]);
@@ -62,7 +89,10 @@ function Line({ session }: { session: SessionView }): VNode {
 function endSession(session: SessionView): void {
   confirm({
     title: 'End this session?',
-    body: h('p', null, [h('code', null, session.command), ` on ${session.agent_id} gets SIGTERM. What it was doing is interrupted; its recording stays.`]),
+    body: h('p', null, [
+      h('code', null, session.command),
+      ` on ${session.agent_id} gets SIGTERM. What it was doing is interrupted; its recording stays.`,
+    ]),
     verb: 'End session',
     run: async () => {
       await call(`sessions/${segment(session.session_id)}?signal=TERM`, { method: 'DELETE' });
@@ -78,7 +108,10 @@ export function SessionRows({ agent }: { agent?: string }): VNode {
     { class: 'rows', 'data-testid': 'session-rows' },
     sessions.slice(0, 60).map((session) =>
       h('li', { key: session.session_id, class: 'row' }, [
-        h(State, { state: session.hitl_id ? 'open' : session.state, title: session.hitl_id ? 'asks a question' : session.reason }),
+        h(State, {
+          state: session.hitl_id ? 'open' : session.state,
+          title: session.hitl_id ? 'asks a question' : session.reason,
+        }),
         h('a', { class: 'strong nowrap', href: to('sessions', session.session_id) }, session.session_name),
         h('code', { class: 'ellipsis grow' }, commandLine(session.command, session.args)),
         session.exit_code === null ? null : h('span', { class: 'muted nowrap' }, `exit ${session.exit_code}`),
@@ -102,7 +135,12 @@ export function NewSessionDialog({ agent: wanted }: { agent: string | undefined 
       const isPlain = /^[\w./-]+$/.test(command.trim());
       const launch = isPlain ? { command: command.trim() } : { command: 'bash', args: ['-lc', command] };
       const place = workingDir.trim() === '' ? {} : { working_dir: workingDir.trim() };
-      const session = await post<SessionView>(`agents/${segment(agent)}/sessions`, { ...launch, ...place, cols: 120, rows: 32 });
+      const session = await post<SessionView>(`agents/${segment(agent)}/sessions`, {
+        ...launch,
+        ...place,
+        cols: 120,
+        rows: 32,
+      });
       learn({ session });
       closeDialog();
       go(to('sessions', session.session_id));
@@ -117,22 +155,47 @@ export function NewSessionDialog({ agent: wanted }: { agent: string | undefined 
         h('span', { class: 'label' }, 'Agent'),
         h(
           'select',
-          { value: agent, onChange: (event: Event) => setAgent(typed(event)), 'data-testid': 'session-agent' },
+          {
+            value: agent,
+            onChange: (event: Event) => setAgent(typed(event)),
+            'data-testid': 'session-agent',
+          },
           agents.map((one) => h('option', { key: one.id, value: one.id }, one.id)),
         ),
       ]),
       h('label', { class: 'field' }, [
         h('span', { class: 'label' }, 'Command'),
-        h('input', { class: 'mono', value: command, onInput: (event: Event) => setCommand(typed(event)), required: true, autofocus: true, spellcheck: false, 'data-testid': 'session-command' }),
+        h('input', {
+          class: 'mono',
+          value: command,
+          onInput: (event: Event) => setCommand(typed(event)),
+          required: true,
+          autofocus: true,
+          spellcheck: false,
+          'data-testid': 'session-command',
+        }),
       ]),
       h('label', { class: 'field' }, [
         h('span', { class: 'label' }, ['Working directory ', h('span', { class: 'muted' }, 'optional')]),
-        h('input', { class: 'mono', value: workingDir, onInput: (event: Event) => setWorkingDir(typed(event)), spellcheck: false }),
+        h('input', {
+          class: 'mono',
+          value: workingDir,
+          onInput: (event: Event) => setWorkingDir(typed(event)),
+          spellcheck: false,
+        }),
       ]),
       action.problem ? h(TroubleBox, { problem: action.problem }) : null,
       h('footer', { class: 'dialog-foot' }, [
         h(Button, { label: 'Cancel', tone: 'quiet', onClick: closeDialog }),
-        h('button', { class: 'button primary', disabled: action.isBusy || agent === '', 'data-testid': 'session-start' }, 'Start'),
+        h(
+          'button',
+          {
+            class: 'button primary',
+            disabled: action.isBusy || agent === '',
+            'data-testid': 'session-start',
+          },
+          'Start',
+        ),
       ]),
     ]),
   );

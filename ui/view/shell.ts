@@ -19,8 +19,8 @@ import { HelpDialog, Palette } from './palette.ts';
 import { Inbox, QuestionBanner, QuestionsPage } from './questions.ts';
 import { type Route, to, useRoute } from './route.ts';
 import { NewSessionDialog, SessionPage } from './sessions.ts';
-import { NewTaskPage } from './task-form.ts';
 import { TaskPage } from './task.ts';
+import { NewTaskPage } from './task-form.ts';
 import { TasksPage } from './tasks.ts';
 import { theme, toggleTheme } from './theme.ts';
 import { TokenDialog } from './token.ts';
@@ -30,7 +30,8 @@ export function Shell(): VNode {
   const main = useRef<HTMLElement>(null);
   const place = route.path.join('/');
   useEffect(() => {
-    // A new view is read from its top, also by those who hear it; a card that wants the focus has taken it already.
+    // A new view is read from its top, also by those who hear it; a card that wants the focus has taken it
+    // already.
     const element = main.current;
     if (element && !element.contains(document.activeElement)) element.focus({ preventScroll: true });
     element?.scrollTo(0, 0);
@@ -66,7 +67,11 @@ function view({ path }: Route): VNode {
     case 'questions':
       return h(QuestionsPage, {});
     case 'tasks':
-      return path[1] === undefined ? h(TasksPage, {}) : path[1] === 'new' ? h(NewTaskPage, {}) : h(TaskPage, {});
+      return path[1] === undefined
+        ? h(TasksPage, {})
+        : path[1] === 'new'
+          ? h(NewTaskPage, {})
+          : h(TaskPage, {});
     case 'instances':
       return h(InstancesPage, {});
     case 'agents':
@@ -76,7 +81,11 @@ function view({ path }: Route): VNode {
     case 'events':
       return h(EventsPage, {});
     default:
-      return h(Page, { title: 'Nothing here', testId: 'page-none' }, h(Empty, { title: 'There is no such page.' }, h('a', { href: to() }, 'Go to the overview')));
+      return h(
+        Page,
+        { title: 'Nothing here', testId: 'page-none' },
+        h(Empty, { title: 'There is no such page.' }, h('a', { href: to() }, 'Go to the overview')),
+      );
   }
 }
 
@@ -101,10 +110,23 @@ function NavLink({ place, route }: { place: Place; route: Route }): VNode {
   const badge = place.path === 'questions' && asked > 0;
   return h(
     'a',
-    { class: 'nav', href: place.path ? to(place.path) : to(), 'aria-current': isHere ? 'page' : undefined, 'aria-keyshortcuts': place.keys, title: `${place.words} (${place.keys})`, 'data-testid': `nav-${place.path ?? 'overview'}` },
+    {
+      class: 'nav',
+      href: place.path ? to(place.path) : to(),
+      'aria-current': isHere ? 'page' : undefined,
+      'aria-keyshortcuts': place.keys,
+      title: `${place.words} (${place.keys})`,
+      'data-testid': `nav-${place.path ?? 'overview'}`,
+    },
     h(Icon, { name: place.icon, size: 18 }),
     h('span', null, place.words),
-    badge ? h('span', { class: 'badge', 'data-testid': 'question-badge', 'aria-label': `${asked} open` }, String(asked)) : null,
+    badge
+      ? h(
+          'span',
+          { class: 'badge', 'data-testid': 'question-badge', 'aria-label': `${asked} open` },
+          String(asked),
+        )
+      : null,
   );
 }
 
@@ -112,19 +134,60 @@ function Sidebar({ route }: { route: Route }): VNode {
   const known = useCell(house);
   const asking = new Set(openQuestions(known).map((question) => question.agent_id));
   return h('nav', { class: 'sidebar', 'aria-label': 'Main' }, [
-    h('a', { class: 'brand', href: to(), 'aria-label': 'Agentic Sandbox' }, [h(Mark, {}), h('span', null, 'Agentic Sandbox')]),
-    h('button', { type: 'button', class: 'find', onClick: () => show('palette'), 'aria-keyshortcuts': 'Control+K', 'data-testid': 'open-palette' }, [h(Icon, { name: 'search' }), h('span', null, 'Go to…'), h('kbd', null, 'Ctrl K')]),
-    h('div', { class: 'navs' }, places.map((place) => h(NavLink, { key: place.words, place, route }))),
+    h('a', { class: 'brand', href: to(), 'aria-label': 'Agentic Sandbox' }, [
+      h(Mark, {}),
+      h('span', null, 'Agentic Sandbox'),
+    ]),
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'find',
+        onClick: () => show('palette'),
+        'aria-keyshortcuts': 'Control+K',
+        'data-testid': 'open-palette',
+      },
+      [h(Icon, { name: 'search' }), h('span', null, 'Go to…'), h('kbd', null, 'Ctrl K')],
+    ),
+    h(
+      'div',
+      { class: 'navs' },
+      places.map((place) => h(NavLink, { key: place.words, place, route })),
+    ),
     h('div', { class: 'side-agents' }, [
-      h('h2', { class: 'side-title' }, ['Agents', h(Button, { label: '', icon: 'plus', tone: 'quiet', name: 'Create instance', onClick: () => show('instance') })]),
+      h('h2', { class: 'side-title' }, [
+        'Agents',
+        h(Button, {
+          label: '',
+          icon: 'plus',
+          tone: 'quiet',
+          name: 'Create instance',
+          onClick: () => show('instance'),
+        }),
+      ]),
       h(
         'ul',
         null,
         agentsByName(known).map((agent) =>
-          h('li', { key: agent.id }, h('a', { class: 'nav small', href: to('agents', agent.id), 'aria-current': route.path[0] === 'agents' && route.path[1] === agent.id ? 'page' : undefined }, [
-            h(Dot, { tone: asking.has(agent.id) ? 'ask' : toneOf(agent.state), label: asking.has(agent.id) ? 'asks a question' : agent.state }),
-            h('span', { class: 'ellipsis' }, agent.id),
-          ])),
+          h(
+            'li',
+            { key: agent.id },
+            h(
+              'a',
+              {
+                class: 'nav small',
+                href: to('agents', agent.id),
+                'aria-current': route.path[0] === 'agents' && route.path[1] === agent.id ? 'page' : undefined,
+              },
+              [
+                h(Dot, {
+                  tone: asking.has(agent.id) ? 'ask' : toneOf(agent.state),
+                  label: asking.has(agent.id) ? 'asks a question' : agent.state,
+                }),
+                h('span', { class: 'ellipsis' }, agent.id),
+              ],
+            ),
+          ),
         ),
       ),
     ]),
@@ -143,26 +206,63 @@ function Mark(): VNode {
 function Tools(): VNode {
   const current = useCell(theme);
   return h('div', { class: 'tools' }, [
-    h(Button, { label: '', icon: current === 'dark' ? 'sun' : 'moon', tone: 'quiet', name: current === 'dark' ? 'Light colours' : 'Dark colours', onClick: toggleTheme, testId: 'theme' }),
-    h(Button, { label: '', icon: 'keyboard', tone: 'quiet', name: 'Keyboard shortcuts', onClick: () => show('help') }),
-    h('a', { class: 'button quiet icon-only', href: '/docs', title: 'API reference', 'aria-label': 'API reference' }, h(Icon, { name: 'book' })),
+    h(Button, {
+      label: '',
+      icon: current === 'dark' ? 'sun' : 'moon',
+      tone: 'quiet',
+      name: current === 'dark' ? 'Light colours' : 'Dark colours',
+      onClick: toggleTheme,
+      testId: 'theme',
+    }),
+    h(Button, {
+      label: '',
+      icon: 'keyboard',
+      tone: 'quiet',
+      name: 'Keyboard shortcuts',
+      onClick: () => show('help'),
+    }),
+    h(
+      'a',
+      {
+        class: 'button quiet icon-only',
+        href: '/docs',
+        title: 'API reference',
+        'aria-label': 'API reference',
+      },
+      h(Icon, { name: 'book' }),
+    ),
   ]);
 }
 
-const linkWords = { connecting: 'Connecting', live: 'Live', lost: 'Disconnected', refused: 'Refused' } as const;
+const linkWords = {
+  connecting: 'Connecting',
+  live: 'Live',
+  lost: 'Disconnected',
+  refused: 'Refused',
+} as const;
 
 function ConnectionState(): VNode {
   const { link } = useCell(connection);
   const tone = link === 'live' ? 'good' : link === 'connecting' ? 'busy' : 'bad';
-  return h('span', { class: `state tone-${tone}`, role: 'status', 'data-testid': 'connection', 'data-state': link }, [h('span', { class: 'dot', 'aria-hidden': 'true' }), linkWords[link]]);
+  return h(
+    'span',
+    { class: `state tone-${tone}`, role: 'status', 'data-testid': 'connection', 'data-state': link },
+    [h('span', { class: 'dot', 'aria-hidden': 'true' }), linkWords[link]],
+  );
 }
 
 function ConnectionBanner(): VNode | null {
   const { link, problem, since } = useCell(connection);
   const nowMs = useCell(now);
   if (link === 'live' || link === 'connecting' || problem?.status === 401) return null;
-  const words = link === 'refused' ? 'The server refuses the feed.' : `Not connected for ${duration(nowMs - since)}; trying again. What you see may be old.`;
-  return h('p', { class: 'banner bad', role: 'alert', 'data-testid': 'connection-banner' }, [h(Icon, { name: 'alert' }), h('span', null, [words, problem?.detail ? ` ${problem.detail}` : ''])]);
+  const words =
+    link === 'refused'
+      ? 'The server refuses the feed.'
+      : `Not connected for ${duration(nowMs - since)}; trying again. What you see may be old.`;
+  return h('p', { class: 'banner bad', role: 'alert', 'data-testid': 'connection-banner' }, [
+    h(Icon, { name: 'alert' }),
+    h('span', null, [words, problem?.detail ? ` ${problem.detail}` : '']),
+  ]);
 }
 
 /** What the column holds elsewhere, in one line. */
@@ -171,14 +271,24 @@ function TopBar(): VNode {
     h('a', { class: 'brand', href: to(), 'aria-label': 'Agentic Sandbox' }, h(Mark, {})),
     h(ConnectionState, {}),
     h('span', { class: 'push' }),
-    h(Button, { label: '', icon: 'search', tone: 'quiet', name: 'Go to or do', onClick: () => show('palette') }),
+    h(Button, {
+      label: '',
+      icon: 'search',
+      tone: 'quiet',
+      name: 'Go to or do',
+      onClick: () => show('palette'),
+    }),
     h(Tools, {}),
   ]);
 }
 
 /** On a phone the way around is under the thumb. */
 function BottomBar({ route }: { route: Route }): VNode {
-  return h('nav', { class: 'bottom', 'aria-label': 'Main, for small screens' }, places.map((place) => h(NavLink, { key: place.words, place, route })));
+  return h(
+    'nav',
+    { class: 'bottom', 'aria-label': 'Main, for small screens' },
+    places.map((place) => h(NavLink, { key: place.words, place, route })),
+  );
 }
 
 function Notes(): VNode {
@@ -189,8 +299,18 @@ function Notes(): VNode {
     shown.map((note) =>
       h('div', { key: note.id, class: `note ${note.tone}`, 'data-testid': 'note' }, [
         h(Icon, { name: note.tone === 'good' ? 'check' : 'alert' }),
-        h('div', { class: 'grow' }, [h('strong', null, note.title), note.detail ? h('p', null, note.detail) : null, note.remedy ? h('p', { class: 'muted' }, note.remedy) : null]),
-        h(Button, { label: '', icon: 'close', tone: 'quiet', name: 'Dismiss', onClick: () => dismiss(note.id) }),
+        h('div', { class: 'grow' }, [
+          h('strong', null, note.title),
+          note.detail ? h('p', null, note.detail) : null,
+          note.remedy ? h('p', { class: 'muted' }, note.remedy) : null,
+        ]),
+        h(Button, {
+          label: '',
+          icon: 'close',
+          tone: 'quiet',
+          name: 'Dismiss',
+          onClick: () => dismiss(note.id),
+        }),
       ]),
     ),
   );

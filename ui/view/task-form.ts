@@ -1,7 +1,8 @@
 /**
  * The form that submits a task, beside the manifest it makes; or the manifest itself, by hand.
  *
- * The server checks; each fault of its answer stands at the field it names. What was typed survives a reload of the tab.
+ * The server checks; each fault of its answer stands at the field it names. What was typed survives a reload
+ * of the tab.
  */
 import type { ComponentChildren, VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
@@ -9,7 +10,14 @@ import type { TaskView } from '../../src/views.ts';
 import { learn } from '../state/feed.ts';
 import { agentsByName } from '../state/readings.ts';
 import { house, useCell } from '../state/store.ts';
-import { emptyForm, type FormField, manifestOf, placeFaults, type PlacedFaults, type TaskForm } from '../tasks/manifest.ts';
+import {
+  emptyForm,
+  type FormField,
+  manifestOf,
+  type PlacedFaults,
+  placeFaults,
+  type TaskForm,
+} from '../tasks/manifest.ts';
 import { toYaml } from '../tasks/yaml.ts';
 import { call } from '../wire/api.ts';
 import { type Action, typed, useAction } from './action.ts';
@@ -39,7 +47,10 @@ export function NewTaskPage(): VNode {
   const body = isYaml ? (yaml ?? made) : made;
   const submit = () =>
     void action.run(async () => {
-      const answer = await call<{ task: TaskView; task_id: string }>('tasks', { method: 'POST', text: { body, type: 'application/yaml' } });
+      const answer = await call<{ task: TaskView; task_id: string }>('tasks', {
+        method: 'POST',
+        text: { body, type: 'application/yaml' },
+      });
       sessionStorage.removeItem(draftKey);
       if (answer.task) learn({ task: answer.task });
       go(to('tasks', answer.task_id));
@@ -50,14 +61,30 @@ export function NewTaskPage(): VNode {
   const faults = placeFaults(action.problem?.faults ?? []);
   return h(
     Page,
-    { title: 'New task', heading: [h(Back, { href: to('tasks'), label: 'Tasks' }), 'New task'], testId: 'page-new-task' },
+    {
+      title: 'New task',
+      heading: [h(Back, { href: to('tasks'), label: 'Tasks' }), 'New task'],
+      testId: 'page-new-task',
+    },
     h('div', { class: 'submit', onKeyDown }, [
       h('div', { class: 'submit-form' }, [
         h(Tabs, { isYaml, onChoose: setIsYaml }),
-        isYaml ? h(YamlEditor, { text: body, onText: setYaml, onReset: yaml === null ? null : () => setYaml(null) }) : h(Form, { form, faults, onForm: setForm }),
+        isYaml
+          ? h(YamlEditor, {
+              text: body,
+              onText: setYaml,
+              onReset: yaml === null ? null : () => setYaml(null),
+            })
+          : h(Form, { form, faults, onForm: setForm }),
         h(Trouble, { action, faults, isYaml }),
         h('footer', { class: 'submit-foot' }, [
-          h(Button, { label: 'Submit task', tone: 'primary', onClick: submit, isDisabled: action.isBusy, testId: 'submit-task' }),
+          h(Button, {
+            label: 'Submit task',
+            tone: 'primary',
+            onClick: submit,
+            isDisabled: action.isBusy,
+            testId: 'submit-task',
+          }),
           h('span', { class: 'muted' }, [h('kbd', null, 'Ctrl'), ' ', h('kbd', null, 'Enter')]),
         ]),
       ]),
@@ -65,7 +92,10 @@ export function NewTaskPage(): VNode {
         h('h2', null, 'Manifest'),
         h(Snippet, { text: body, name: 'the manifest' }),
         h('p', { class: 'muted' }, 'The same from a shell:'),
-        h(Snippet, { name: 'the request', text: `curl -X POST ${location.origin}/api/v1/tasks \\\n  -H 'content-type: application/yaml' --data-binary @task.yaml` }),
+        h(Snippet, {
+          name: 'the request',
+          text: `curl -X POST ${location.origin}/api/v1/tasks \\\n  -H 'content-type: application/yaml' --data-binary @task.yaml`,
+        }),
       ]),
     ]),
   );
@@ -73,14 +103,41 @@ export function NewTaskPage(): VNode {
 
 function Tabs({ isYaml, onChoose }: { isYaml: boolean; onChoose: (isYaml: boolean) => void }): VNode {
   const tab = (name: string, isMine: boolean) =>
-    h('button', { key: name, type: 'button', role: 'tab', 'aria-selected': isMine === isYaml, tabIndex: isMine === isYaml ? 0 : -1, onClick: () => onChoose(isMine), 'data-testid': `tab-${name.toLowerCase()}` }, name);
-  return h('div', { class: 'tablist', role: 'tablist', 'aria-label': 'How to describe the task', onKeyDown: arrowKeys }, [tab('Form', false), tab('YAML', true)]);
+    h(
+      'button',
+      {
+        key: name,
+        type: 'button',
+        role: 'tab',
+        'aria-selected': isMine === isYaml,
+        tabIndex: isMine === isYaml ? 0 : -1,
+        onClick: () => onChoose(isMine),
+        'data-testid': `tab-${name.toLowerCase()}`,
+      },
+      name,
+    );
+  return h(
+    'div',
+    { class: 'tablist', role: 'tablist', 'aria-label': 'How to describe the task', onKeyDown: arrowKeys },
+    [tab('Form', false), tab('YAML', true)],
+  );
 }
 
 /** With a form, faults at fields are said there; here is the rest. */
-function Trouble({ action, faults, isYaml }: { action: Action; faults: PlacedFaults; isYaml: boolean }): VNode | null {
+function Trouble({
+  action,
+  faults,
+  isYaml,
+}: {
+  action: Action;
+  faults: PlacedFaults;
+  isYaml: boolean;
+}): VNode | null {
   if (!action.problem) return null;
-  return h(TroubleBox, { problem: { ...action.problem, faults: isYaml ? action.problem.faults : faults.elsewhere }, testId: 'submit-problem' });
+  return h(TroubleBox, {
+    problem: { ...action.problem, faults: isYaml ? action.problem.faults : faults.elsewhere },
+    testId: 'submit-problem',
+  });
 }
 
 interface EditorProps {
@@ -91,8 +148,21 @@ interface EditorProps {
 
 function YamlEditor({ text, onText, onReset }: EditorProps): VNode {
   return h('div', { class: 'field' }, [
-    h('label', { class: 'label', for: 'yaml' }, ['Manifest, YAML or JSON', onReset ? h('button', { type: 'button', class: 'link push', onClick: onReset }, 'Take it from the form again') : null]),
-    h('textarea', { id: 'yaml', class: 'mono', rows: 24, value: text, spellcheck: false, onInput: (event: Event) => onText(typed(event)), 'data-testid': 'yaml' }),
+    h('label', { class: 'label', for: 'yaml' }, [
+      'Manifest, YAML or JSON',
+      onReset
+        ? h('button', { type: 'button', class: 'link push', onClick: onReset }, 'Take it from the form again')
+        : null,
+    ]),
+    h('textarea', {
+      id: 'yaml',
+      class: 'mono',
+      rows: 24,
+      value: text,
+      spellcheck: false,
+      onInput: (event: Event) => onText(typed(event)),
+      'data-testid': 'yaml',
+    }),
   ]);
 }
 
@@ -112,35 +182,100 @@ interface FieldProps {
 function Form({ form, faults, onForm }: FormProps): VNode {
   const agents = agentsByName(useCell(house));
   const set = (name: FormField) => (event: Event) => onForm({ ...form, [name]: typed(event) });
-  const field = (props: FieldProps, control: (attributes: Record<string, unknown>) => VNode) => h(Field, { ...props, fault: faults.at[props.name], control });
+  const field = (props: FieldProps, control: (attributes: Record<string, unknown>) => VNode) =>
+    h(Field, { ...props, fault: faults.at[props.name], control });
   const input = (props: FieldProps, more: Record<string, unknown> = {}) =>
-    field(props, (attributes) => h('input', { ...attributes, ...more, value: form[props.name], onInput: set(props.name), autoComplete: 'off' }));
+    field(props, (attributes) =>
+      h('input', {
+        ...attributes,
+        ...more,
+        value: form[props.name],
+        onInput: set(props.name),
+        autoComplete: 'off',
+      }),
+    );
   const area = (props: FieldProps, more: Record<string, unknown>) =>
-    field(props, (attributes) => h('textarea', { ...attributes, ...more, value: form[props.name], onInput: set(props.name) }));
+    field(props, (attributes) =>
+      h('textarea', { ...attributes, ...more, value: form[props.name], onInput: set(props.name) }),
+    );
   const pick = (props: FieldProps, options: readonly (readonly [string, string])[]) =>
-    field(props, (attributes) => h('select', { ...attributes, value: form[props.name], onChange: set(props.name) }, options.map(([value, words]) => h('option', { key: value, value }, words))));
+    field(props, (attributes) =>
+      h(
+        'select',
+        { ...attributes, value: form[props.name], onChange: set(props.name) },
+        options.map(([value, words]) => h('option', { key: value, value }, words)),
+      ),
+    );
   const isCommand = form.tool === 'command';
-  return h('form', { class: 'form', onSubmit: (event: Event) => event.preventDefault(), 'data-testid': 'task-form' }, [
-    h('div', { class: 'columns' }, [
-      pick({ name: 'tool', label: 'Tool' }, [['claude', 'Claude Code'], ['command', 'Command']]),
-      pick({ name: 'mode', label: 'Mode', hint: form.mode === 'interactive' ? 'A terminal to watch and answer in.' : 'No terminal; it acts without asking.' }, [['interactive', 'Interactive'], ['headless', 'Headless']]),
-    ]),
-    isCommand
-      ? area({ name: 'script', label: 'Script', hint: 'Run by bash -lc in the working tree.' }, { rows: 6, class: 'mono', spellcheck: false, placeholder: 'make test' })
-      : area({ name: 'prompt', label: 'Prompt' }, { rows: 7, placeholder: 'What should the agent do?', autofocus: true }),
-    input({ name: 'name', label: 'Name', isOptional: true, hint: 'Its first words, when left empty.' }),
-    h('div', { class: 'columns wide-first' }, [
-      input({ name: 'repositoryUrl', label: 'Repository', isOptional: true }, { class: 'mono', placeholder: 'https://… or git@… or /absolute/path', spellcheck: false }),
-      input({ name: 'branch', label: 'Branch', isOptional: true }, { class: 'mono', spellcheck: false }),
-    ]),
-    h('div', { class: 'columns' }, [
-      isCommand ? null : input({ name: 'model', label: 'Model', isOptional: true }, { class: 'mono', spellcheck: false, placeholder: 'the tool’s own' }),
-      pick({ name: 'instance', label: 'Instance' }, [['', 'A free one, or a new one'], ...agents.map((agent): [string, string] => [agent.id, `${agent.id} (${agent.state})`])]),
-      input({ name: 'timeout', label: 'Timeout' }, { class: 'mono', spellcheck: false, placeholder: '2h' }),
-    ]),
-    area({ name: 'patterns', label: 'Artifacts to keep', isOptional: true, hint: 'Patterns, one a line, such as dist/**/*.tgz. The patch of the repository is always kept.' }, { rows: 2, class: 'mono', spellcheck: false }),
-    input({ name: 'labels', label: 'Labels', isOptional: true, hint: 'key=value, separated by commas.' }, { class: 'mono', spellcheck: false }),
-  ]);
+  return h(
+    'form',
+    { class: 'form', onSubmit: (event: Event) => event.preventDefault(), 'data-testid': 'task-form' },
+    [
+      h('div', { class: 'columns' }, [
+        pick({ name: 'tool', label: 'Tool' }, [
+          ['claude', 'Claude Code'],
+          ['command', 'Command'],
+        ]),
+        pick(
+          {
+            name: 'mode',
+            label: 'Mode',
+            hint:
+              form.mode === 'interactive'
+                ? 'A terminal to watch and answer in.'
+                : 'No terminal; it acts without asking.',
+          },
+          [
+            ['interactive', 'Interactive'],
+            ['headless', 'Headless'],
+          ],
+        ),
+      ]),
+      isCommand
+        ? area(
+            { name: 'script', label: 'Script', hint: 'Run by bash -lc in the working tree.' },
+            { rows: 6, class: 'mono', spellcheck: false, placeholder: 'make test' },
+          )
+        : area(
+            { name: 'prompt', label: 'Prompt' },
+            { rows: 7, placeholder: 'What should the agent do?', autofocus: true },
+          ),
+      input({ name: 'name', label: 'Name', isOptional: true, hint: 'Its first words, when left empty.' }),
+      h('div', { class: 'columns wide-first' }, [
+        input(
+          { name: 'repositoryUrl', label: 'Repository', isOptional: true },
+          { class: 'mono', placeholder: 'https://… or git@… or /absolute/path', spellcheck: false },
+        ),
+        input({ name: 'branch', label: 'Branch', isOptional: true }, { class: 'mono', spellcheck: false }),
+      ]),
+      h('div', { class: 'columns' }, [
+        isCommand
+          ? null
+          : input(
+              { name: 'model', label: 'Model', isOptional: true },
+              { class: 'mono', spellcheck: false, placeholder: 'the tool’s own' },
+            ),
+        pick({ name: 'instance', label: 'Instance' }, [
+          ['', 'A free one, or a new one'],
+          ...agents.map((agent): [string, string] => [agent.id, `${agent.id} (${agent.state})`]),
+        ]),
+        input({ name: 'timeout', label: 'Timeout' }, { class: 'mono', spellcheck: false, placeholder: '2h' }),
+      ]),
+      area(
+        {
+          name: 'patterns',
+          label: 'Artifacts to keep',
+          isOptional: true,
+          hint: 'Patterns, one a line, such as dist/**/*.tgz. The patch of the repository is always kept.',
+        },
+        { rows: 2, class: 'mono', spellcheck: false },
+      ),
+      input(
+        { name: 'labels', label: 'Labels', isOptional: true, hint: 'key=value, separated by commas.' },
+        { class: 'mono', spellcheck: false },
+      ),
+    ],
+  );
 }
 
 interface FieldFrame extends FieldProps {
@@ -157,8 +292,22 @@ function Field({ name, label, hint, isOptional, fault, control }: FieldFrame): V
     'aria-describedby': words === undefined ? undefined : `hint-${name}`,
   };
   return h('div', { class: 'field' }, [
-    h('label', { class: 'label', for: `field-${name}` }, [label, isOptional ? h('span', { class: 'muted' }, ' optional') : null]),
+    h('label', { class: 'label', for: `field-${name}` }, [
+      label,
+      isOptional ? h('span', { class: 'muted' }, ' optional') : null,
+    ]),
     control(attributes),
-    words === undefined ? null : h('span', { class: fault === undefined ? 'hint' : 'fault', id: `hint-${name}`, role: fault === undefined ? undefined : 'alert', 'data-testid': fault === undefined ? undefined : `fault-${name}` }, words),
+    words === undefined
+      ? null
+      : h(
+          'span',
+          {
+            class: fault === undefined ? 'hint' : 'fault',
+            id: `hint-${name}`,
+            role: fault === undefined ? undefined : 'alert',
+            'data-testid': fault === undefined ? undefined : `fault-${name}`,
+          },
+          words,
+        ),
   ]);
 }

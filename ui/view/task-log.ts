@@ -1,9 +1,12 @@
-/** What a task says, live: a coding agent's stream as words and tool calls, anything else as lines. Resumes where it broke. */
+/**
+ * What a task says, live: a coding agent's stream as words and tool calls, anything else as lines. Resumes
+ * where it broke.
+ */
 import type { VNode } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { logReader, type LogLine } from '../tasks/log-lines.ts';
-import type { Problem } from '../wire/problem.ts';
+import { type LogLine, logReader } from '../tasks/log-lines.ts';
 import { segment } from '../wire/api.ts';
+import type { Problem } from '../wire/problem.ts';
 import { follow } from '../wire/sse.ts';
 import { h } from './h.ts';
 import { Empty, TroubleBox } from './marks.ts';
@@ -31,7 +34,11 @@ function useLog(taskId: string): Log {
       setLog((before) => {
         const all = [...before.lines, ...added];
         const dropped = Math.max(0, all.length - linesKept);
-        return { ...before, lines: dropped > 0 ? all.slice(dropped) : all, dropped: before.dropped + dropped };
+        return {
+          ...before,
+          lines: dropped > 0 ? all.slice(dropped) : all,
+          dropped: before.dropped + dropped,
+        };
       });
     };
     const stop = follow({
@@ -77,13 +84,42 @@ export function TaskLog({ taskId }: { taskId: string }): VNode {
   };
   return h('div', { class: 'log-frame' }, [
     h('header', { class: 'log-head' }, [
-      h('span', { class: `state tone-${log.state === 'live' ? 'good' : log.state === 'done' ? 'idle' : 'warn'}`, 'data-testid': 'log-state', 'data-state': log.state }, [h('span', { class: 'dot', 'aria-hidden': 'true' }), stateWords[log.state]]),
+      h(
+        'span',
+        {
+          class: `state tone-${log.state === 'live' ? 'good' : log.state === 'done' ? 'idle' : 'warn'}`,
+          'data-testid': 'log-state',
+          'data-state': log.state,
+        },
+        [h('span', { class: 'dot', 'aria-hidden': 'true' }), stateWords[log.state]],
+      ),
       log.dropped > 0 ? h('span', { class: 'muted' }, `${log.dropped} earlier lines not shown`) : null,
-      isFollowing ? null : h('button', { type: 'button', class: 'link push', onClick: () => setFollowing(true) }, 'Follow the end'),
+      isFollowing
+        ? null
+        : h(
+            'button',
+            { type: 'button', class: 'link push', onClick: () => setFollowing(true) },
+            'Follow the end',
+          ),
     ]),
     log.problem && log.state === 'refused' ? h(TroubleBox, { problem: log.problem }) : null,
-    log.lines.length === 0 && log.state !== 'refused' ? h(Empty, { title: log.state === 'done' ? 'It said nothing.' : 'Nothing said yet.' }) : null,
-    h('div', { ref: box, class: 'log', onScroll, tabIndex: 0, role: 'log', 'aria-live': 'off', 'aria-label': 'Log of the task', 'data-testid': 'task-log' }, log.lines.map((line) => h(Line, { key: line.id, line }))),
+    log.lines.length === 0 && log.state !== 'refused'
+      ? h(Empty, { title: log.state === 'done' ? 'It said nothing.' : 'Nothing said yet.' })
+      : null,
+    h(
+      'div',
+      {
+        ref: box,
+        class: 'log',
+        onScroll,
+        tabIndex: 0,
+        role: 'log',
+        'aria-live': 'off',
+        'aria-label': 'Log of the task',
+        'data-testid': 'task-log',
+      },
+      log.lines.map((line) => h(Line, { key: line.id, line })),
+    ),
   ]);
 }
 
@@ -95,6 +131,12 @@ function Line({ line }: { line: LogLine }): VNode {
   return h('div', { class: `line ${line.tone}` }, [
     line.lead ? h('span', { class: 'lead' }, line.lead) : null,
     h('span', { class: 'line-text' }, isLong ? line.text.slice(0, foldedChars) : line.text),
-    isLong ? h('button', { type: 'button', class: 'link', onClick: () => setWhole(true) }, `… ${line.text.length - foldedChars} more characters`) : null,
+    isLong
+      ? h(
+          'button',
+          { type: 'button', class: 'link', onClick: () => setWhole(true) },
+          `… ${line.text.length - foldedChars} more characters`,
+        )
+      : null,
   ]);
 }

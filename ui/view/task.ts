@@ -29,7 +29,11 @@ export function TaskPage(): VNode {
   const task = known.tasks.get(id);
   const isMissing = useFetchedTask(id, task);
   if (!task) {
-    const nothing = h(Empty, { title: `There is no task ${shortId(id)}.` }, h('a', { href: to('tasks') }, 'See the tasks'));
+    const nothing = h(
+      Empty,
+      { title: `There is no task ${shortId(id)}.` },
+      h('a', { href: to('tasks') }, 'See the tasks'),
+    );
     return h(Page, { title: 'Task', testId: 'page-task' }, isMissing ? nothing : loading('the task'));
   }
   return h(
@@ -42,7 +46,18 @@ export function TaskPage(): VNode {
       testId: 'page-task',
     },
     h(Timeline, { task }),
-    task.failure ? h(TroubleBox, { problem: { status: 0, title: stateWord(task.state), detail: task.failure.message, code: task.failure.code, faults: task.failure.faults ?? [] }, testId: 'task-failure' }) : null,
+    task.failure
+      ? h(TroubleBox, {
+          problem: {
+            status: 0,
+            title: stateWord(task.state),
+            detail: task.failure.message,
+            code: task.failure.code,
+            faults: task.failure.faults ?? [],
+          },
+          testId: 'task-failure',
+        })
+      : null,
     h(Question, { task }),
     h(Progress, { task }),
     h(Tabs, { task }),
@@ -76,9 +91,17 @@ function Line({ task }: { task: TaskView }): VNode {
     h('span', { 'data-testid': 'task-state', 'data-state': task.state }, task.state_message),
     h('span', null, [task.tool, ' ', task.mode, task.model ? ` · ${task.model}` : '']),
     task.agent_id ? h('a', { href: to('agents', task.agent_id) }, task.agent_id) : null,
-    repository ? h('span', { class: 'ellipsis' }, [h('code', null, repository.url), repository.branch ? ` @ ${repository.branch}` : '']) : null,
+    repository
+      ? h('span', { class: 'ellipsis' }, [
+          h('code', null, repository.url),
+          repository.branch ? ` @ ${repository.branch}` : '',
+        ])
+      : null,
     task.attempt > 1 ? h('span', null, `attempt ${task.attempt}`) : null,
-    h('span', { class: 'nowrap' }, [h('code', { title: task.id }, shortId(task.id)), h(Copy, { text: task.id, name: 'the id' })]),
+    h('span', { class: 'nowrap' }, [
+      h('code', { title: task.id }, shortId(task.id)),
+      h(Copy, { text: task.id, name: 'the id' }),
+    ]),
   ]);
 }
 
@@ -105,8 +128,18 @@ function Actions({ task }: { task: TaskView }): VNode {
     });
   const canRetry = task.state === 'FAILED' || task.state === 'FAILED_PRESERVED' || task.state === 'CANCELLED';
   return h('span', { class: 'actions' }, [
-    isOver(task) ? null : h(Button, { label: 'Cancel', tone: 'danger', onClick: cancel, testId: 'task-cancel' }),
-    canRetry ? h(Button, { label: 'Run again', icon: 'refresh', tone: 'primary', onClick: retry, testId: 'task-retry' }) : null,
+    isOver(task)
+      ? null
+      : h(Button, { label: 'Cancel', tone: 'danger', onClick: cancel, testId: 'task-cancel' }),
+    canRetry
+      ? h(Button, {
+          label: 'Run again',
+          icon: 'refresh',
+          tone: 'primary',
+          onClick: retry,
+          testId: 'task-retry',
+        })
+      : null,
   ]);
 }
 
@@ -120,16 +153,25 @@ function Timeline({ task }: { task: TaskView }): VNode {
   const seen = new Map<StateName, string>();
   for (const event of events) {
     const view = event.data as { state?: StateName } | null;
-    if (event.actor === `task:${task.id}` && view?.state && !seen.has(view.state)) seen.set(view.state, event.timestamp);
+    if (event.actor === `task:${task.id}` && view?.state && !seen.has(view.state))
+      seen.set(view.state, event.timestamp);
   }
   return h(
     'ol',
     { class: 'timeline', 'aria-label': 'Life of the task', 'data-testid': 'timeline' },
     timeline(task, seen).map((step) =>
-      h('li', { key: step.state, class: `step ${step.phase}${step.phase === 'present' ? ` tone-${isOver(task) && task.state !== 'COMPLETED' ? 'bad' : task.waiting_for_human ? 'ask' : 'busy'}` : ''}`, 'aria-current': step.phase === 'present' ? 'step' : undefined }, [
-        h('span', { class: 'step-name' }, stateWord(step.state)),
-        h('span', { class: 'step-time' }, step.at ? clockTime(step.at) : ''),
-      ]),
+      h(
+        'li',
+        {
+          key: step.state,
+          class: `step ${step.phase}${step.phase === 'present' ? ` tone-${isOver(task) && task.state !== 'COMPLETED' ? 'bad' : task.waiting_for_human ? 'ask' : 'busy'}` : ''}`,
+          'aria-current': step.phase === 'present' ? 'step' : undefined,
+        },
+        [
+          h('span', { class: 'step-name' }, stateWord(step.state)),
+          h('span', { class: 'step-time' }, step.at ? clockTime(step.at) : ''),
+        ],
+      ),
     ),
   );
 }
@@ -138,7 +180,11 @@ function Question({ task }: { task: TaskView }): VNode | null {
   const { questions } = useCell(house);
   const question = task.hitl_id ? questions.get(task.hitl_id) : undefined;
   if (!question) return null;
-  return h('div', { class: 'inline-question' }, h(QuestionCard, { key: question.hitl_id, question, isCompact: true }));
+  return h(
+    'div',
+    { class: 'inline-question' },
+    h(QuestionCard, { key: question.hitl_id, question, isCompact: true }),
+  );
 }
 
 function Progress({ task }: { task: TaskView }): VNode {
@@ -146,18 +192,41 @@ function Progress({ task }: { task: TaskView }): VNode {
   const isAgent = task.tool !== 'command';
   return h('dl', { class: 'stats', 'data-testid': 'task-progress' }, [
     h(Fact, { name: 'Elapsed' }, task.started_at ? h(Elapsed, { task }) : '—'),
-    isAgent ? h(Fact, { name: 'Tool calls' }, [String(progress.tool_calls), progress.current_tool ? h('span', { class: 'muted' }, ` ${progress.current_tool}`) : null]) : null,
+    isAgent
+      ? h(Fact, { name: 'Tool calls' }, [
+          String(progress.tool_calls),
+          progress.current_tool ? h('span', { class: 'muted' }, ` ${progress.current_tool}`) : null,
+        ])
+      : null,
     isAgent ? h(Fact, { name: 'Turns' }, String(progress.turns)) : null,
-    isAgent ? h(Fact, { name: 'Tokens in / out' }, `${count(progress.input_tokens)} / ${count(progress.output_tokens)}`) : null,
+    isAgent
+      ? h(
+          Fact,
+          { name: 'Tokens in / out' },
+          `${count(progress.input_tokens)} / ${count(progress.output_tokens)}`,
+        )
+      : null,
     isAgent ? h(Fact, { name: 'Cost' }, progress.cost_usd === null ? '—' : dollars(progress.cost_usd)) : null,
     h(Fact, { name: 'Output' }, bytes(progress.output_bytes)),
-    h(Fact, { name: 'Last activity' }, progress.last_activity_at ? h(Ago, { at: progress.last_activity_at }) : '—'),
+    h(
+      Fact,
+      { name: 'Last activity' },
+      progress.last_activity_at ? h(Ago, { at: progress.last_activity_at }) : '—',
+    ),
     task.exit_code !== null ? h(Fact, { name: 'Exit code' }, String(task.exit_code)) : null,
-    task.deadline_at && !isOver(task) ? h(Fact, { name: 'Time left' }, h(Countdown, { until: Date.parse(task.deadline_at) })) : null,
+    task.deadline_at && !isOver(task)
+      ? h(Fact, { name: 'Time left' }, h(Countdown, { until: Date.parse(task.deadline_at) }))
+      : null,
   ]);
 }
 
-const tabNames = { terminal: 'Terminal', log: 'Log', artifacts: 'Artifacts', changes: 'Changes', manifest: 'Manifest' } as const;
+const tabNames = {
+  terminal: 'Terminal',
+  log: 'Log',
+  artifacts: 'Artifacts',
+  changes: 'Changes',
+  manifest: 'Manifest',
+} as const;
 type TabName = keyof typeof tabNames;
 
 function Tabs({ task }: { task: TaskView }): VNode {
@@ -170,7 +239,12 @@ function Tabs({ task }: { task: TaskView }): VNode {
   const tab = asked && asked in tabNames ? asked : usual;
   const number: Partial<Record<TabName, number>> = { artifacts: artifacts.list?.length ?? 0 };
   const panel: Readonly<Record<TabName, () => VNode>> = {
-    terminal: () => (session ? h(TerminalView, { key: session.session_id, session, isTile: false }) : h(Empty, { title: task.session_id ? 'The session is not known here any more.' : 'It has no terminal yet.' })),
+    terminal: () =>
+      session
+        ? h(TerminalView, { key: session.session_id, session, isTile: false })
+        : h(Empty, {
+            title: task.session_id ? 'The session is not known here any more.' : 'It has no terminal yet.',
+          }),
     log: () => h(TaskLog, { key: task.id, taskId: task.id }),
     artifacts: () => h(ArtifactsTab, { task, artifacts }),
     changes: () => h(ChangesTab, { task, artifacts: artifacts.list as readonly ArtifactView[] | null }),
@@ -183,13 +257,27 @@ function Tabs({ task }: { task: TaskView }): VNode {
       (Object.keys(tabNames) as TabName[]).map((one) =>
         h(
           'button',
-          { key: one, type: 'button', role: 'tab', id: `tab-${one}`, 'aria-selected': one === tab, 'aria-controls': 'panel', tabIndex: one === tab ? 0 : -1, onClick: () => setQuery('tab', one), 'data-testid': `tab-${one}` },
+          {
+            key: one,
+            type: 'button',
+            role: 'tab',
+            id: `tab-${one}`,
+            'aria-selected': one === tab,
+            'aria-controls': 'panel',
+            tabIndex: one === tab ? 0 : -1,
+            onClick: () => setQuery('tab', one),
+            'data-testid': `tab-${one}`,
+          },
           tabNames[one],
           number[one] ? h('span', { class: 'chip-count' }, String(number[one])) : null,
         ),
       ),
     ),
-    h('div', { role: 'tabpanel', id: 'panel', 'aria-labelledby': `tab-${tab}`, class: 'panel' }, panel[tab]()),
+    h(
+      'div',
+      { role: 'tabpanel', id: 'panel', 'aria-labelledby': `tab-${tab}`, class: 'panel' },
+      panel[tab](),
+    ),
   ]);
 }
 
@@ -202,4 +290,3 @@ export function arrowKeys(event: KeyboardEvent): void {
   next?.focus();
   next?.click();
 }
-

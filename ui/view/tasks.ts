@@ -11,7 +11,14 @@ import { Ago, Button, Empty, loading, Snippet, State, TroubleBox } from './marks
 import { Page } from './page.ts';
 import { go, setQuery, to, useRoute } from './route.ts';
 
-const filters = { all: 'All', active: 'Active', waiting: 'Waiting for you', completed: 'Completed', failed: 'Failed', cancelled: 'Cancelled' } as const;
+const filters = {
+  all: 'All',
+  active: 'Active',
+  waiting: 'Waiting for you',
+  completed: 'Completed',
+  failed: 'Failed',
+  cancelled: 'Cancelled',
+} as const;
 
 export function TasksPage(): VNode {
   const known = useCell(house);
@@ -26,20 +33,40 @@ export function TasksPage(): VNode {
     {
       title: 'Tasks',
       testId: 'page-tasks',
-      actions: h(Button, { label: 'New task', icon: 'plus', tone: 'primary', onClick: () => go(to('tasks', 'new')), testId: 'new-task' }),
+      actions: h(Button, {
+        label: 'New task',
+        icon: 'plus',
+        tone: 'primary',
+        onClick: () => go(to('tasks', 'new')),
+        testId: 'new-task',
+      }),
     },
     h(Filters, { group, words }),
     known.isLoaded ? null : loading('tasks'),
     known.isLoaded && known.tasks.size === 0 ? h(NoTasks, {}) : null,
-    known.tasks.size > 0 && tasks.length === 0 ? h(Empty, { title: 'No task matches.' }, h('button', { class: 'link', onClick: clear }, 'Show all')) : null,
-    h('ul', { class: 'rows tasks', 'data-testid': 'task-rows' }, tasks.map((task) => h(TaskRow, { key: task.id, task }))),
+    known.tasks.size > 0 && tasks.length === 0
+      ? h(Empty, { title: 'No task matches.' }, h('button', { class: 'link', onClick: clear }, 'Show all'))
+      : null,
+    h(
+      'ul',
+      { class: 'rows tasks', 'data-testid': 'task-rows' },
+      tasks.map((task) => h(TaskRow, { key: task.id, task })),
+    ),
     older.problem ? h(TroubleBox, { problem: older.problem }) : null,
-    missing > 0 ? h(Button, { label: `Load older (${missing} more)`, isDisabled: older.isBusy, onClick: () => void older.run(loadOlderTasks) }) : null,
+    missing > 0
+      ? h(Button, {
+          label: `Load older (${missing} more)`,
+          isDisabled: older.isBusy,
+          onClick: () => void older.run(loadOlderTasks),
+        })
+      : null,
   );
 }
 
 function groupOf(value: string | null): TaskFilter['group'] {
-  return value !== null && (value === 'waiting' || value in taskGroups) ? (value as TaskFilter['group']) : 'all';
+  return value !== null && (value === 'waiting' || value in taskGroups)
+    ? (value as TaskFilter['group'])
+    : 'all';
 }
 
 function clear(): void {
@@ -56,19 +83,39 @@ function Filters({ group, words }: TaskFilter): VNode {
       (Object.keys(filters) as TaskFilter['group'][]).map((one) =>
         h(
           'button',
-          { key: one, type: 'button', class: 'chip', 'aria-pressed': one === group, onClick: () => setQuery('state', one === 'all' ? null : one), 'data-testid': `filter-${one}` },
+          {
+            key: one,
+            type: 'button',
+            class: 'chip',
+            'aria-pressed': one === group,
+            onClick: () => setQuery('state', one === 'all' ? null : one),
+            'data-testid': `filter-${one}`,
+          },
           filters[one],
           h('span', { class: 'chip-count' }, String(tasksMatching(known, { group: one, words: '' }).length)),
         ),
       ),
     ),
-    h('input', { type: 'search', class: 'search', value: words, placeholder: 'Filter', 'aria-label': 'Filter tasks by words', 'aria-keyshortcuts': '/', 'data-filter': '', onInput: (event: Event) => setQuery('q', typed(event)) }),
+    h('input', {
+      type: 'search',
+      class: 'search',
+      value: words,
+      placeholder: 'Filter',
+      'aria-label': 'Filter tasks by words',
+      'aria-keyshortcuts': '/',
+      'data-filter': '',
+      onInput: (event: Event) => setQuery('q', typed(event)),
+    }),
   ]);
 }
 
 function NoTasks(): VNode {
   return h(Empty, { title: 'No tasks yet.', testId: 'tasks-empty' }, [
-    h('p', null, 'A task is one piece of work for an agent: a prompt or a command, a repository if it needs one, and what to keep of it.'),
+    h(
+      'p',
+      null,
+      'A task is one piece of work for an agent: a prompt or a command, a repository if it needs one, and what to keep of it.',
+    ),
     h(Button, { label: 'New task', icon: 'plus', tone: 'primary', onClick: () => go(to('tasks', 'new')) }),
     h('p', null, 'or from a shell:'),
     h(Snippet, {
@@ -82,22 +129,41 @@ function NoTasks(): VNode {
 
 function TaskRow({ task }: { task: TaskView }): VNode {
   const { progress } = task;
-  return h('li', { class: `row${task.waiting_for_human ? ' asks' : ''}`, 'data-testid': 'task-row', 'data-task-id': task.id, 'data-state': task.state }, [
-    h(TaskState, { task }),
-    h('a', { class: 'strong ellipsis', href: to('tasks', task.id) }, task.name),
-    h('span', { class: 'tag' }, `${task.tool} ${task.mode}`),
-    h('span', { class: `ellipsis grow ${task.failure ? 'bad' : 'muted'}` }, task.failure?.message ?? (isOver(task) ? (task.summary ?? '') : (progress.current_tool ?? task.state_message))),
-    h('span', { class: 'muted nowrap numbers' }, progressWords(task)),
-    task.agent_id ? h('a', { href: to('agents', task.agent_id), class: 'nowrap' }, task.agent_id) : h('span', null),
-    h('span', { class: 'muted nowrap numbers' }, h(Elapsed, { task })),
-    h('span', { class: 'muted nowrap' }, h(Ago, { at: task.created_at })),
-  ]);
+  return h(
+    'li',
+    {
+      class: `row${task.waiting_for_human ? ' asks' : ''}`,
+      'data-testid': 'task-row',
+      'data-task-id': task.id,
+      'data-state': task.state,
+    },
+    [
+      h(TaskState, { task }),
+      h('a', { class: 'strong ellipsis', href: to('tasks', task.id) }, task.name),
+      h('span', { class: 'tag' }, `${task.tool} ${task.mode}`),
+      h(
+        'span',
+        { class: `ellipsis grow ${task.failure ? 'bad' : 'muted'}` },
+        task.failure?.message ??
+          (isOver(task) ? (task.summary ?? '') : (progress.current_tool ?? task.state_message)),
+      ),
+      h('span', { class: 'muted nowrap numbers' }, progressWords(task)),
+      task.agent_id
+        ? h('a', { href: to('agents', task.agent_id), class: 'nowrap' }, task.agent_id)
+        : h('span', null),
+      h('span', { class: 'muted nowrap numbers' }, h(Elapsed, { task })),
+      h('span', { class: 'muted nowrap' }, h(Ago, { at: task.created_at })),
+    ],
+  );
 }
 
 /** A task that waits for a human says so first. */
 export function TaskState({ task }: { task: TaskView }): VNode {
   if (!task.waiting_for_human) return h(State, { state: task.state, title: task.state_message });
-  return h('span', { class: 'state tone-ask', 'data-state': 'waiting' }, [h('span', { class: 'dot', 'aria-hidden': 'true' }), 'waits for you']);
+  return h('span', { class: 'state tone-ask', 'data-state': 'waiting' }, [
+    h('span', { class: 'dot', 'aria-hidden': 'true' }),
+    'waits for you',
+  ]);
 }
 
 export function progressWords({ progress }: TaskView): string {

@@ -1,8 +1,8 @@
 /**
  * A session's terminal on the page: the picture, who controls it, and what can be done with it.
  *
- * A tile is attached only while it is on the screen; a full one always. Observers watch; control is taken by a press of a
- * button, shown to everyone, and given back the same way.
+ * A tile is attached only while it is on the screen; a full one always. Observers watch; control is taken by
+ * a press of a button, shown to everyone, and given back the same way.
  */
 import type { VNode } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
@@ -10,7 +10,7 @@ import type { SessionView } from '../../src/views.ts';
 import { isLive } from '../state/readings.ts';
 import type { AttachState } from '../terminal/attach.ts';
 import { openPane, type Pane } from '../terminal/pane.ts';
-import { commandLine, bytes } from '../words.ts';
+import { bytes, commandLine } from '../words.ts';
 import { h } from './h.ts';
 import { Icon } from './icons.ts';
 import { Button, Dot, toneOf } from './marks.ts';
@@ -70,7 +70,8 @@ const hasControl = new Set<string>();
 export function TerminalView({ session, isTile }: { session: SessionView; isTile: boolean }): VNode {
   const { box, pane, state } = usePane(session, isTile);
   const isController = state?.role === 'controller';
-  const ratio = state && state.cols > 0 ? state.cols / (state.rows * 2.15) : session.cols / (session.rows * 2.15);
+  const ratio =
+    state && state.cols > 0 ? state.cols / (state.rows * 2.15) : session.cols / (session.rows * 2.15);
   return h(
     'section',
     {
@@ -102,21 +103,49 @@ interface PartProps {
 function Head({ session, state, pane, isTile }: PartProps): VNode {
   const label = commandLine(session.command, session.args);
   return h('header', { class: 'terminal-head' }, [
-    h(Dot, { tone: session.hitl_id ? 'ask' : toneOf(session.state), label: session.hitl_id ? 'asks a question' : session.state }),
+    h(Dot, {
+      tone: session.hitl_id ? 'ask' : toneOf(session.state),
+      label: session.hitl_id ? 'asks a question' : session.state,
+    }),
     isTile
-      ? h('a', { class: 'strong nowrap', href: to('sessions', session.session_id), 'data-testid': 'open-terminal' }, session.agent_id)
+      ? h(
+          'a',
+          {
+            class: 'strong nowrap',
+            href: to('sessions', session.session_id),
+            'data-testid': 'open-terminal',
+          },
+          session.agent_id,
+        )
       : null,
-    h('span', { class: 'ellipsis muted', title: label }, isTile ? `${session.session_name} · ${label}` : label),
+    h(
+      'span',
+      { class: 'ellipsis muted', title: label },
+      isTile ? `${session.session_name} · ${label}` : label,
+    ),
     h('span', { class: 'push' }),
     h(Control, { state, pane, isTile, canControl: isLive(session) }),
     isTile ? null : h(FullTools, { state, pane }),
     isTile
-      ? h('a', { class: 'button quiet icon-only', href: to('sessions', session.session_id), 'aria-label': 'Open full size' }, h(Icon, { name: 'expand' }))
+      ? h(
+          'a',
+          {
+            class: 'button quiet icon-only',
+            href: to('sessions', session.session_id),
+            'aria-label': 'Open full size',
+          },
+          h(Icon, { name: 'expand' }),
+        )
       : null,
   ]);
 }
 
-function Control({ state, pane, isTile, canControl }: Omit<PartProps, 'session'> & { canControl: boolean }): VNode | null {
+function Control({
+  state,
+  pane,
+  isTile,
+  canControl,
+}: Omit<PartProps, 'session'> & { canControl: boolean }): VNode | null {
   if (!state || !canControl || state.link === 'ended') return null;
   const others = state.observers.filter((name) => name !== state.viewerId).length;
   const take = () => {
@@ -126,12 +155,24 @@ function Control({ state, pane, isTile, canControl }: Omit<PartProps, 'session'>
   if (state.role === 'controller') {
     return h('span', { class: 'control' }, [
       h('span', { class: 'control-who mine', 'data-testid': 'control-state' }, 'You control'),
-      h(Button, { label: 'Release', tone: 'quiet', onClick: () => pane.current?.control('release'), testId: 'release-control' }),
+      h(Button, {
+        label: 'Release',
+        tone: 'quiet',
+        onClick: () => pane.current?.control('release'),
+        testId: 'release-control',
+      }),
     ]);
   }
-  const who = state.controller ? `Controlled by ${state.controller}` : others > 0 ? `${others + 1} watching` : 'Watching';
+  const who = state.controller
+    ? `Controlled by ${state.controller}`
+    : others > 0
+      ? `${others + 1} watching`
+      : 'Watching';
   return h('span', { class: 'control' }, [
-    h('span', { class: 'control-who', 'data-testid': 'control-state', title: who }, [h(Icon, { name: 'eye', size: 14 }), isTile && !state.controller ? h('span', { class: 'sr' }, who) : who]),
+    h('span', { class: 'control-who', 'data-testid': 'control-state', title: who }, [
+      h(Icon, { name: 'eye', size: 14 }),
+      isTile && !state.controller ? h('span', { class: 'sr' }, who) : who,
+    ]),
     h(Button, {
       label: isTile ? '' : 'Take control',
       name: 'Take control',
@@ -140,7 +181,9 @@ function Control({ state, pane, isTile, canControl }: Omit<PartProps, 'session'>
       onClick: take,
       isDisabled: state.link !== 'live',
       testId: 'take-control',
-      title: state.controller ? `Takes control from ${state.controller}; they will see it` : 'Type into this terminal',
+      title: state.controller
+        ? `Takes control from ${state.controller}; they will see it`
+        : 'Type into this terminal',
     }),
   ]);
 }
@@ -150,7 +193,13 @@ function FullTools({ state, pane }: Pick<PartProps, 'state' | 'pane'>): VNode | 
   const isController = state.role === 'controller';
   return h('span', { class: 'control' }, [
     isController
-      ? h(Button, { label: 'Ctrl-C', tone: 'quiet', onClick: () => pane.current?.signal('SIGINT'), title: 'Send SIGINT', testId: 'signal-int' })
+      ? h(Button, {
+          label: 'Ctrl-C',
+          tone: 'quiet',
+          onClick: () => pane.current?.signal('SIGINT'),
+          title: 'Send SIGINT',
+          testId: 'signal-int',
+        })
       : null,
     isController
       ? h(Button, {
@@ -169,17 +218,29 @@ function FullTools({ state, pane }: Pick<PartProps, 'state' | 'pane'>): VNode | 
       name: 'Copy the text',
       onClick: () => void navigator.clipboard?.writeText(pane.current?.text() ?? ''),
     }),
-    h(Button, { label: '', icon: 'refresh', tone: 'quiet', name: 'Draw the screen afresh', onClick: () => pane.current?.refresh() }),
+    h(Button, {
+      label: '',
+      icon: 'refresh',
+      tone: 'quiet',
+      name: 'Draw the screen afresh',
+      onClick: () => pane.current?.refresh(),
+    }),
   ]);
 }
 
 function Overlay({ state }: { state: AttachState | null }): VNode | null {
-  if (!state || state.link === 'connecting') return h('p', { class: 'overlay', role: 'status' }, 'Attaching…');
-  if (state.link === 'lost') return h('p', { class: 'overlay lost', role: 'status' }, 'Connection lost. Attaching again…');
+  if (!state || state.link === 'connecting')
+    return h('p', { class: 'overlay', role: 'status' }, 'Attaching…');
+  if (state.link === 'lost')
+    return h('p', { class: 'overlay lost', role: 'status' }, 'Connection lost. Attaching again…');
   if (!state.ended) return null;
   const { exitCode, reason } = state.ended;
   const words = exitCode === null ? 'Ended' : exitCode === 0 ? 'Exited with 0' : `Exited with ${exitCode}`;
-  return h('p', { class: 'overlay ended', role: 'status', 'data-testid': 'terminal-ended' }, reason ? `${words}: ${reason}` : words);
+  return h(
+    'p',
+    { class: 'overlay ended', role: 'status', 'data-testid': 'terminal-ended' },
+    reason ? `${words}: ${reason}` : words,
+  );
 }
 
 function Foot({ state }: { state: AttachState | null }): VNode {
@@ -191,6 +252,13 @@ function Foot({ state }: { state: AttachState | null }): VNode {
   ].filter((part) => part !== '');
   return h('footer', { class: 'terminal-foot' }, [
     h('span', { class: 'ellipsis' }, parts.join('  ·  ')),
-    state?.role === 'controller' ? h('span', { class: 'push nowrap' }, [h('kbd', null, 'Shift'), ' ', h('kbd', null, 'Esc'), ' leaves the terminal']) : null,
+    state?.role === 'controller'
+      ? h('span', { class: 'push nowrap' }, [
+          h('kbd', null, 'Shift'),
+          ' ',
+          h('kbd', null, 'Esc'),
+          ' leaves the terminal',
+        ])
+      : null,
   ]);
 }

@@ -34,13 +34,35 @@ export function TokenDialog(): VNode {
     Dialog,
     { title: 'Who are you?', onClose: () => wantsToken.set(false), testId: 'token-dialog' },
     h('form', { class: 'form', onSubmit: submit }, [
-      h('p', null, had ? 'The server does not take the token of this tab any more.' : 'This server wants an operator token. It is kept in this tab only, and forgotten when the tab closes.'),
+      h(
+        'p',
+        null,
+        had
+          ? 'The server does not take the token of this tab any more.'
+          : 'This server wants an operator token. It is kept in this tab only, and forgotten when the tab closes.',
+      ),
       h('label', { class: 'field' }, [
         h('span', { class: 'label' }, 'Operator token'),
-        h('input', { ref: field, type: 'password', autofocus: true, autoComplete: 'off', spellcheck: false, class: 'mono', 'data-testid': 'token' }),
+        h('input', {
+          ref: field,
+          type: 'password',
+          autofocus: true,
+          autoComplete: 'off',
+          spellcheck: false,
+          class: 'mono',
+          'data-testid': 'token',
+        }),
       ]),
       action.problem ? h(TroubleBox, { problem: action.problem }) : null,
-      h('footer', { class: 'dialog-foot' }, h('button', { class: 'button primary', disabled: action.isBusy, 'data-testid': 'token-go' }, 'Continue')),
+      h(
+        'footer',
+        { class: 'dialog-foot' },
+        h(
+          'button',
+          { class: 'button primary', disabled: action.isBusy, 'data-testid': 'token-go' },
+          'Continue',
+        ),
+      ),
     ]),
   );
 }

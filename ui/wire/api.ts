@@ -1,5 +1,6 @@
 /**
- * The REST API from the browser: JSON in, JSON out, and every failure a `Trouble` with the server's own words.
+ * The REST API from the browser: JSON in, JSON out, and every failure a `Trouble` with the server's own
+ * words.
  *
  * A 401 is also told to `onUnauthenticated`, so that one dialog asks for a token whoever made the call.
  */
@@ -31,11 +32,17 @@ export async function call<T>(path: string, send: Send = {}): Promise<T> {
 
 export async function request(path: string, send: Send = {}): Promise<Response> {
   const { method = 'GET', json, text, headers } = send;
-  const init: RequestInit = { method, headers: { accept: 'application/json', ...authorization(), ...headers } };
+  const init: RequestInit = {
+    method,
+    headers: { accept: 'application/json', ...authorization(), ...headers },
+  };
   if (send.signal) init.signal = send.signal;
   if (text) Object.assign(init, { body: text.body, headers: { ...init.headers, 'content-type': text.type } });
   else if (json !== undefined) {
-    Object.assign(init, { body: JSON.stringify(json), headers: { ...init.headers, 'content-type': 'application/json' } });
+    Object.assign(init, {
+      body: JSON.stringify(json),
+      headers: { ...init.headers, 'content-type': 'application/json' },
+    });
   }
   const response = await fetch(`/api/v1/${path}`, init).catch((cause: unknown) => {
     if (send.signal?.aborted) throw cause;

@@ -1,8 +1,9 @@
 /**
  * The attach protocol, as bytes: what the server sends to a viewer and what a viewer may send.
  *
- * Server, binary: `1 | u64 offset | bytes` is output; `2 | u64 offset | u16 cols | u16 rows | bytes` is a whole screen.
- * Client, binary: `1 | bytes` is input. Everything else is JSON text. Knows no socket and no terminal.
+ * Server, binary: `1 | u64 offset | bytes` is output; `2 | u64 offset | u16 cols | u16 rows | bytes` is a
+ * whole screen. Client, binary: `1 | bytes` is input. Everything else is JSON text. Knows no socket and no
+ * terminal.
  */
 export type Role = 'controller' | 'observer';
 

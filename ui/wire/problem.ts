@@ -1,7 +1,8 @@
 /**
  * Trouble that the API told us, or that reaching it gave us, and what a person can do about it.
  *
- * Keeps the server's own words: `detail` is always shown. `remedy` adds the next step; it never replaces them.
+ * Keeps the server's own words: `detail` is always shown. `remedy` adds the next step; it never replaces
+ * them.
  */
 export interface FieldFault {
   /** Dotted, as in `lifecycle.timeout`. */

@@ -1,12 +1,13 @@
 /**
  * Server-sent events over fetch: unlike EventSource it can carry a token, and says why a connection failed.
  *
- * `sseParser` is pure. `follow` reconnects with backoff and resumes with `Last-Event-ID`, until it is told to stop or
- * the server answers with something that a retry cannot mend (4xx).
+ * `sseParser` is pure. `follow` reconnects with backoff and resumes with `Last-Event-ID`, until it is told to
+ * stop or the server answers with something that a retry cannot mend (4xx).
  */
+
+import { request } from './api.ts';
 import { backoffMs } from './backoff.ts';
 import { type Problem, problemOf, Trouble } from './problem.ts';
-import { request } from './api.ts';
 
 export interface ServerEvent {
   readonly id: string | null;
@@ -89,7 +90,11 @@ async function run(options: Follow, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function read(response: Response, signal: AbortSignal, onEvent: (event: ServerEvent) => void): Promise<void> {
+async function read(
+  response: Response,
+  signal: AbortSignal,
+  onEvent: (event: ServerEvent) => void,
+): Promise<void> {
   const reader = response.body?.getReader();
   if (!reader) return;
   const decoder = new TextDecoder();
