@@ -27,6 +27,7 @@ import { eventRoutes } from './events.ts';
 import { execRoutes } from './exec.ts';
 import {
   checkOrigin,
+  checkTokens,
   type GateOptions,
   type RateLimits,
   rateLimit,
@@ -143,16 +144,19 @@ export function front(
 export async function httpDoors(world: DoorWorld): Promise<Doors> {
   const { options, access, clock, log } = world;
   const limits = limitsOf(options);
-  const gate: GateOptions = { ...options, hasTokens: () => access.hasTokens };
+  const ports: number[] = [];
+  const gate: GateOptions = { ...options, hasTokens: () => access.hasTokens, ports: () => ports };
   refuseOpenDoors(gate);
   const closing = new AbortController();
   const { app: routes, sockets: talk } = front(world, closing.signal);
   const slowDown = rateLimit(clock, limits.rate);
 
   const serve = async (request: Request, server: Server<SocketData>): Promise<Response | undefined> => {
-    const { pathname } = new URL(request.url);
+    let pathname = '/';
     try {
       checkOrigin(request, gate);
+      pathname = new URL(request.url).pathname;
+      checkTokens(gate);
       slowDown(server.requestIP(request)?.address ?? 'unknown');
       if (isSocketPath(pathname)) {
         const caller = access.caller({ token: tokenOf(request), peerUid: null });
@@ -197,6 +201,7 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
     await http.stop(true);
     throw thrown;
   }
+  ports.push(http.port ?? 0, ws.port ?? 0);
   return {
     httpPort: http.port ?? 0,
     wsPort: ws.port ?? 0,

@@ -16,19 +16,23 @@ export interface GateOptions {
   readonly httpHost: string;
   readonly hasTokens: () => boolean;
   readonly behindProxy: boolean;
+  /** Those we listen on. */
+  readonly ports: () => readonly number[];
 }
 
 /** Throws Failure('wrong-state') when others could reach a server that asks nobody who they are. */
-export function refuseOpenDoors({ httpHost, hasTokens, behindProxy }: GateOptions): void {
-  if (isLoopback(httpHost)) return;
-  if (!hasTokens()) {
-    const how = 'start on 127.0.0.1 and make an admin token with POST /api/v1/tokens first';
+export function refuseOpenDoors(gate: Pick<GateOptions, 'httpHost' | 'hasTokens' | 'behindProxy'>): void {
+  const { httpHost, hasTokens, behindProxy } = gate;
+  if (!hasTokens() && isReachable({ httpHost, behindProxy })) {
+    const where = isLoopback(httpHost) ? 'behind a proxy' : `on ${httpHost}`;
+    const how =
+      'start on 127.0.0.1 without AGENTIC_BEHIND_PROXY and make an admin token with POST /api/v1/tokens';
     throw new Failure(
       'wrong-state',
-      `listening on ${httpHost} without operator tokens would let anybody in: ${how}`,
+      `listening ${where} without operator tokens would let anybody in: ${how}`,
     );
   }
-  if (!behindProxy) {
+  if (!isLoopback(httpHost) && !behindProxy) {
     const how = 'put a proxy that speaks TLS in front and set AGENTIC_BEHIND_PROXY=1, or listen on 127.0.0.1';
     throw new Failure(
       'wrong-state',
@@ -37,12 +41,24 @@ export function refuseOpenDoors({ httpHost, hasTokens, behindProxy }: GateOption
   }
 }
 
+/** By others than those who are on this machine. */
+const isReachable = ({ httpHost, behindProxy }: Pick<GateOptions, 'httpHost' | 'behindProxy'>): boolean =>
+  behindProxy || !isLoopback(httpHost);
+
+/** The last token may be revoked while we listen; from then on there is nobody whom we could let in. */
+export function checkTokens(gate: GateOptions): void {
+  if (gate.hasTokens() || !isReachable(gate)) return;
+  const how = 'restart on 127.0.0.1 without AGENTIC_BEHIND_PROXY and make an admin token';
+  throw new Failure('unauthenticated', `there are no operator tokens any more; ${how}`);
+}
+
 /** Throws Failure('forbidden'). */
-export function checkOrigin(request: Request, { allowedHosts, httpHost }: GateOptions): void {
-  const host = request.headers.get('host') ?? new URL(request.url).host;
-  const name = host.replace(/:\d+$/, '').toLowerCase();
-  const known = isLoopback(name) || allowedHosts.includes(name) || allowedHosts.includes(host.toLowerCase());
-  if (!known && (isLoopback(httpHost) || allowedHosts.length > 0)) {
+export function checkOrigin(request: Request, { allowedHosts, httpHost, ports }: GateOptions): void {
+  const host = (request.headers.get('host') ?? new URL(request.url).host).toLowerCase();
+  const name = host.replace(/:\d+$/, '');
+  const allowed = allowedHosts.map((one) => one.toLowerCase());
+  const known = isLoopback(name) || allowed.includes(name) || allowed.includes(host);
+  if (!known && (isLoopback(httpHost) || allowed.length > 0)) {
     throw new Failure(
       'forbidden',
       `"${host}" is not a name of this server; AGENTIC_ALLOWED_HOSTS adds names`,
@@ -56,16 +72,10 @@ export function checkOrigin(request: Request, { allowedHosts, httpHost }: GateOp
   } catch {
     // "null" is the origin of a sandboxed page, and not ours.
   }
-  const isOurs = from !== null && from.host.toLowerCase() === host.toLowerCase();
-  const isSibling = from !== null && isLoopback(from.hostname) && isLoopback(name) && from.hostname === name;
-  if (isOurs || (isSibling && allowedOriginPort(from?.port ?? '', host))) return;
+  // The dashboard of one of our ports may open a WebSocket on the other.
+  const isSibling = from?.hostname.toLowerCase() === name && ports().includes(Number(from.port));
+  if (from?.host.toLowerCase() === host || isSibling) return;
   throw new Failure('forbidden', `pages of ${origin} may not use this server`);
-}
-
-/** The dashboard is on the HTTP port and may open a WebSocket on the port below it. */
-function allowedOriginPort(port: string, host: string): boolean {
-  const [, mine = ''] = /:(\d+)$/.exec(host) ?? [];
-  return port !== '' && mine !== '' && Math.abs(Number(port) - Number(mine)) <= 1;
 }
 
 export interface RateLimits {

@@ -1,28 +1,13 @@
 /** Every error of every door is a problem document that says what to do. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { connect } from 'node:net';
 import { Failure, type FailureCode, failures } from '../../src/failure.ts';
-import { type House, house, problemOf } from './world.ts';
+import { type House, house, problemOf, raw } from './world.ts';
 
 let on: House;
 beforeAll(async () => {
   on = await house();
 });
 afterAll(() => on.remove());
-
-/** Bytes on the wire, for what no client would send. */
-function raw(text: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(on.doors.httpPort, '127.0.0.1', () => socket.write(text));
-    let got = '';
-    socket.on('data', (chunk) => {
-      got += chunk.toString();
-      if (got.includes('\r\n\r\n')) socket.end();
-    });
-    socket.on('close', () => resolve(got));
-    socket.on('error', reject);
-  });
-}
 
 describe('an error', () => {
   test('[W1] of a body that is not valid names each field and its fault', async () => {
@@ -170,11 +155,13 @@ describe('an error', () => {
 
   test('[W1] of a path that is not UTF-8 is a 400', async () => {
     const answer = await raw(
+      on.doors.httpPort,
       `GET /api/v1/agents/%ff%fe HTTP/1.1\r\nHost: 127.0.0.1:${on.doors.httpPort}\r\n\r\n`,
     );
     expect(answer).toStartWith('HTTP/1.1 400');
     expect(answer).toContain('application/problem+json');
     const socket = await raw(
+      on.doors.httpPort,
       `GET /ws/sessions/%ff/attach HTTP/1.1\r\nHost: 127.0.0.1:${on.doors.httpPort}\r\n` +
         'Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
         'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',

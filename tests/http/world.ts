@@ -1,5 +1,6 @@
 /** Doors on free ports of the loopback, over desks that keep everything in memory. */
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Role } from '../../src/access.ts';
@@ -203,4 +204,18 @@ export async function problemOf(response: Response): Promise<ProblemBody> {
   const isWhole = words.every((word) => typeof word === 'string' && word !== '');
   if (!isWhole || body.status !== response.status) throw new Error(`not whole: ${JSON.stringify(body)}`);
   return body;
+}
+
+/** Sends bytes as they are, for what no client would send, and gives back the beginning of the answer. */
+export function raw(port: number, text: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(text));
+    let got = '';
+    socket.on('data', (chunk) => {
+      got += chunk.toString();
+      if (got.includes('\r\n\r\n')) socket.end();
+    });
+    socket.on('close', () => resolve(got));
+    socket.on('error', reject);
+  });
 }
