@@ -100,7 +100,9 @@ function apply(draft: Draft, event: EventView): void {
       if (has(view, 'id')) put(draft.agents, view.id, withMetrics(view as AgentView, draft.agents));
       break;
     case 'session':
-      if (has(view, 'session_id')) draft.sessions.set(view.session_id, view as SessionView);
+      if (has(view, 'session_id')) {
+        draft.sessions.set(view.session_id, withCounts(view as SessionView, draft.sessions));
+      }
       break;
     case 'task':
       if (has(view, 'id')) draft.tasks.set(view.id, view as TaskView);
@@ -130,6 +132,19 @@ function withMetrics(view: AgentView, agents: ReadonlyMap<string, AgentView>): A
     metrics: view.metrics ?? before.metrics,
     system_info: view.system_info ?? before.system_info,
     last_heartbeat: view.last_heartbeat ?? before.last_heartbeat,
+  };
+}
+
+/** What is counted and who watches are not events: an event's zero does not make them unknown. */
+function withCounts(view: SessionView, sessions: ReadonlyMap<string, SessionView>): SessionView {
+  const before = sessions.get(view.session_id);
+  if (!before) return view;
+  const isOver = view.ended_at !== null;
+  return {
+    ...view,
+    output_bytes: Math.max(view.output_bytes, before.output_bytes),
+    controller: isOver ? null : (view.controller ?? before.controller),
+    observers: isOver ? [] : view.observers.length > 0 ? view.observers : before.observers,
   };
 }
 

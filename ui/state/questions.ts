@@ -53,6 +53,15 @@ export function answerWords(question: HitlView): string {
   return answer.text ?? (question.kind === 'secret' ? 'a secret' : '');
 }
 
+/** What stood on the screen, for a card: rules and runs of blanks are only as long as a card is wide. */
+export function contextLines(context: string): string[] {
+  return context
+    .replace(/\s+$/, '')
+    .split('\n')
+    .map((line) => line.trimEnd().replace(/([─━═╌╍┄┈_=*~-])\1{23,}/g, (rule) => rule.slice(0, 24)))
+    .map((line) => line.replace(/(\S) {8,}(?=\S)/g, '$1    '));
+}
+
 export function stateSentence(question: HitlView): string {
   const words = answerWords(question);
   const by = question.answer ? ` by ${question.answer.by}` : '';

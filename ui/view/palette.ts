@@ -21,50 +21,52 @@ export interface Entry {
   readonly run: () => void;
 }
 
+/** A place to go, with the words it is found by. */
+function visit({ hash, ...shown }: Omit<Entry, 'id' | 'run'> & { readonly hash: string }): Entry {
+  return { ...shown, id: hash, run: () => go(hash) };
+}
+
+const places: readonly Entry[] = [
+  visit({ icon: 'overview', words: 'Overview', side: 'go', hash: to() }),
+  visit({ icon: 'question', words: 'Questions', side: 'go', hash: to('questions') }),
+  visit({ icon: 'tasks', words: 'Tasks', side: 'go', hash: to('tasks') }),
+  visit({ icon: 'instances', words: 'Instances', side: 'go', hash: to('instances') }),
+  visit({ icon: 'events', words: 'Events', side: 'go', hash: to('events') }),
+  visit({ icon: 'plus', words: 'New task', side: 'do', hash: to('tasks', 'new') }),
+  { id: 'new-terminal', icon: 'terminal', words: 'New terminal', side: 'do', run: () => show('session') },
+  {
+    id: 'new-instance',
+    icon: 'instances',
+    words: 'Create instance',
+    side: 'do',
+    run: () => show('instance'),
+  },
+  { id: 'theme', icon: 'moon', words: 'Switch between light and dark', side: 'do', run: toggleTheme },
+  { id: 'keys', icon: 'keyboard', words: 'Keyboard shortcuts', side: 'do', run: () => show('help') },
+];
+
 function entriesOf(known: House): Entry[] {
-  const visit = (icon: IconName, words: string, side: string, hash: string): Entry => ({
-    id: hash,
-    icon,
-    words,
-    side,
-    run: () => go(hash),
+  const questions = openQuestions(known).map((one) => {
+    const hash = to('questions', one.hitl_id);
+    return visit({ icon: 'question', words: one.prompt, side: one.agent_id, hash });
   });
-  const live = [...known.sessions.values()].filter(isLive);
-  return [
-    ...openQuestions(known).map((one) =>
-      visit('question', one.prompt, one.agent_id, to('questions', one.hitl_id)),
-    ),
-    visit('overview', 'Overview', 'go', to()),
-    visit('question', 'Questions', 'go', to('questions')),
-    visit('tasks', 'Tasks', 'go', to('tasks')),
-    visit('instances', 'Instances', 'go', to('instances')),
-    visit('events', 'Events', 'go', to('events')),
-    visit('plus', 'New task', 'do', to('tasks', 'new')),
-    { id: 'new-terminal', icon: 'terminal', words: 'New terminal', side: 'do', run: () => show('session') },
-    {
-      id: 'new-instance',
+  const agents = agentsByName(known).map((one) => {
+    return visit({
       icon: 'instances',
-      words: 'Create instance',
-      side: 'do',
-      run: () => show('instance'),
-    },
-    { id: 'theme', icon: 'moon', words: 'Switch between light and dark', side: 'do', run: toggleTheme },
-    { id: 'keys', icon: 'keyboard', words: 'Keyboard shortcuts', side: 'do', run: () => show('help') },
-    ...agentsByName(known).map((one) =>
-      visit('instances', one.id, `agent · ${one.state}`, to('agents', one.id)),
-    ),
-    ...live.map((one) =>
-      visit(
-        'terminal',
-        `${one.session_name} on ${one.agent_id}`,
-        one.command,
-        to('sessions', one.session_id),
-      ),
-    ),
-    ...tasksMatching(known, { group: 'all', words: '' }).map((one) =>
-      visit('tasks', one.name, `task · ${stateWord(one.state)}`, to('tasks', one.id)),
-    ),
-  ];
+      words: one.id,
+      side: `agent · ${one.state}`,
+      hash: to('agents', one.id),
+    });
+  });
+  const live = [...known.sessions.values()].filter(isLive).map((one) => {
+    const words = `${one.session_name} on ${one.agent_id}`;
+    return visit({ icon: 'terminal', words, side: one.command, hash: to('sessions', one.session_id) });
+  });
+  const tasks = tasksMatching(known, { group: 'all', words: '' }).map((one) => {
+    const side = `task · ${stateWord(one.state)}`;
+    return visit({ icon: 'tasks', words: one.name, side, hash: to('tasks', one.id) });
+  });
+  return [...questions, ...places, ...agents, ...live, ...tasks];
 }
 
 /** Every word typed must occur; what starts with the first comes first. */

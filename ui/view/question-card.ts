@@ -9,7 +9,14 @@ import type { VNode } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { HitlView } from '../../src/views.ts';
 import { learn } from '../state/feed.ts';
-import { type Choice, choicesOf, sourceWords, stateSentence, takesText } from '../state/questions.ts';
+import {
+  type Choice,
+  choicesOf,
+  contextLines,
+  sourceWords,
+  stateSentence,
+  takesText,
+} from '../state/questions.ts';
 import { house, useCell } from '../state/store.ts';
 import { post, segment } from '../wire/api.ts';
 import { shortId } from '../words.ts';
@@ -103,7 +110,7 @@ function Head({ question }: { question: HitlView }): VNode {
 const compactLines = 7;
 
 function Context({ text, isCompact }: { text: string; isCompact: boolean }): VNode {
-  const lines = text.replace(/\s+$/, '').split('\n');
+  const lines = contextLines(text);
   const [isWhole, setWhole] = useState(!isCompact);
   const isCut = !isWhole && lines.length > compactLines;
   const shown = isCut ? lines.slice(-compactLines) : lines;

@@ -1,6 +1,6 @@
 /** One session at full size, and the dialog that starts a new one. */
 import type { VNode } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { SessionView } from '../../src/views.ts';
 import { learn } from '../state/feed.ts';
 import { agentsByName, isLive, sessionsInOrder } from '../state/readings.ts';
@@ -16,6 +16,8 @@ import { QuestionCard } from './question-card.ts';
 import { go, to, useRoute } from './route.ts';
 import { TerminalView } from './terminal.ts';
 
+const pollMs = 2000;
+
 export function SessionPage(): VNode {
   const known = useCell(house);
   const { path } = useRoute();
@@ -27,6 +29,31 @@ export function SessionPage(): VNode {
       known.isLoaded ? h(NoSession, { id: path[1] ?? '' }) : loading('the session'),
     );
   }
+  return h(Live, { key: session.session_id, session });
+}
+
+/** What flows is counted, not journalled: the figures are asked for while someone looks. */
+function useFreshSession({ session_id: id, ended_at }: SessionView): void {
+  useEffect(() => {
+    const read = () => {
+      if (document.hidden) return;
+      // Silence is right: the stream tells of a lost server.
+      call<SessionView>(`sessions/${segment(id)}`).then(
+        (session) => learn({ session }),
+        () => {},
+      );
+    };
+    read();
+    const timer = ended_at === null ? setInterval(read, pollMs) : null;
+    return () => {
+      if (timer !== null) clearInterval(timer);
+    };
+  }, [id, ended_at]);
+}
+
+function Live({ session }: { session: SessionView }): VNode {
+  const known = useCell(house);
+  useFreshSession(session);
   const question = session.hitl_id ? known.questions.get(session.hitl_id) : undefined;
   return h(
     Page,
@@ -81,7 +108,7 @@ function Line({ session }: { session: SessionView }): VNode {
       isLive(session) ? 'started ' : 'ended ',
       h(Ago, { at: session.ended_at ?? session.created_at }),
     ]),
-    h('span', null, bytes(session.output_bytes)),
+    h('span', { 'data-testid': 'session-output' }, bytes(session.output_bytes)),
     session.task_id ? h('a', { href: to('tasks', session.task_id) }, task?.name ?? 'task') : null,
   ]);
 }

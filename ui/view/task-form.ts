@@ -4,20 +4,11 @@
  * The server checks; each fault of its answer stands at the field it names. What was typed survives a reload
  * of the tab.
  */
-import type { ComponentChildren, VNode } from 'preact';
+import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { TaskView } from '../../src/views.ts';
 import { learn } from '../state/feed.ts';
-import { agentsByName } from '../state/readings.ts';
-import { house, useCell } from '../state/store.ts';
-import {
-  emptyForm,
-  type FormField,
-  manifestOf,
-  type PlacedFaults,
-  placeFaults,
-  type TaskForm,
-} from '../tasks/manifest.ts';
+import { emptyForm, manifestOf, type PlacedFaults, placeFaults, type TaskForm } from '../tasks/manifest.ts';
 import { toYaml } from '../tasks/yaml.ts';
 import { call } from '../wire/api.ts';
 import { type Action, typed, useAction } from './action.ts';
@@ -26,6 +17,7 @@ import { Button, Snippet, TroubleBox } from './marks.ts';
 import { Back, Page } from './page.ts';
 import { go, to } from './route.ts';
 import { arrowKeys } from './task.ts';
+import { TaskFields } from './task-fields.ts';
 
 const draftKey = 'agentic.task-draft';
 
@@ -75,7 +67,7 @@ export function NewTaskPage(): VNode {
               onText: setYaml,
               onReset: yaml === null ? null : () => setYaml(null),
             })
-          : h(Form, { form, faults, onForm: setForm }),
+          : h(TaskFields, { form, faults, onForm: setForm }),
         h(Trouble, { action, faults, isYaml }),
         h('footer', { class: 'submit-foot' }, [
           h(Button, {
@@ -163,151 +155,5 @@ function YamlEditor({ text, onText, onReset }: EditorProps): VNode {
       onInput: (event: Event) => onText(typed(event)),
       'data-testid': 'yaml',
     }),
-  ]);
-}
-
-interface FormProps {
-  readonly form: TaskForm;
-  readonly faults: PlacedFaults;
-  readonly onForm: (form: TaskForm) => void;
-}
-
-interface FieldProps {
-  readonly name: FormField;
-  readonly label: string;
-  readonly hint?: string;
-  readonly isOptional?: boolean;
-}
-
-function Form({ form, faults, onForm }: FormProps): VNode {
-  const agents = agentsByName(useCell(house));
-  const set = (name: FormField) => (event: Event) => onForm({ ...form, [name]: typed(event) });
-  const field = (props: FieldProps, control: (attributes: Record<string, unknown>) => VNode) =>
-    h(Field, { ...props, fault: faults.at[props.name], control });
-  const input = (props: FieldProps, more: Record<string, unknown> = {}) =>
-    field(props, (attributes) =>
-      h('input', {
-        ...attributes,
-        ...more,
-        value: form[props.name],
-        onInput: set(props.name),
-        autoComplete: 'off',
-      }),
-    );
-  const area = (props: FieldProps, more: Record<string, unknown>) =>
-    field(props, (attributes) =>
-      h('textarea', { ...attributes, ...more, value: form[props.name], onInput: set(props.name) }),
-    );
-  const pick = (props: FieldProps, options: readonly (readonly [string, string])[]) =>
-    field(props, (attributes) =>
-      h(
-        'select',
-        { ...attributes, value: form[props.name], onChange: set(props.name) },
-        options.map(([value, words]) => h('option', { key: value, value }, words)),
-      ),
-    );
-  const isCommand = form.tool === 'command';
-  return h(
-    'form',
-    { class: 'form', onSubmit: (event: Event) => event.preventDefault(), 'data-testid': 'task-form' },
-    [
-      h('div', { class: 'columns' }, [
-        pick({ name: 'tool', label: 'Tool' }, [
-          ['claude', 'Claude Code'],
-          ['command', 'Command'],
-        ]),
-        pick(
-          {
-            name: 'mode',
-            label: 'Mode',
-            hint:
-              form.mode === 'interactive'
-                ? 'A terminal to watch and answer in.'
-                : 'No terminal; it acts without asking.',
-          },
-          [
-            ['interactive', 'Interactive'],
-            ['headless', 'Headless'],
-          ],
-        ),
-      ]),
-      isCommand
-        ? area(
-            { name: 'script', label: 'Script', hint: 'Run by bash -lc in the working tree.' },
-            { rows: 6, class: 'mono', spellcheck: false, placeholder: 'make test' },
-          )
-        : area(
-            { name: 'prompt', label: 'Prompt' },
-            { rows: 7, placeholder: 'What should the agent do?', autofocus: true },
-          ),
-      input({ name: 'name', label: 'Name', isOptional: true, hint: 'Its first words, when left empty.' }),
-      h('div', { class: 'columns wide-first' }, [
-        input(
-          { name: 'repositoryUrl', label: 'Repository', isOptional: true },
-          { class: 'mono', placeholder: 'https://… or git@… or /absolute/path', spellcheck: false },
-        ),
-        input({ name: 'branch', label: 'Branch', isOptional: true }, { class: 'mono', spellcheck: false }),
-      ]),
-      h('div', { class: 'columns' }, [
-        isCommand
-          ? null
-          : input(
-              { name: 'model', label: 'Model', isOptional: true },
-              { class: 'mono', spellcheck: false, placeholder: 'the tool’s own' },
-            ),
-        pick({ name: 'instance', label: 'Instance' }, [
-          ['', 'A free one, or a new one'],
-          ...agents.map((agent): [string, string] => [agent.id, `${agent.id} (${agent.state})`]),
-        ]),
-        input({ name: 'timeout', label: 'Timeout' }, { class: 'mono', spellcheck: false, placeholder: '2h' }),
-      ]),
-      area(
-        {
-          name: 'patterns',
-          label: 'Artifacts to keep',
-          isOptional: true,
-          hint: 'Patterns, one a line, such as dist/**/*.tgz. The patch of the repository is always kept.',
-        },
-        { rows: 2, class: 'mono', spellcheck: false },
-      ),
-      input(
-        { name: 'labels', label: 'Labels', isOptional: true, hint: 'key=value, separated by commas.' },
-        { class: 'mono', spellcheck: false },
-      ),
-    ],
-  );
-}
-
-interface FieldFrame extends FieldProps {
-  readonly fault: string | undefined;
-  readonly control: (attributes: Record<string, unknown>) => VNode;
-}
-
-function Field({ name, label, hint, isOptional, fault, control }: FieldFrame): VNode {
-  const words: ComponentChildren = fault ?? hint;
-  const attributes = {
-    id: `field-${name}`,
-    'data-testid': `field-${name}`,
-    'aria-invalid': fault === undefined ? undefined : 'true',
-    'aria-describedby': words === undefined ? undefined : `hint-${name}`,
-  };
-  return h('div', { class: 'field' }, [
-    h('label', { class: 'label', for: `field-${name}` }, [
-      label,
-      isOptional ? h('span', { class: 'muted' }, ' optional') : null,
-    ]),
-    control(attributes),
-    words === undefined
-      ? null
-      : h(
-          'span',
-          {
-            class: fault === undefined ? 'hint' : 'fault',
-            id: `hint-${name}`,
-            role: fault === undefined ? undefined : 'alert',
-            'data-testid': fault === undefined ? undefined : `fault-${name}`,
-          },
-          words,
-        ),
   ]);
 }

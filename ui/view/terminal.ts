@@ -147,7 +147,8 @@ function Control({
   canControl,
 }: Omit<PartProps, 'session'> & { canControl: boolean }): VNode | null {
   if (!state || !canControl || state.link === 'ended') return null;
-  const others = state.observers.filter((name) => name !== state.viewerId).length;
+  // Everyone who watches is in it, this viewer too.
+  const watching = state.observers.length;
   const take = () => {
     pane.current?.control('take');
     pane.current?.focus();
@@ -165,8 +166,8 @@ function Control({
   }
   const who = state.controller
     ? `Controlled by ${state.controller}`
-    : others > 0
-      ? `${others + 1} watching`
+    : watching > 1
+      ? `${watching} watching`
       : 'Watching';
   return h('span', { class: 'control' }, [
     h('span', { class: 'control-who', 'data-testid': 'control-state', title: who }, [
