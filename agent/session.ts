@@ -47,6 +47,8 @@ export interface Place {
  */
 const PIECE_BYTES_MAX = 64 << 10;
 const PIECES_A_TURN = 4;
+/** What may be on its way to a server that acknowledges: keystrokes of other sessions wait behind it. */
+const WINDOW_BYTES = 512 << 10;
 /** Keys of input that is never written twice; the oldest are forgotten beyond it. */
 const KEYS_MAX = 1_024;
 const TIMEOUT_GRACE_MS = 2_000;
@@ -150,6 +152,7 @@ export class Session {
   pump(outlet: Outlet): boolean {
     if (!this.#isFlowing) return false;
     for (let pieces = 0; pieces < PIECES_A_TURN && outlet.isOpen(); pieces++) {
+      if (outlet.acks && this.#sent - this.#spool.first >= WINDOW_BYTES) return false;
       const piece = this.#spool.read(this.#sent, PIECE_BYTES_MAX);
       if (!piece) {
         this.#sendResult(outlet);
@@ -233,10 +236,8 @@ export class Session {
   }
 
   #take(stream: 'stdout' | 'stderr', bytes: Uint8Array): void {
-    // A small slice of a large pool would keep all of the pool.
-    const own = bytes.buffer.byteLength > 2 * bytes.length ? bytes.slice() : bytes;
     this.stirredAt = Date.now();
-    this.#spool.append(stream, own, this.#isFlowing);
+    this.#spool.append(stream, bytes, this.#isFlowing);
     if (!this.#isPaused && this.#spool.isFull(this.#isFlowing)) {
       this.#isPaused = true;
       this.#running?.pause();

@@ -24,6 +24,9 @@ export interface SpoolLimits {
 }
 
 const HEADER_BYTES = 5;
+/** Pieces are put together up to so much, so that a flood is read as it is and not copied again. */
+const ROOM_BYTES = 64 << 10;
+const ROOM_FIRST_BYTES = 4 << 10;
 const streams: readonly Stream[] = ['stdout', 'stderr'];
 
 export class Spool {
@@ -31,6 +34,9 @@ export class Spool {
   /** Oldest first; all of it before what is in the file. */
   #pieces: Piece[] = [];
   #memoryBytes = 0;
+  /** Where the newest piece lies, when there may be room behind it. */
+  #room: Buffer | null = null;
+  #roomUsed = 0;
   #first = 0;
   #next = 0;
   #fd: number | null = null;
@@ -66,8 +72,28 @@ export class Spool {
     this.#next += bytes.length;
     const toDisk = this.#bytesInFile > 0 || (!taken && this.#memoryBytes >= this.#limits.memoryBytes);
     if (toDisk && this.#limits.file !== null) return this.#toFile(piece);
-    this.#pieces.push(piece);
     this.#memoryBytes += bytes.length;
+    this.#put(piece);
+  }
+
+  /** The bytes are copied: a small slice of a large pool would keep all of the pool. */
+  #put({ stream, offset, bytes }: Piece): void {
+    const last = this.#pieces.at(-1);
+    const room = this.#room;
+    const isNext = last?.stream === stream && last.offset + last.bytes.length === offset;
+    if (room && last && isNext && this.#roomUsed + bytes.length <= room.length) {
+      room.set(bytes, this.#roomUsed);
+      this.#roomUsed += bytes.length;
+      const whole = room.subarray(this.#roomUsed - last.bytes.length - bytes.length, this.#roomUsed);
+      this.#pieces[this.#pieces.length - 1] = { stream, offset: last.offset, bytes: whole };
+      return;
+    }
+    const wanted = room && isNext ? ROOM_BYTES : ROOM_FIRST_BYTES;
+    const fresh = Buffer.allocUnsafeSlow(Math.max(wanted, bytes.length));
+    fresh.set(bytes);
+    this.#room = fresh;
+    this.#roomUsed = bytes.length;
+    this.#pieces.push({ stream, offset, bytes: fresh.subarray(0, bytes.length) });
   }
 
   /**
@@ -144,6 +170,7 @@ export class Spool {
       readSync(this.#fd, header, 0, HEADER_BYTES, this.#fileAt);
       const bytes = Buffer.allocUnsafe(header.readUInt32BE(0));
       readSync(this.#fd, bytes, 0, bytes.length, this.#fileAt + HEADER_BYTES);
+      this.#room = null;
       this.#pieces.push({ stream: streams[header.readUInt8(4)] ?? 'stdout', offset: this.#fileFirst, bytes });
       this.#memoryBytes += bytes.length;
       this.#fileAt += HEADER_BYTES + bytes.length;
