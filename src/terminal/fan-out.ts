@@ -1,8 +1,8 @@
 /**
  * The audience of one terminal: one controller, many observers, each at its own pace.
  *
- * Output after a rest goes out at once; a flood goes out in batches, each of them one frame for everybody. A viewer
- * that does not read slows nobody, and costs no more than its budget.
+ * Output after a rest goes out at once; a flood goes out in batches, each of them one frame for everybody. A
+ * viewer that does not read slows nobody, and costs no more than its budget.
  */
 import type { Clock } from '../clock.ts';
 import type { Attachment, AttachOptions, Members, Role, Viewer } from '../terminal.ts';
@@ -109,7 +109,8 @@ export class FanOut {
 
   members(): Members {
     const observers = [...this.#attendees.values()].filter(({ role }) => role === 'observer');
-    const controller = this.#controller === null ? null : (this.#attendees.get(this.#controller)?.seat.viewer.label ?? null);
+    const controller =
+      this.#controller === null ? null : (this.#attendees.get(this.#controller)?.seat.viewer.label ?? null);
     return { controller, observers: observers.map(({ seat }) => seat.viewer.label) };
   }
 

@@ -2,7 +2,17 @@
 import type { TerminalState } from '../agent-link.ts';
 import type { Clock } from '../clock.ts';
 import type { SessionId } from '../ids.ts';
-import type { Attachment, AttachOptions, AskedOnScreen, Members, ScreenView, Slice, Terminal, TerminalSpec, Viewer } from '../terminal.ts';
+import type {
+  AskedOnScreen,
+  Attachment,
+  AttachOptions,
+  Members,
+  ScreenView,
+  Slice,
+  Terminal,
+  TerminalSpec,
+  Viewer,
+} from '../terminal.ts';
 import type { ScreenFacts } from './asking-screen.ts';
 import { FanOut } from './fan-out.ts';
 import type { Recording } from './recording.ts';
@@ -12,7 +22,7 @@ import { Watch } from './watch.ts';
 
 /** `recorded` is told at most so often, but whenever so much has come: the agent waits for it. */
 const RECORDED_MS = 50;
-const RECORDED_BYTES = 256 << 10;
+const RECORDED_BYTES = 128 << 10;
 const READ_BYTES_MAX = 1 << 20;
 /** What is shown of a process without a screen. */
 const TAIL_BYTES = 32 << 10;
@@ -48,7 +58,19 @@ export class LiveTerminal implements Terminal {
   #timer: unknown = null;
 
   constructor(options: TerminalOptions) {
-    const { session, spec, recording, checkpoint, clock, limits, read, onReply, onAsking, onCaughtUp, onSkipped } = options;
+    const {
+      session,
+      spec,
+      recording,
+      checkpoint,
+      clock,
+      limits,
+      read,
+      onReply,
+      onAsking,
+      onCaughtUp,
+      onSkipped,
+    } = options;
     this.session = session;
     this.spec = spec;
     this.#options = options;
@@ -57,7 +79,15 @@ export class LiveTerminal implements Terminal {
     const { cols, rows } = spec;
     this.#size = recording.resizes(checkpoint?.offset ?? recording.first).at(-1) ?? checkpoint ?? spec;
     this.#screen = spec.pty
-      ? new Screen({ recording, clock, cols, rows, checkpoint, onReply, onCaughtUp: () => this.#screen && onCaughtUp(this.#screen) })
+      ? new Screen({
+          recording,
+          clock,
+          cols,
+          rows,
+          checkpoint,
+          onReply,
+          onCaughtUp: () => this.#screen && onCaughtUp(this.#screen),
+        })
       : null;
     this.#watch = this.#screen && read ? new Watch({ clock, screen: this.#screen, read, onAsking }) : null;
     this.#audience = new FanOut({
@@ -172,7 +202,16 @@ export class LiveTerminal implements Terminal {
     const text = lines.slice(-rows).join('\n');
     const row = Math.max(0, Math.min(rows, lines.length) - 1);
     const cursor = { row, col: Math.min(cols, lines.at(-1)?.length ?? 0), visible: false };
-    return { cols, rows, text, cursor, alternate: false, scrollback: lines.slice(-rows - 50, -rows), title: '', offset: next };
+    return {
+      cols,
+      rows,
+      text,
+      cursor,
+      alternate: false,
+      scrollback: lines.slice(-rows - 50, -rows),
+      title: '',
+      offset: next,
+    };
   }
 
   #tellRecorded(): void {

@@ -1,16 +1,24 @@
 /**
  * All the bytes a terminal ever said, in segment files named by their first offset.
  *
- * A byte is in the hands of the operating system when `output` returns, so it outlives the server. What could not be
- * written, and what the agent could not keep, is a gap with its length: never hidden, never filled. Knows nothing of
- * screens and viewers.
+ * A byte is in the hands of the operating system when `output` returns, so it outlives the server. What could
+ * not be written, and what the agent could not keep, is a gap with its length: never hidden, never filled.
+ * Knows nothing of screens and viewers.
  */
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import type { Slice } from '../terminal.ts';
-import { gapBytes, isOutput, type Kind, missingOf, PAYLOAD_BYTES_MAX, sizeBytes, type Stream } from './records.ts';
+import {
+  gapBytes,
+  isOutput,
+  type Kind,
+  missingOf,
+  PAYLOAD_BYTES_MAX,
+  type Stream,
+  sizeBytes,
+} from './records.ts';
 import { type Found, Segment } from './segment.ts';
 
 /** A segment is closed beyond it. */
@@ -35,7 +43,12 @@ export interface Resize {
 
 /** Ids of foreign agents may hold anything; a directory may not. */
 export const directoryOf = (root: string, session: string): string =>
-  join(root, /^[A-Za-z0-9][A-Za-z0-9_-]{0,120}$/.test(session) ? session : `x${Buffer.from(session).toString('hex').slice(0, 240)}`);
+  join(
+    root,
+    /^[A-Za-z0-9][A-Za-z0-9_-]{0,120}$/.test(session)
+      ? session
+      : `x${Buffer.from(session).toString('hex').slice(0, 240)}`,
+  );
 
 function sizeIn(segment: Segment, { head, at }: Found): Resize {
   const size = Buffer.alloc(4);
@@ -57,8 +70,12 @@ export class Recording {
 
   constructor(options: RecordingOptions) {
     this.#options = options;
-    const names = existsSync(options.dir) ? readdirSync(options.dir).filter((name) => /^\d{16}\.rec$/.test(name)) : [];
-    this.#segments = names.toSorted().map((name) => new Segment(join(options.dir, name), Number(name.slice(0, 16))));
+    const names = existsSync(options.dir)
+      ? readdirSync(options.dir).filter((name) => /^\d{16}\.rec$/.test(name))
+      : [];
+    this.#segments = names
+      .toSorted()
+      .map((name) => new Segment(join(options.dir, name), Number(name.slice(0, 16))));
     const last = this.#segments.at(-1);
     if (!last) return;
     last.openForWriting();
@@ -84,7 +101,11 @@ export class Recording {
   }
 
   /** How many of the bytes are new; they are in the recording, or known to be lost. */
-  output(stream: Stream, bytes: Uint8Array, offset: number | null): { fresh: Uint8Array; from: number; gap: number } {
+  output(
+    stream: Stream,
+    bytes: Uint8Array,
+    offset: number | null,
+  ): { fresh: Uint8Array; from: number; gap: number } {
     const at = offset ?? this.next;
     const held = Math.min(Math.max(0, this.next - at), bytes.length);
     const fresh = bytes.subarray(held);
@@ -106,18 +127,18 @@ export class Recording {
     this.#note('end', Buffer.from(JSON.stringify({ exitCode, reason: reason.slice(0, REASON_MAX) })));
   }
 
-  /** Bytes of one stream from `from` on; empty at the end. */
-  slice(from: number, maxBytes: number): Slice {
+  /** Bytes of one stream from `from` on; empty at the end. They are in `into` when that is given, until it is used again. */
+  slice(from: number, maxBytes: number, into?: Buffer): Slice {
     const { segment, found } = this.#find(from);
     if (!segment || !found) return this.#nothing(from);
     if (found.head.kind === 'gap') {
       const missing = new Uint8Array(8);
       segment.read(found.at, missing);
-      const rest = this.slice(found.head.offset + missingOf(missing), maxBytes);
+      const rest = this.slice(found.head.offset + missingOf(missing), maxBytes, into);
       return { ...rest, gapBytes: rest.from - from };
     }
     const start = Math.max(from, found.head.offset);
-    const parts: Uint8Array[] = [];
+    const room = into ?? Buffer.allocUnsafe(Math.max(0, Math.min(maxBytes, this.#next - start)));
     let length = 0;
     let record: Found | null = found;
     const stream = found.head.kind as Stream;
@@ -125,16 +146,13 @@ export class Recording {
       if (record.head.kind === stream) {
         const skip = Math.max(0, start - record.head.offset);
         const want = Math.min(record.head.bytes - skip, maxBytes - length);
-        const part = Buffer.allocUnsafe(want);
-        const got = segment.read(record.at + skip, part);
-        if (got === 0) break;
-        parts.push(part.subarray(0, got));
+        const got = segment.read(record.at + skip, room.subarray(length, length + want));
         length += got;
         if (got < want) break;
       }
       record = segment.after(record);
     }
-    const bytes = parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts, length);
+    const bytes = room.length === length ? room : room.subarray(0, length);
     return { from: start, stream, bytes, next: start + length, gapBytes: start - from, at: found.head.at };
   }
 
@@ -186,7 +204,14 @@ export class Recording {
 
   #nothing(from: number): Slice {
     // What was lost at the very end is a gap too, as soon as something can be written after it.
-    return { from, stream: 'stdout', bytes: new Uint8Array(), next: from, gapBytes: 0, at: this.#options.clock.now() };
+    return {
+      from,
+      stream: 'stdout',
+      bytes: new Uint8Array(),
+      next: from,
+      gapBytes: 0,
+      at: this.#options.clock.now(),
+    };
   }
 
   #find(from: number): { segment: Segment | null; found: Found | null } {

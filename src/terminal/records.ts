@@ -3,13 +3,16 @@
  *
  *   u32 length of the payload | u8 kind | u64 milliseconds | u64 offset | u32 CRC-32 | payload
  *
- * All big-endian. The checksum covers everything else, so that a record torn by a crash is known for one. An offset is
- * that of the next byte of output; only output moves it.
+ * All big-endian. The checksum covers everything else, so that a record torn by a crash is known for one. An
+ * offset is that of the next byte of output; only output moves it.
  */
 import { crc32 } from 'node:zlib';
 
 export const HEADER_BYTES = 25;
-/** Larger output is cut into several records, so that reading from an offset never reads much more than it wants. */
+/**
+ * Larger output is cut into several records, so that reading from an offset never reads much more than it
+ * wants.
+ */
 export const PAYLOAD_BYTES_MAX = 256 << 10;
 
 export type Stream = 'stdout' | 'stderr' | 'log';
@@ -24,7 +27,8 @@ export interface RecordHead {
   readonly offset: number;
 }
 
-export const isOutput = (kind: Kind): kind is Stream => kind === 'stdout' || kind === 'stderr' || kind === 'log';
+export const isOutput = (kind: Kind): kind is Stream =>
+  kind === 'stdout' || kind === 'stderr' || kind === 'log';
 
 export function headOf({ kind, bytes, at, offset }: RecordHead, payload: Uint8Array): Buffer {
   const head = Buffer.allocUnsafe(HEADER_BYTES);

@@ -1,4 +1,7 @@
-/** What programs ask a terminal that @xterm/headless leaves to a renderer: the colours, as a dark terminal has them. */
+/**
+ * What programs ask a terminal that @xterm/headless leaves to a renderer: the colours, as a dark terminal has
+ * them.
+ */
 import type { Terminal } from '@xterm/headless';
 
 /** OSC 10 foreground, 11 background, 12 cursor: as XParseColor writes them (xterm, Control Sequences). */

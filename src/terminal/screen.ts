@@ -1,19 +1,19 @@
 /**
  * The true screen of a PTY, behind its recording by as little as the processor allows.
  *
- * It pulls from the recording, in bounded bites with a turn of the event loop between them, so that a flood keeps
- * nobody waiting; a plain flood is forwarded over [T6]. Exactly one terminal answers what a program asks: this one,
- * and never while it is being rebuilt from the past [T5].
+ * It pulls from the recording, in bounded bites with a turn of the event loop between them, so that a flood
+ * keeps nobody waiting; a plain flood is forwarded over [T6]. Exactly one terminal answers what a program
+ * asks: this one, and never while it is being rebuilt from the past [T5].
  */
 import { SerializeAddon } from '@xterm/addon-serialize';
 import { type ITerminalAddon, Terminal } from '@xterm/headless';
 import type { TerminalState } from '../agent-link.ts';
 import type { Clock } from '../clock.ts';
 import type { ScreenView } from '../terminal.ts';
-import { screenFacts, type ScreenFacts } from './asking-screen.ts';
+import { type ScreenFacts, screenFacts } from './asking-screen.ts';
 import { coloursOf, endsLine, firstLineStart, heldFrom, plainOf, unfinishedOf } from './forward.ts';
-import { answerColours } from './replies.ts';
 import type { Recording, Resize } from './recording.ts';
+import { answerColours } from './replies.ts';
 
 export const SCROLLBACK_LINES = 1_000;
 /** Parsed in one turn: 3 to 5 ms. */
@@ -34,6 +34,9 @@ const COLOURS_MAX = 1_024;
 const LOOKBACK_BYTES = 4_096;
 /** ParserState.GROUND of xterm.js; should a release number it otherwise, every byte is parsed. */
 const PARSER_GROUND = 0;
+
+/** What is only looked through is read into these in turns: a flood of garbage would be memory. */
+const scratch = [Buffer.alloc(BITE_BYTES), Buffer.alloc(BITE_BYTES)] as const;
 
 export interface Checkpoint {
   readonly offset: number;
@@ -77,7 +80,13 @@ export class Screen {
     const { recording, checkpoint, onReply } = options;
     this.#options = options;
     const { cols, rows } = checkpoint ?? options;
-    this.#terminal = new Terminal({ cols, rows, scrollback: SCROLLBACK_LINES, allowProposedApi: true, logLevel: 'off' });
+    this.#terminal = new Terminal({
+      cols,
+      rows,
+      scrollback: SCROLLBACK_LINES,
+      allowProposedApi: true,
+      logLevel: 'off',
+    });
     // Written for the browser's terminal, and of this one it uses only what both have.
     this.#terminal.loadAddon(this.#serializer as unknown as ITerminalAddon);
     this.#answersFrom = recording.next;
@@ -119,7 +128,8 @@ export class Screen {
 
   #goOn(parsedBytes: number, isPlain: boolean): void {
     const behind = this.#options.recording.next - this.#parsed;
-    const mayWait = isPlain && parsedBytes >= RUSH_BYTES && behind <= FORWARD_BYTES && this.#waiting.length === 0;
+    const mayWait =
+      isPlain && parsedBytes >= RUSH_BYTES && behind <= FORWARD_BYTES && this.#waiting.length === 0;
     if (!mayWait) return void setImmediate(() => this.#bite());
     this.#pause = this.#options.clock.setTimeout(() => this.#resume(), RUSH_MS);
   }
@@ -175,7 +185,10 @@ export class Screen {
     return this.#serialized;
   }
 
-  /** What was begun and has no effect yet, a sequence or a character, is for who goes on from here to read whole. */
+  /**
+   * What was begun and has no effect yet, a sequence or a character, is for who goes on from here to read
+   * whole.
+   */
   #unfinishedBytes(): number {
     const { recording } = this.#options;
     const from = Math.max(recording.first, this.#parsed - LOOKBACK_BYTES);
@@ -197,12 +210,17 @@ export class Screen {
     const isWhole = scrollTop === 0 && scrollBottom === this.#terminal.rows - 1;
     const isKnown = typeof scrollTop === 'number' && typeof scrollBottom === 'number';
     // Setting a region sends the cursor home.
-    const region = isWhole || !isKnown ? '' : `\x1b[${scrollTop + 1};${scrollBottom + 1}r\x1b[${cursorY + 1};${cursorX + 1}H`;
+    const region =
+      isWhole || !isKnown
+        ? ''
+        : `\x1b[${scrollTop + 1};${scrollBottom + 1}r\x1b[${cursorY + 1};${cursorX + 1}H`;
     return `${region}${this.facts(null).cursor.visible ? '' : '\x1b[?25l'}`;
   }
 
   #region(): { readonly scrollTop?: unknown; readonly scrollBottom?: unknown } {
-    const inner: { _core?: { buffer?: { scrollTop?: unknown; scrollBottom?: unknown } } } = Object(this.#terminal);
+    const inner: { _core?: { buffer?: { scrollTop?: unknown; scrollBottom?: unknown } } } = Object(
+      this.#terminal,
+    );
     return inner._core?.buffer ?? {};
   }
 
@@ -225,6 +243,11 @@ export class Screen {
     const wasAligned = this.#alignedAt === wasAt;
     if (isBehind) this.#forward(until);
     const hasForwarded = this.#parsed > wasAt;
+    // The screen shows less than is counted as parsed, so nobody may look before the next bite is parsed. Who begins
+    // to wait from here on waits for more than that.
+    if (hasForwarded && this.#waiting.length === 0 && until - this.#parsed > FORWARD_BYTES) {
+      return void setImmediate(() => this.#bite());
+    }
     // What is of the past and what is of now are never in one bite.
     const isPast = this.#parsed < this.#answersFrom;
     const limit = isPast ? Math.min(until, this.#answersFrom) : until;
@@ -284,7 +307,7 @@ export class Screen {
     let at = this.#parsed;
     // Bounded: the next bite goes on where this one stops.
     for (let bites = 0; bites < FORWARD_BITES && until - at > BITE_BYTES; bites++) {
-      const { bytes, next, gapBytes } = recording.slice(at, BITE_BYTES);
+      const { bytes, next, gapBytes } = recording.slice(at, BITE_BYTES, scratch[bites % 2]);
       const start = bytes.length === 0 || gapBytes > 0 ? -1 : firstLineStart(bytes);
       if (start < 0) break;
       const { length, lineEnds } = plainOf(bytes, start);
@@ -320,7 +343,9 @@ export class Screen {
   }
 
   #isInGround(): boolean {
-    const inner: { _core?: { _inputHandler?: { _parser?: { currentState?: unknown } } } } = Object(this.#terminal);
+    const inner: { _core?: { _inputHandler?: { _parser?: { currentState?: unknown } } } } = Object(
+      this.#terminal,
+    );
     return inner._core?._inputHandler?._parser?.currentState === PARSER_GROUND;
   }
 }

@@ -4,8 +4,8 @@
  *   live ──over its budget──▶ behind ──it can take more──▶ catching up ──▶ live
  *                                  └── too far: a fresh screen first ──┘
  *
- * Never more than a budget waits for a viewer. What it asked to see again from an offset is sent whole, at its own
- * pace; a backlog that it merely did not read is not.
+ * Never more than a budget waits for a viewer. What it asked to see again from an offset is sent whole, at
+ * its own pace; a backlog that it merely did not read is not.
  */
 import type { Slice, Viewer } from '../terminal.ts';
 import { outputFrame, screenFrame } from './frames.ts';

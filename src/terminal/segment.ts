@@ -4,7 +4,7 @@
  * Only the newest segment is written. A segment is indexed when it is first read, in one pass.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writevSync } from 'node:fs';
-import { HEADER_BYTES, headOf, isOutput, isSound, missingOf, readHead, type RecordHead } from './records.ts';
+import { HEADER_BYTES, headOf, isOutput, isSound, missingOf, type RecordHead, readHead } from './records.ts';
 
 /** Records of output are indexed at least so far apart. */
 const INDEX_EVERY_BYTES = 64 << 10;
@@ -26,6 +26,8 @@ export class Segment {
   #fd: number | null = null;
   #marks: Mark[] | null = null;
   #end = 0;
+  /** What was found last: whoever reads on begins there. */
+  #seen: Mark | null = null;
   /** The offset after its last record. */
   #next: number;
 
@@ -78,11 +80,15 @@ export class Segment {
       if ((marks[middle] as Mark).offset <= offset) low = middle;
       else high = middle - 1;
     }
-    for (let at = marks[low]?.at ?? 0; at < this.#end; ) {
+    const seen = this.#seen && this.#seen.offset <= offset ? this.#seen.at : 0;
+    for (let at = Math.max(marks[low]?.at ?? 0, seen); at < this.#end; ) {
       const head = this.#headAt(fd, at);
       if (!head) return null;
       const isAt = isOutput(head.kind) && head.offset + head.bytes > offset;
-      if (isAt || (head.kind === 'gap' && head.offset >= offset)) return { head, at: at + HEADER_BYTES };
+      if (isAt || (head.kind === 'gap' && head.offset >= offset)) {
+        this.#seen = { offset: head.offset, at };
+        return { head, at: at + HEADER_BYTES };
+      }
       at += HEADER_BYTES + head.bytes;
     }
     return null;
@@ -93,6 +99,7 @@ export class Segment {
     const fd = this.#reading();
     const next = at + head.bytes;
     const found = fd === null || next >= this.#end ? null : this.#headAt(fd, next);
+    if (found) this.#seen = { offset: found.offset, at: next };
     return found && { head: found, at: next + HEADER_BYTES };
   }
 
@@ -152,9 +159,11 @@ export class Segment {
   }
 
   #index(head: RecordHead, at: number, payload: Uint8Array): void {
-    const marks = (this.#marks ??= []);
+    this.#marks ??= [];
+    const marks = this.#marks;
     const last = marks.at(-1);
     if (!last || at - last.at >= INDEX_EVERY_BYTES) marks.push({ offset: head.offset, at });
-    this.#next = head.offset + (isOutput(head.kind) ? head.bytes : head.kind === 'gap' ? missingOf(payload) : 0);
+    this.#next =
+      head.offset + (isOutput(head.kind) ? head.bytes : head.kind === 'gap' ? missingOf(payload) : 0);
   }
 }

@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.ts';
 import type { SessionId } from '../ids.ts';
 import type { Log } from '../log.ts';
-import type { AskedOnScreen, TerminalListener, Terminals, TerminalSpec } from '../terminal.ts';
+import type { AskedOnScreen, TerminalListener, TerminalSpec, Terminals } from '../terminal.ts';
 import type { ScreenFacts } from './asking-screen.ts';
 import { keeper, readCheckpoint } from './checkpoints.ts';
 import { LiveTerminal } from './live-terminal.ts';

@@ -1,8 +1,8 @@
 /**
  * Judges what a screen asks, once its output has settled, and tells it when that changes.
  *
- * A screen that never settles (a spinner, a clock) is judged all the same, and counts when two looks in a row agree.
- * The first judgement is always told, also when it is that nothing is asked: nobody knew before.
+ * A screen that never settles (a spinner, a clock) is judged all the same, and counts when two looks in a row
+ * agree. The first judgement is always told, also when it is that nothing is asked: nobody knew before.
  */
 import type { TerminalState } from '../agent-link.ts';
 import type { Clock } from '../clock.ts';
