@@ -23,6 +23,7 @@ export interface Need {
 
 const git: Need = { program: 'git', debian: 'git' };
 const chromium: Need = { program: 'chromium', debian: 'chromium' };
+const python: Need = { program: 'python3', debian: 'python3' };
 
 /** Run by the Bun that runs us, which need not be on the PATH. */
 const command = (name: string, ...words: readonly string[]): Tier => ({
@@ -53,7 +54,7 @@ export const tiers: readonly Tier[] = [
   command('types', 'run', 'types'),
   tests('tidy', ['tidy.test.ts'], { fast: true, needs: [git] }),
   tests('spec', ['spec.test.ts'], { fast: true, needs: [git] }),
-  tests('unit', ['actors', 'asking', 'wiring', 'check'], { fast: true }),
+  tests('unit', ['actors', 'asking', 'wiring', 'check'], { fast: true, needs: [python] }),
   tests('simulation', ['sim'], { fast: true }),
   tests('journal', ['journal']),
   tests('runtime', ['runtime']),
