@@ -183,6 +183,10 @@ export function taskDesk(calls: Calls): Tasks {
   const asked: string[] = [];
   const logs: TaskLog[] = [];
   let bell = Promise.withResolvers<void>();
+  const ring = () => {
+    bell.resolve();
+    bell = Promise.withResolvers();
+  };
   const viewOf = (name: string) => {
     const { text, type } = found(artifactsByName.get(name), name);
     return { name, size_bytes: Buffer.byteLength(text), content_type: type, checksum: checksum(text) };
@@ -200,8 +204,7 @@ export function taskDesk(calls: Calls): Tasks {
     add: (view) => void kept.set(view.id, taskView(view)),
     log(entry) {
       logs.push(entry);
-      bell.resolve();
-      bell = Promise.withResolvers();
+      ring();
     },
     list({ states, labels, limit, offset }) {
       const fits = ({ state, labels: own }: TaskView) =>
@@ -226,7 +229,7 @@ export function taskDesk(calls: Calls): Tasks {
     retry: async (id, by) => steer(id, 'PENDING', `retry ${id} by ${by}`),
     async *logs(_id, after, signal) {
       let at = after === null ? 0 : logs.findIndex(({ id }) => id === after) + 1;
-      signal.addEventListener('abort', () => bell.resolve(), { once: true });
+      signal.addEventListener('abort', ring, { once: true });
       while (!signal.aborted) {
         const entry = logs[at];
         if (!entry) {
