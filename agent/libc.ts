@@ -43,13 +43,16 @@ const winsize = ({ cols, rows }: Size) => new Uint16Array([rows, cols, 0, 0]);
 const TIOCSWINSZ = 0x5414n;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
 
 export interface PtyPair {
   readonly master: number;
   readonly slave: number;
 }
 
-/** A new pseudo-terminal of a size. The master is not inherited by children. */
+/** A new pseudo-terminal of a size. The master is not inherited by children, and neither waits nor blocks. */
 export function openPty(size: Size): PtyPair {
   const fds = new Int32Array(2);
   const window = winsize(size);
@@ -58,6 +61,7 @@ export function openPty(size: Size): PtyPair {
   const [master, slave] = fds as unknown as [number, number];
   libc().fcntl(master, F_SETFD, FD_CLOEXEC);
   libc().fcntl(slave, F_SETFD, FD_CLOEXEC);
+  libc().fcntl(master, F_SETFL, libc().fcntl(master, F_GETFL, 0) | O_NONBLOCK);
   return { master, slave };
 }
 

@@ -27,6 +27,7 @@ function main(): void {
   const log = jsonLog(read.logLevel);
   const place = {
     home: read.home,
+    workingDir: read.workingDir,
     env: read.childEnv,
     spoolDir: read.spoolDir,
     spoolMemoryBytes: read.spoolMemoryBytes,

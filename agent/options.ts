@@ -22,6 +22,8 @@ export interface Options {
   readonly setup: { readonly isComplete: boolean; readonly sentinel: string; readonly progress: string };
   readonly logLevel: string;
   readonly home: string;
+  /** Where a command runs that names no directory. */
+  readonly workingDir: string;
   /** What children get of our environment: all of it but what is the agent's own. */
   readonly childEnv: Readonly<Record<string, string>>;
 }
@@ -52,8 +54,9 @@ export const help = `agent-client ${version}: runs inside an instance and does w
       --version, --help
 
 Other variables: AGENT_INSTANCE_ID, AGENT_SECRET_FILE (a file with this instance's secret, mode 0600),
-AGENT_PROFILE, AGENT_LOADOUT, AGENT_SPOOL_DIR, AGENT_SPOOL_MEMORY_BYTES, AGENT_SPOOL_DISK_BYTES,
-AGENT_SETUP_COMPLETE, AGENT_SETUP_SENTINEL, LOG_LEVEL.
+AGENT_WORKING_DIR (where a command runs that names no directory; HOME), AGENT_PROFILE, AGENT_LOADOUT,
+AGENT_SPOOL_DIR, AGENT_SPOOL_MEMORY_BYTES, AGENT_SPOOL_DISK_BYTES, AGENT_SETUP_COMPLETE,
+AGENT_SETUP_SENTINEL, LOG_LEVEL.
 `;
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -124,6 +127,7 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
     },
     logLevel: env['LOG_LEVEL'] ?? 'info',
     home: env['HOME'] || '/',
+    workingDir: env['AGENT_WORKING_DIR'] || env['HOME'] || '/',
     childEnv: Object.fromEntries(
       Object.entries(env).flatMap(([name, value]) =>
         value === undefined || own.test(name) ? [] : [[name, value]],

@@ -6,7 +6,6 @@
  */
 import { closeSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
-import { ReadStream } from 'node:tty';
 import { foregroundOf, modesOf, openPty, resizePty, type Size } from './libc.ts';
 import { type Ending, endAll, foreground, send } from './processes.ts';
 import type { Stream } from './spool.ts';
@@ -85,24 +84,36 @@ function onTerminal(command: Command, size: Size & { term: string }, onOutput: O
   } finally {
     closeSync(slave);
   }
-  const stream = new ReadStream(master);
   let isOpen = true;
-  const drained = Promise.withResolvers<void>();
-  const over = () => drained.resolve();
-  stream.on('data', (bytes: Buffer) => onOutput('stdout', bytes));
-  // The last slave was closed: Linux says EIO.
-  stream.on('error', over);
-  stream.on('end', over);
-  stream.on('close', over);
   let isPaused = false;
+  let gate = Promise.withResolvers<void>();
+  gate.resolve();
+  // Polled by the event loop. A read that waits in the thread pool would take one of its few threads for every quiet
+  // terminal, and then no other terminal is read, nor any file.
+  const reader = Bun.file(master).stream().getReader();
+  const drain = async () => {
+    try {
+      for (;;) {
+        await gate.promise;
+        const { done, value } = await reader.read();
+        if (done) return;
+        onOutput('stdout', value);
+      }
+    } catch (thrown) {
+      // The last slave was closed: Linux says EIO.
+      if ((thrown as NodeJS.ErrnoException).code !== 'EIO') throw thrown;
+    }
+  };
+  const drained = drain();
   const ended = child.exited.then(async () => {
     for (let waited = 0; waited < DRAIN_MS; ) {
-      if (await Promise.race([drained.promise.then(() => true), Bun.sleep(50).then(() => false)])) break;
+      if (await Promise.race([drained.then(() => true), Bun.sleep(50).then(() => false)])) break;
       // While nobody takes the output its end cannot come.
       if (!isPaused) waited += 50;
     }
     isOpen = false;
-    stream.destroy();
+    await reader.cancel().catch(() => {});
+    closeSync(master);
     return endedOf(child);
   });
   const input = inputQueue((bytes) => (isOpen ? writeSync(master, bytes) : bytes.length));
@@ -114,12 +125,13 @@ function onTerminal(command: Command, size: Size & { term: string }, onOutput: O
       state: () => (isOpen ? stateOf(master) : null),
     },
     pause() {
+      if (isPaused) return;
       isPaused = true;
-      stream.pause();
+      gate = Promise.withResolvers();
     },
     resume() {
       isPaused = false;
-      stream.resume();
+      gate.resolve();
     },
     write: input,
     // The end of input on a terminal is a character.

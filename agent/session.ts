@@ -35,6 +35,8 @@ export interface Outlet {
 
 export interface Place {
   readonly home: string;
+  /** Where a command runs that names no directory. */
+  readonly workingDir: string;
   readonly env: Readonly<Record<string, string>>;
   readonly spoolDir: string;
   readonly spoolMemoryBytes: number;
@@ -110,7 +112,7 @@ export class Session {
   launch(): string {
     const { env, timeoutSeconds } = this.#request;
     try {
-      const cwd = directory(this.#request.workingDir, this.#place.home);
+      const cwd = directory(this.#request.workingDir, this.#place);
       const pty = this.#size && { ...this.#size, term: this.#request.ptyTerm || 'xterm-256color' };
       const command = { argv: argvOf(this.#request), cwd, env: { ...this.#place.env, ...env }, pty };
       findable(command);
@@ -297,9 +299,9 @@ function findable({ argv, cwd, env }: Command): void {
   );
 }
 
-function directory(wanted: string, home: string): string {
-  const path =
-    wanted === '' || wanted === '~' ? home : wanted.startsWith('~/') ? join(home, wanted.slice(2)) : wanted;
+function directory(wanted: string, { home, workingDir }: Place): string {
+  const below = wanted.startsWith('~/') ? join(home, wanted.slice(2)) : wanted;
+  const path = wanted === '' ? workingDir : wanted === '~' ? home : below;
   const facts = statSync(path, { throwIfNoEntry: false });
   if (!facts) throw new Error(`working directory ${path} does not exist`);
   if (!facts.isDirectory()) throw new Error(`working directory ${path} is not a directory`);

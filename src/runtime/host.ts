@@ -200,6 +200,7 @@ function environment(host: Host, handle: HostHandle, at: { dir: InstanceDir; sec
     TERM: 'xterm-256color',
     ...env,
     HOME: at.dir.home,
+    AGENT_WORKING_DIR: handle.workingDir,
     [MARK]: handle.instanceId,
     AGENT_ID: handle.name,
     AGENT_INSTANCE_ID: handle.instanceId,

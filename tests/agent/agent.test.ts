@@ -81,6 +81,15 @@ test('[A3] a piped command gets argv, directory and environment as they are, and
   expect(Number(result.outputBytes)).toBe(peer.output('c1').length + 1 + 12);
 });
 
+test('a command that names no directory runs where the agent was told to work, and ~ is its home', async () => {
+  await joined({ env: { AGENT_WORKING_DIR: '/usr' } });
+  peer.run({ commandId: 'c1', command: 'pwd' });
+  peer.run({ commandId: 'c2', command: 'pwd', workingDir: '~' });
+  await Promise.all([peer.result('c1'), peer.result('c2')]);
+  expect(peer.output('c1')).toBe('/usr\n');
+  expect(peer.output('c2')).toBe(`${peer.dir}\n`);
+});
+
 test('what cannot be started says why', async () => {
   await joined();
   peer.run({ commandId: 'c1', command: 'no-such-program' });
