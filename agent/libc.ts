@@ -61,7 +61,7 @@ export function openPty(size: Size): PtyPair {
   const [master, slave] = fds as unknown as [number, number];
   libc().fcntl(master, F_SETFD, FD_CLOEXEC);
   libc().fcntl(slave, F_SETFD, FD_CLOEXEC);
-  libc().fcntl(master, F_SETFL, libc().fcntl(master, F_GETFL, 0) | O_NONBLOCK);
+  libc().fcntl(master, F_SETFL, Number(libc().fcntl(master, F_GETFL, 0)) | O_NONBLOCK);
   return { master, slave };
 }
 

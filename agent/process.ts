@@ -99,9 +99,8 @@ function onTerminal(command: Command, size: Size & { term: string }, onOutput: O
         if (done) return;
         onOutput('stdout', value);
       }
-    } catch (thrown) {
+    } catch {
       // The last slave was closed: Linux says EIO.
-      if ((thrown as NodeJS.ErrnoException).code !== 'EIO') throw thrown;
     }
   };
   const drained = drain();
