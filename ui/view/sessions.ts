@@ -103,7 +103,7 @@ function Line({ session }: { session: SessionView }): VNode {
     h(State, { state: session.state, title: session.reason }),
     session.reason ? h('span', null, session.reason) : null,
     h('span', null, session.session_type),
-    h('span', null, h('code', null, session.working_dir)),
+    session.working_dir === '' ? null : h('span', null, h('code', null, session.working_dir)),
     h('span', null, [
       isLive(session) ? 'started ' : 'ended ',
       h(Ago, { at: session.ended_at ?? session.created_at }),

@@ -192,12 +192,19 @@ function Control({
 function FullTools({ state, pane }: Pick<PartProps, 'state' | 'pane'>): VNode | null {
   if (!state) return null;
   const isController = state.role === 'controller';
+  /** The keys stay the terminal's: on the button they would be the page's shortcuts. */
+  const press = (act: (pane: Pane) => void) => () => {
+    const held = pane.current;
+    if (!held) return;
+    act(held);
+    held.focus();
+  };
   return h('span', { class: 'control' }, [
     isController
       ? h(Button, {
           label: 'Ctrl-C',
           tone: 'quiet',
-          onClick: () => pane.current?.signal('SIGINT'),
+          onClick: press((one) => one.signal('SIGINT')),
           title: 'Send SIGINT',
           testId: 'signal-int',
         })
@@ -207,7 +214,7 @@ function FullTools({ state, pane }: Pick<PartProps, 'state' | 'pane'>): VNode | 
           label: 'Resize to window',
           icon: 'fit',
           tone: 'quiet',
-          onClick: () => pane.current?.resizeToFit(),
+          onClick: press((one) => one.resizeToFit()),
           title: 'Give the program as many columns and rows as fit here',
           testId: 'resize-pty',
         })
