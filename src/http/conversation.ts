@@ -19,6 +19,8 @@ export interface Conversation {
 
 export interface SocketData {
   readonly open: (socket: ServerWebSocket<SocketData>) => Conversation;
+  /** Throws a Failure when whoever connected would not be let in any more. */
+  readonly admit: () => unknown;
   conversation: Conversation | null;
 }
 

@@ -4,6 +4,7 @@
  * Before a route is looked for, a request must come from a place that may ask: see gate.ts.
  */
 import type { Server } from 'bun';
+import type { Caller } from '../access.ts';
 import type { Clock } from '../clock.ts';
 import type {
   AgentDesk,
@@ -127,7 +128,7 @@ export function front(
     ...taskRoutes({ tasks: desks.tasks, ...streaming }),
     ...hitlRoutes(desks.hitl),
     ...eventRoutes({ events: desks.events, ...streaming }),
-    ...tokenRoutes(access),
+    ...tokenRoutes(access, () => talk.recheck()),
   ];
   let document: object | null = null;
   const described = () => (document ??= openApiDocument(routes, options.version));
@@ -159,8 +160,7 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
       checkTokens(gate);
       slowDown(server.requestIP(request)?.address ?? 'unknown');
       if (isSocketPath(pathname)) {
-        const caller = access.caller({ token: tokenOf(request), peerUid: null });
-        return (await talk.upgrade(request, server, caller)) ?? undefined;
+        return (await talk.upgrade(request, server, admission(access, tokenOf(request)))) ?? undefined;
       }
       // A stream is silent for as long as there is nothing to say.
       server.timeout(request, 0);
@@ -219,6 +219,12 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
       if (isLate) log.warn('requests were cut off at the end');
     },
   };
+}
+
+/** Asked once to come in and then again while the connection lives; `local` stays who it was. */
+function admission(access: Operators, token: string | null): () => Caller {
+  const first = access.caller({ token, peerUid: null });
+  return () => (token === null ? first : access.caller({ token, peerUid: null }));
 }
 
 function taken(thrown: unknown, address: string, purpose: string): Failure {

@@ -31,13 +31,16 @@ export function orchestrated(
   let timer: unknown = null;
   let changedAt: number | null = null;
   let isClosed = false;
+  /** The client does not read; a screen is due once it does. */
+  let isHeld = false;
   let askedFor = '';
   const say = (message: object) => void (isClosed || socket.send(JSON.stringify(message)));
 
   const show = async () => {
     timer = null;
     if (isClosed) return;
-    if (socket.getBufferedAmount() > UNSENT_BYTES_MAX) return stir();
+    isHeld = socket.getBufferedAmount() > UNSENT_BYTES_MAX;
+    if (isHeld) return;
     changedAt = null;
     const screen = await terminal.screen();
     const hitl = sessions.find(session)?.hitl_id ?? null;
@@ -64,13 +67,14 @@ export function orchestrated(
       ...(body.prompt_text === null ? {} : { prompt_text: body.prompt_text }),
     });
   };
+  const missed = (thrown: unknown) => log.error('screen not shown', { session, why: String(thrown) });
   const stir = () => {
     const now = clock.now();
     changedAt ??= now;
     if (timer !== null) clock.clearTimeout(timer);
     const waitMs = Math.max(0, Math.min(REST_MS, changedAt + LATEST_MS - now));
     timer = clock.setTimeout(() => {
-      show().catch((thrown) => log.error('screen not shown', { session, why: String(thrown) }));
+      void show().catch(missed);
     }, waitMs);
   };
 
@@ -93,7 +97,8 @@ export function orchestrated(
     tell({ type, exit_code, reason }) {
       if (type === 'resize') stir();
       if (type !== 'closed') return;
-      void show().finally(() => say({ type: 'session_end', session_id: session, exit_code, reason }));
+      const shown = show().catch(missed);
+      void shown.then(() => say({ type: 'session_end', session_id: session, exit_code, reason }));
     },
   };
   say({ type: 'session_start', session_id: session, role, can_write: role === 'controller' });
@@ -114,7 +119,8 @@ export function orchestrated(
       demand(caller, 'operator');
       switch (said['type']) {
         case 'write':
-          return sessions.input(session, Buffer.from(String(said['text'] ?? ''), 'utf8'), caller.name);
+          if (typeof said['text'] !== 'string') throw new Failure('bad-input', 'write takes text');
+          return sessions.input(session, Buffer.from(said['text'], 'utf8'), caller.name);
         case 'resize': {
           const { cols, rows } = sizeOf(said);
           return sessions.resize(session, cols, rows, caller.name);
@@ -132,7 +138,9 @@ export function orchestrated(
           throw new Failure('bad-input', 'invalid orchestrator input: type is write, signal or resize');
       }
     },
-    drained() {},
+    drained() {
+      if (isHeld) stir();
+    },
     closed() {
       isClosed = true;
       if (timer !== null) clock.clearTimeout(timer);

@@ -29,7 +29,12 @@ export function sockets(door: SocketDoor) {
       return open.size;
     },
     /** Null: it is a conversation now. */
-    async upgrade(request: Request, server: Server<SocketData>, caller: Caller): Promise<Response | null> {
+    async upgrade(
+      request: Request,
+      server: Server<SocketData>,
+      admit: () => Caller,
+    ): Promise<Response | null> {
+      const caller = admit();
       const url = new URL(request.url);
       const [, session = '', kind] = path.exec(url.pathname) ?? [];
       if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') {
@@ -39,7 +44,11 @@ export function sockets(door: SocketDoor) {
         throw new Failure('over-quota', `${SOCKETS_MAX} WebSockets are open; close some`);
       const connecting = await checked(door, { url, session: decoded(session), caller });
       const make = kind === 'attach' ? attached : orchestrated;
-      const data: SocketData = { open: (socket) => make(door, connecting, socket), conversation: null };
+      const data: SocketData = {
+        open: (socket) => make(door, connecting, socket),
+        admit,
+        conversation: null,
+      };
       const named = (request.headers.get('sec-websocket-protocol') ?? '')
         .split(',')
         .map((word) => word.trim());
@@ -62,6 +71,7 @@ export function sockets(door: SocketDoor) {
         socket.data.conversation = socket.data.open(socket);
       },
       message(socket: ServerWebSocket<SocketData>, message: string | Buffer) {
+        if (!isWelcome(socket)) return;
         try {
           socket.data.conversation?.message(message);
         } catch (thrown) {
@@ -78,10 +88,24 @@ export function sockets(door: SocketDoor) {
         socket.data.conversation?.closed();
       },
     },
+    /** Ends those of callers who are not let in any more. */
+    recheck() {
+      for (const socket of [...open]) isWelcome(socket);
+    },
     close() {
       for (const socket of [...open]) socket.close(1001, 'the server is going away; come back');
     },
   };
+}
+
+function isWelcome(socket: ServerWebSocket<SocketData>): boolean {
+  try {
+    socket.data.admit();
+    return true;
+  } catch (thrown) {
+    socket.close(1008, problemOf(thrown).detail.slice(0, 100));
+    return false;
+  }
 }
 
 function decoded(text: string): string {

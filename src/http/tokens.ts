@@ -6,7 +6,8 @@ import * as schemas from './schemas.ts';
 
 const role = t.Union([t.Literal('viewer'), t.Literal('operator'), t.Literal('admin')]);
 
-export function tokenRoutes(operators: Operators): Route[] {
+/** `revoked` is called once a token is of no more use, for what it still holds open. */
+export function tokenRoutes(operators: Operators, revoked: () => void): Route[] {
   return [
     route({
       method: 'GET',
@@ -56,6 +57,7 @@ export function tokenRoutes(operators: Operators): Route[] {
       answers: { 204: { description: 'it is revoked', schema: null } },
       async run({ params }) {
         await operators.revoke(params['id'] ?? '');
+        revoked();
         return new Response(null, { status: 204 });
       },
     }),
