@@ -67,7 +67,7 @@ export function app(options: AppOptions): App {
 
 interface Context {
   readonly request: Request;
-  /** Percent-decoded; null where that is impossible. */
+  /** Percent-decoded, but for `*`; null where that is impossible. */
   readonly params?: Readonly<Record<string, string | null>>;
 }
 
@@ -95,10 +95,20 @@ function answerer(one: Route, { access, bodyBytesMax }: AppOptions): Answering {
 function named(given: Readonly<Record<string, string | null>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(given).map(([name, value]) => {
-      if (value !== null) return [name, value];
+      // The router decodes names, and leaves the rest of a path as it came.
+      const plain = name === '*' ? decoded(value) : value;
+      if (plain !== null) return [name, plain];
       throw new Failure('bad-input', `${name} in the path is not percent-encoded UTF-8`);
     }),
   );
+}
+
+function decoded(text: string | null): string | null {
+  try {
+    return text === null ? null : decodeURIComponent(text);
+  } catch {
+    return null; // The caller says which part of the path it is.
+  }
 }
 
 const unsupported = ({ message }: UnsupportedType): Problem => ({

@@ -116,16 +116,17 @@ export function front(
   const talk = sockets({ sessions: desks.sessions, question, clock, log });
   const counted = metrics({ gauges, sockets: () => talk.count, clock });
   const streaming = { clock, closing };
+  const once = idempotency(clock);
   const { bodyBytesMax } = limitsOf(options);
   const routes: Route[] = [
     ...healthRoutes(desks.health),
     ...(options.metrics ? [metricsRoute(counted)] : []),
     ...agentRoutes(desks),
     ...instanceRoutes(desks.instances),
-    ...sessionRoutes({ sessions: desks.sessions, question, idempotency: idempotency(clock) }),
+    ...sessionRoutes({ sessions: desks.sessions, question, idempotency: once }),
     ...recordingRoutes({ sessions: desks.sessions, ...streaming }),
     ...execRoutes({ exec: desks.exec, ...streaming }),
-    ...taskRoutes({ tasks: desks.tasks, ...streaming }),
+    ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
     ...hitlRoutes(desks.hitl),
     ...eventRoutes({ events: desks.events, ...streaming }),
     ...tokenRoutes(access, () => talk.recheck()),

@@ -87,7 +87,7 @@ export function hitlRoutes(desk: HitlDesk): Route[] {
       answers: { 202: json('the answer is durable and being typed', schemas.hitl) },
       run({ params, body, caller }) {
         const text = body.text ?? body.response;
-        const given = [text, body.option].filter((one) => one !== undefined);
+        const given = [body.text, body.response, body.option].filter((one) => one !== undefined);
         if (given.length !== 1) {
           throw new Failure('bad-input', 'give exactly one of text and option', {
             faults: [{ path: 'text', message: 'or option; exactly one of them' }],

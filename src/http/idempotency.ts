@@ -38,7 +38,7 @@ export function idempotency(clock: Clock): Idempotency {
         if (at - one.at <= KEEP_MS && kept.size <= KEYS_MAX) break;
         kept.delete(name);
       }
-      const name = `${scope} ${key}`;
+      const name = JSON.stringify([scope, key]);
       const text = JSON.stringify(body) ?? '';
       const found = kept.get(name);
       if (found && found.body !== text) {

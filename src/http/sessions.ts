@@ -64,9 +64,12 @@ function wantedOf(body: (typeof newSession)['static']): NewSession {
   };
 }
 
+const base64 = /^[A-Za-z0-9+/]*={0,2}$/;
+
 const bytesOf = (body: { readonly text?: string; readonly data_base64?: string }): Uint8Array => {
   const given = [body.text, body.data_base64].filter((one) => one !== undefined);
   if (given.length !== 1) throw new Failure('bad-input', 'give exactly one of text and data_base64');
+  if (!base64.test(body.data_base64 ?? '')) throw new Failure('bad-input', 'data_base64 is not base64');
   const bytes =
     body.text === undefined ? Buffer.from(body.data_base64 ?? '', 'base64') : Buffer.from(body.text, 'utf8');
   if (bytes.length > INPUT_BYTES_MAX)

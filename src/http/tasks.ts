@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { TaskDesk, TaskLog } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { TaskView } from '../views.ts';
+import type { Idempotency } from './idempotency.ts';
 import { integer, json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 import { eventStream, type Frame } from './sse.ts';
@@ -12,6 +13,7 @@ const LIMIT_MAX = 1_000;
 
 export interface TaskDoor {
   readonly tasks: TaskDesk;
+  readonly idempotency: Idempotency;
   readonly clock: Clock;
   readonly closing: AbortSignal;
 }
@@ -52,7 +54,12 @@ export function taskRoutes(door: TaskDoor): Route[] {
     if (!view) throw new Failure('not-found', `there is no task "${id}"; see GET /api/v1/tasks`);
     return view;
   };
-  return [...listing(tasks, there), ...steering(tasks, there), ...following(door, there)];
+  return [
+    ...listing(tasks, there),
+    ...submitting(door),
+    ...steering(tasks, there),
+    ...following(door, there),
+  ];
 }
 
 type There = (id: string | undefined) => TaskView;
@@ -121,15 +128,7 @@ function listing(tasks: TaskDesk, there: There): Route[] {
   ];
 }
 
-function steering(tasks: TaskDesk, there: There): Route[] {
-  const reason = t.Optional(strict({ reason: t.Optional(t.String({ maxLength: 1_000 })) }));
-  const cancelled = {
-    200: json('it is being cancelled', t.Object({ success: t.Boolean(), task: schemas.task })),
-  };
-  const cancel = async (id: string | undefined, body: (typeof reason)['static'], by: string) => {
-    const why = body?.reason || 'cancelled on request';
-    return { success: true, task: await tasks.cancel(there(id).id, why, by) };
-  };
+function submitting({ tasks, idempotency }: TaskDoor): Route[] {
   return [
     route({
       method: 'POST',
@@ -148,10 +147,25 @@ function steering(tasks: TaskDesk, there: There): Route[] {
       },
       async run({ body, request, caller }) {
         const contentType = request.headers.get('content-type') ?? '';
-        const task = await tasks.submit(manifestOf(body, contentType), caller.name);
+        const key = request.headers.get('idempotency-key');
+        const submit = () => tasks.submit(manifestOf(body, contentType), caller.name);
+        const task = await idempotency.once(key, { scope: `tasks of ${caller.name}`, body }, submit);
         return { task_id: task.id, accepted: true, task };
       },
     }),
+  ];
+}
+
+function steering(tasks: TaskDesk, there: There): Route[] {
+  const reason = t.Optional(strict({ reason: t.Optional(t.String({ maxLength: 1_000 })) }));
+  const cancelled = {
+    200: json('it is being cancelled', t.Object({ success: t.Boolean(), task: schemas.task })),
+  };
+  const cancel = async (id: string | undefined, body: (typeof reason)['static'], by: string) => {
+    const why = body?.reason || 'cancelled on request';
+    return { success: true, task: await tasks.cancel(there(id).id, why, by) };
+  };
+  return [
     route({
       method: 'DELETE',
       path: '/api/v1/tasks/:id',
@@ -244,7 +258,7 @@ function following({ tasks, clock, closing }: TaskDoor, there: There): Route[] {
       async run({ params, request }) {
         const { id } = there(params['id']);
         const name = params['*'] ?? '';
-        const found = await tasks.artifact(id, name);
+        const found = isPlain(name) ? await tasks.artifact(id, name) : null;
         if (!found)
           throw new Failure(
             'not-found',
@@ -256,13 +270,20 @@ function following({ tasks, clock, closing }: TaskDoor, there: There): Route[] {
   ];
 }
 
+/** A name below the outbox, as the list has them: it leads nowhere else. */
+const isPlain = (name: string): boolean =>
+  !/[\\\0]/.test(name) && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+
 type Found = NonNullable<Awaited<ReturnType<TaskDesk['artifact']>>>;
+
+const percent = (one: string): string => `%${one.charCodeAt(0).toString(16).toUpperCase()}`;
 
 function download({ view, body }: Found, request: Request): Response {
   const etag = `"${view.checksum}"`;
   const known = (request.headers.get('if-none-match') ?? '')
     .split(',')
-    .some((one) => one.trim().replace(/^W\//, '') === etag);
+    .map((one) => one.trim())
+    .some((one) => one === '*' || one.replace(/^W\//, '') === etag);
   if (known) {
     void body.cancel();
     return new Response(null, { status: 304, headers: { etag } });
@@ -273,7 +294,7 @@ function download({ view, body }: Found, request: Request): Response {
       'content-type': view.content_type,
       'content-length': String(view.size_bytes),
       // What a tool made is never shown as a page of ours (RFC 6266).
-      'content-disposition': `attachment; filename="${file.replace(/[^\x20-\x7e]|["\\]/g, '_')}"; filename*=UTF-8''${encodeURIComponent(file)}`,
+      'content-disposition': `attachment; filename="${file.replace(/[^\x20-\x7e]|["\\]/g, '_')}"; filename*=UTF-8''${encodeURIComponent(file).replace(/['()*]/g, percent)}`,
       'x-content-type-options': 'nosniff',
       'content-security-policy': "sandbox; default-src 'none'",
       etag,
