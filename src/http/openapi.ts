@@ -43,14 +43,19 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
 /** TypeBox keeps its own notes under symbols; JSON has none of them. */
 const plain = (schema: TSchema): object => JSON.parse(JSON.stringify(schema)) as object;
 
-function operation(
-  { method, path: pattern, role, tag, summary, query, body, takes, answers }: Route,
-  path: string,
-): object {
+const idOf = (method: string, path: string): string => {
+  const words = path
+    .replace(/^\/api\/v1/, '')
+    .split(/[^A-Za-z0-9]+/)
+    .filter(Boolean);
+  return method.toLowerCase() + words.map((word) => word.slice(0, 1).toUpperCase() + word.slice(1)).join('');
+};
+
+function operation({ method, role, tag, summary, query, body, takes, answers }: Route, path: string): object {
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
   const inPath = names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
   return {
-    operationId: `${method.toLowerCase()}${pattern.replace(/^\/api\/v1/, '').replace(/[^A-Za-z0-9]+(\w?)/g, (_, next: string) => next.toUpperCase())}`,
+    operationId: idOf(method, path),
     tags: [tag],
     summary,
     description: role === 'open' ? 'Open to whoever can reach the server.' : `Takes the role ${role}.`,

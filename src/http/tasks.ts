@@ -272,7 +272,7 @@ function following({ tasks, clock, closing }: TaskDoor, there: There): Route[] {
 
 /** A name below the outbox, as the list has them: it leads nowhere else. */
 const isPlain = (name: string): boolean =>
-  !/[\\\0]/.test(name) && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+  !name.includes('\0') && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
 
 type Found = NonNullable<Awaited<ReturnType<TaskDesk['artifact']>>>;
 

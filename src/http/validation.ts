@@ -1,7 +1,8 @@
 /**
  * Whether what came is what a route takes, and if not, which field is wrong and what it should be.
  *
- * Bodies are taken as they are; nothing is made to fit. A query is text, so it is read as what the schema asks for.
+ * Bodies are taken as they are; nothing is made to fit. A query is text, so it is read as what the schema
+ * asks for.
  */
 import { getSchemaValidator, type TSchema } from 'elysia';
 import { Failure, type FieldFault } from '../failure.ts';

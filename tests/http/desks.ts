@@ -1,6 +1,6 @@
 /**
- * Desks of a house that keeps everything in memory and does what it is asked: enough to see what the doors do. The
- * terminals are the real ones, on a directory of their own.
+ * Desks of a house that keeps everything in memory and does what it is asked: enough to see what the doors
+ * do. The terminals are the real ones, on a directory of their own.
  */
 import type {
   AgentDesk,
@@ -144,7 +144,10 @@ export function sessionDesk(plane: DataPlane, calls: Calls): Sessions {
   };
 }
 
-/** `exec` of `cat` gives back its input; `flood` says two megabytes; `wait` says one line and waits to be left. */
+/**
+ * `exec` of `cat` gives back its input; `flood` says two megabytes; `wait` says one line and waits to be
+ * left.
+ */
 export function execDesk(calls: Calls): ExecDesk {
   const ended: ExecPart = { ended: sessionView({ session_id: 'x1', state: 'exited', exit_code: 3 }) };
   return {

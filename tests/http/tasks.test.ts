@@ -106,7 +106,7 @@ describe('an artifact', () => {
     tasks.add({ id: 't' });
     tasks.artifactsByName.set('report.html', { text: '<script>1</script>', type: 'text/html' });
     tasks.artifactsByName.set('a/b c.txt', { text: 'deep', type: 'text/plain' });
-    tasks.artifactsByName.set('naïve "x"\'y.txt', { text: 'quoted', type: 'text/plain' });
+    tasks.artifactsByName.set('naïve "x"\\\'y.txt', { text: 'quoted', type: 'text/plain' });
     tasks.artifactsByName.set('100%25.txt', { text: 'percent', type: 'text/plain' });
     tasks.artifactsByName.set('empty', { text: '', type: 'text/plain' });
   });
@@ -124,10 +124,10 @@ describe('an artifact', () => {
     expect(await (await get('a%2Fb%20c.txt')).text()).toBe('deep');
     expect(await (await get('empty')).text()).toBe('');
     expect(await (await get('100%2525.txt')).text()).toBe('percent');
-    const quoted = await get(encodeURIComponent('naïve "x"\'y.txt'));
+    const quoted = await get(encodeURIComponent('naïve "x"\\\'y.txt'));
     const disposition = quoted.headers.get('content-disposition') ?? '';
-    expect(disposition).toContain('filename="na_ve _x_'y.txt"');
-    expect(disposition).toContain(`filename*=UTF-8''na%C3%AFve%20%22x%22%27y.txt`);
+    expect(disposition).toContain(`filename="na_ve _x__'y.txt"`);
+    expect(disposition).toContain(`filename*=UTF-8''na%C3%AFve%20%22x%22%5C%27y.txt`);
     const head = await on.get('/api/v1/tasks/t/artifacts/report.html', { method: 'HEAD' });
     expect([head.headers.get('content-length'), await head.text()]).toEqual(['18', '']);
   });
@@ -171,7 +171,7 @@ describe('an artifact', () => {
       // A listing or a page of ours is no file; what is resolved before it comes to us is as harmless.
       const isRefused = [400, 404].includes(status) || answer.includes('application/json') || status === 200;
       expect([trick, isRefused]).toEqual([trick, true]);
-      for (const name of asked) expect(name).not.toMatch(/(^|[/\\])\.\.?([/\\]|$)|^\/|\\|\0|\/\//);
+      for (const name of asked) expect(name).not.toMatch(/(^|\/)\.\.?(\/|$)|^\/|\0|\/\//);
     }
   });
 });
