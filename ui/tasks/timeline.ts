@@ -31,12 +31,9 @@ export function timeline(task: TaskView, seen: ReadonlyMap<TaskState, string>): 
       at: index <= place ? (known.get(state) ?? null) : null,
     }));
   }
-  // It left the road: the last state that was told is how far it came.
-  const furthest = Math.max(
-    0,
-    ...road.map((state, index) => (known.has(state) ? index : 0)),
-    task.started_at ? 1 : 0,
-  );
+  // It left the road: the last state that was told, or that left a trace, is how far it came.
+  const told = road.map((state, index) => (known.has(state) ? index : 0));
+  const furthest = Math.max(0, ...told, traceOf(task));
   const steps = road.slice(0, -1).map(
     (state, index): Step => ({
       state,
@@ -45,4 +42,11 @@ export function timeline(task: TaskView, seen: ReadonlyMap<TaskState, string>): 
     }),
   );
   return [...steps, { state: task.state, phase: 'present', at: task.state_changed_at }];
+}
+
+/** How far it must have come to have what it has. */
+function traceOf({ session_id, agent_id, started_at }: TaskView): number {
+  if (session_id !== null) return road.indexOf('RUNNING');
+  if (agent_id !== null) return road.indexOf('PROVISIONING');
+  return started_at === null ? 0 : road.indexOf('STAGING');
 }

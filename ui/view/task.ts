@@ -15,7 +15,7 @@ import { h } from './h.ts';
 import { Ago, Button, Copy, Countdown, Empty, Fact, loading, stateWord, TroubleBox } from './marks.ts';
 import { Back, Page } from './page.ts';
 import { QuestionCard } from './question-card.ts';
-import { setQuery, to, useRoute } from './route.ts';
+import { go, setQuery, to, useRoute } from './route.ts';
 import { TaskLog } from './task-log.ts';
 import { Elapsed, TaskState } from './tasks.ts';
 import { TerminalView } from './terminal.ts';
@@ -119,11 +119,13 @@ function Actions({ task }: { task: TaskView }): VNode {
   const retry = () =>
     confirm({
       title: 'Run this task again?',
-      body: h('p', null, 'It starts from the beginning as a new attempt, with the same manifest.'),
+      body: h('p', null, 'It starts from the beginning as a new task, with the same manifest. This one stays as it is.'),
       verb: 'Run again',
       run: async () => {
-        learn({ task: await post<TaskView>(`tasks/${segment(task.id)}/retry`).then(taskIn) });
+        const again = await post<TaskView>(`tasks/${segment(task.id)}/retry`).then(taskIn);
+        learn({ task: again });
         noteGood('Started again', task.name);
+        go(to('tasks', again.id));
       },
     });
   const canRetry = task.state === 'FAILED' || task.state === 'FAILED_PRESERVED' || task.state === 'CANCELLED';
