@@ -132,11 +132,13 @@ export function yesNo(affirm: string, refuse: string): QuestionOption[] {
 }
 
 const asksYesNo =
-  /^(?:[\w./-]+:\s+)?(?:do|does|did|is|are|was|were|can|could|would|will|should|shall|may|must|have|has|ok|okay|continue|proceed|overwrite|remove|delete|replace|confirm|accept|agree|install|uninstall|retry|abort|quit|exit|save|discard|keep|enable|disable|really|try|use|create|restart|reboot|reset|merge|push|publish|deploy|apply|allow|trust|descend|start|stop|upgrade|update|download|override|commit|ignore|skip|include|add|move|copy|stage|unstage|revert|unlink|format|erase|wipe)\b/i;
+  /^(?:[\w./-]+:\s+)?(?:do|does|did|is|are|was|were|can|could|would|will|should|shall|may|must|have|has|ok|okay|continue|proceed|overwrite|remove|delete|replace|confirm|accept|agree|install|uninstall|retry|abort|quit|exit|save|discard|keep|enable|disable|really|try|use|create|restart|reboot|reset|merge|push|publish|deploy|apply|allow|trust|descend|start|stop|upgrade|update|download|override|commit|ignore|skip|include|add|move|copy|stage|unstage|revert|unlink|format|erase|wipe|extract|restore|kill|send|load|import|export|sign|mount|unmount|open|close|clear|drop|purge|archive|rename|link|grant|revoke|switch|generate|regenerate|register|terminate|shutdown|reload|unpack|compress|sync|fix)\b/i;
 const open = /^(?:[\w./-]+:\s+)?(?:\S+\s){0,4}?(?:what|which|where|who|whom|whose|how|when|why)\b/i;
 
 /** A question without named answers that still wants yes or no: `rm: remove regular file 'x'?` */
 export function wantsYesNo(prompt: string): boolean {
+  // `touch a b?...` of xargs -p, `< rm ... ./a > ?` of find -ok: the command itself is the question.
+  if (/\S\s?\?\.\.\.$/u.test(prompt) || /^<\s.+>\s\?$/u.test(prompt)) return true;
   const sentence = prompt.split(/(?<=[.!])\s+/u).at(-1) ?? prompt;
   return /[?？][\s›»]*$/u.test(prompt) && asksYesNo.test(sentence) && !open.test(sentence);
 }

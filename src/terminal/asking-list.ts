@@ -15,7 +15,12 @@ export interface ChoiceList {
 
 const entry =
   /(?:^|\s{2,}|\t)[*>]?\s*[[(]?(\d{1,3})[\]).:]{1,2}(?:\s+-)?\s+(\S(?:.*?\S)?)(?=\s{2,}[*>]?\s*[[(]?\d{1,3}[\]).:]|\s*$)/gu;
-const legend = /^\s*[[(]?(\p{L}|\p{L}\/\p{L}|\p{L} or \p{L})[\]).]?\s*(?:[:=–-]|\s)\s+(\S.*)$/iu;
+const legend =
+  /^\s*[[(]?(\p{L}|\p{L}\/\p{L}|\p{L} or \p{L})(?:[\]).]\s*[:=–-]?\s+|\s*[:=–-]\s*|\s{2,})(\S.*)$/iu;
+/** A letter among the numbers: `[q] quit`. */
+const lettered = /^\s*[[(]?(\p{L})[\])]\s+(\S.*)$/u;
+/** A row of a table whose first column is the number: `* 0   /usr/bin/less   77   auto mode`. */
+const numberedRow = /^\s*[*>]?\s*(\d{1,3})\s{2,}(\S.*)$/u;
 const wantsNumber =
   /choice|choose|select|option|number|pick|which|enter|answer|what now|your|\[?\d+\s*[-–.]+\s*\d+|#\?|^[>?:#\s]*$|^\?/i;
 
@@ -26,6 +31,7 @@ export function wantsOneOf(prompt: string): boolean {
 
 export function listAbove(page: Page, row: number): ChoiceList | null {
   const found: { number: number; label: string; row: number }[] = [];
+  const letters: QuestionOption[] = [];
   let misses = 0;
   for (let at = row - 1; at >= 0 && row - at < 40; at--) {
     const line = page.lines[at];
@@ -35,6 +41,11 @@ export function listAbove(page: Page, row: number): ChoiceList | null {
       continue;
     }
     const entries = [...` ${line.raw}`.matchAll(entry)];
+    const [, letter, meaning = ''] = lettered.exec(line.raw) ?? [];
+    if (entries.length === 0 && letter !== undefined) {
+      letters.unshift({ id: letter, label: words(meaning), keys: `${letter}\r` });
+      continue;
+    }
     if (entries.length === 0) {
       misses++;
       if (found.length > 0 ? !(line.at > 4 && misses < 12) : misses > 3) break;
@@ -53,7 +64,21 @@ export function listAbove(page: Page, row: number): ChoiceList | null {
     label: one.label,
     keys: `${one.number}\r`,
   }));
-  return { options, top: Math.min(...sorted.map((one) => one.row)) };
+  return { options: [...options, ...letters], top: Math.min(...sorted.map((one) => one.row)) };
+}
+
+/** A table of choices, as update-alternatives prints it. */
+export function tableAbove(page: Page, row: number): ChoiceList | null {
+  const options: QuestionOption[] = [];
+  let top = row;
+  for (let at = row - 1; at >= 0 && row - at < 40; at--) {
+    const [, number, label = ''] = numberedRow.exec(page.lines[at]?.raw ?? '') ?? [];
+    if (number !== undefined) {
+      options.unshift({ id: number, label: words(label), keys: `${number}\r` });
+      top = at;
+    } else if (options.length > 0) break;
+  }
+  return options.length < 2 ? null : { options, top };
 }
 
 /**

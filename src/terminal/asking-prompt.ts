@@ -9,7 +9,7 @@
 import type { QuestionKind, QuestionOption } from '../terminal.ts';
 import { choicesOf, wantsYesNo, yesNo } from './asking-confirm.ts';
 import type { Found } from './asking-found.ts';
-import { listAbove, wantsOneOf, withLegend } from './asking-list.ts';
+import { listAbove, tableAbove, wantsOneOf, withLegend } from './asking-list.ts';
 import { above, lineAt, type Page, words } from './asking-page.ts';
 import { isSecret, isText } from './asking-text.ts';
 
@@ -86,6 +86,12 @@ function answerOf(page: Page, prompt: Prompt): Answer | null {
   const { text } = prompt;
   if (isSecret(text, page.facts.evidence))
     return { kind: 'secret', options: [], confidence: 0.97, submit: '\r' };
+  const table = /\bselection number\b|\btype (?:a|the) number\b/i.test(text)
+    ? tableAbove(page, prompt.row)
+    : null;
+  if (table !== null) {
+    return { kind: 'choice', options: table.options, confidence: 0.95, submit: '\r', top: table.top };
+  }
   const enter = pressEnter(text);
   if (enter !== null) return enter;
   if (/--\s?more\s?--/i.test(text))
