@@ -85,7 +85,8 @@ function labelsOf(text: string): Record<string, string> {
 
 function pruned(map: Manifest): Manifest {
   const kept = Object.entries(map)
-    .map(([key, value]): [string, unknown] => [key, isMap(value) ? pruned(value) : value])
+    // A label without a value is one all the same.
+    .map(([key, value]): [string, unknown] => [key, isMap(value) && key !== 'labels' ? pruned(value) : value])
     .filter(([, value]) => !isEmpty(value));
   return Object.fromEntries(kept);
 }

@@ -48,5 +48,5 @@ const otherTypes = /^(true|false|yes|no|on|off|y|n|null|~|\.(inf|nan)|\.\d.*)$/i
 
 /** JSON's string is YAML's double-quoted string. */
 function word(text: string): string {
-  return plainWord.test(text) && !otherTypes.test(text) && !text.endsWith(':') ? text : JSON.stringify(text);
+  return plainWord.test(text) && !otherTypes.test(text) && !/:( |$)/.test(text) ? text : JSON.stringify(text);
 }

@@ -119,7 +119,11 @@ function Actions({ task }: { task: TaskView }): VNode {
   const retry = () =>
     confirm({
       title: 'Run this task again?',
-      body: h('p', null, 'It starts from the beginning as a new task, with the same manifest. This one stays as it is.'),
+      body: h(
+        'p',
+        null,
+        'It starts from the beginning as a new task, with the same manifest. This one stays as it is.',
+      ),
       verb: 'Run again',
       run: async () => {
         const again = await post<TaskView>(`tasks/${segment(task.id)}/retry`).then(taskIn);
