@@ -21,7 +21,7 @@ test(
       await page.goto(`${stage.house.url()}/${hash}`);
       const empty = page.getByTestId(testId);
       await empty.waitFor();
-      expect(await empty.locator('pre').innerText()).toContain(`curl -X POST ${stage.house.url()}/api/v1/`);
+      expect(await empty.locator('pre').textContent()).toContain(`curl -X POST ${stage.house.url()}/api/v1/`);
     }
     await page.goto(`${stage.house.url()}/#/events`);
     await page.getByText('Nothing has happened yet.').waitFor();

@@ -37,7 +37,7 @@ test(
     const card = await cardOf(page, session);
     await card.waitFor();
     await page.getByTestId('inbox').getByRole('heading', { name: '1 question' }).waitFor();
-    expect(await page.getByTestId('question-badge').first().innerText()).toBe('1');
+    expect(await page.getByTestId('question-badge').first().textContent()).toBe('1');
     expect(await page.title()).toStartWith('(1) ');
     expect(await page.getByTestId('announcer').textContent()).toContain('Which colour?');
     expect(await card.getByTestId('option').allInnerTexts()).toEqual([

@@ -73,7 +73,7 @@ test(
     const script =
       'echo first; echo second >&2; mkdir -p "out dir"; printf "a\\0b" > "out dir/half.bin"; echo done';
     await fill(page, { script, mode: 'headless', name: 'Makes a file', patterns: 'out dir/**' });
-    const preview = parse(await page.locator('.submit-preview pre').first().innerText());
+    const preview = parse(await page.locator('.submit-preview pre').first().textContent());
     expect(preview).toMatchObject({ agent: { tool: 'command', args: ['-lc', script] } });
     await submit(page);
     await untilState(page, 'COMPLETED');

@@ -42,10 +42,10 @@ test(
     await untilShown(page, 'stopped: 49');
 
     const foot = page.locator('.terminal-foot');
-    expect(await foot.innerText()).toContain('120 × 32');
+    expect(await foot.textContent()).toContain('120 × 32');
     await page.getByTestId('resize-pty').click();
     await foot.getByText(/^(?!120 × 32)\d+ × \d+/).waitFor();
-    const [, cols, rows] = /(\d+) × (\d+)/.exec(await foot.innerText()) ?? [];
+    const [, cols, rows] = /(\d+) × (\d+)/.exec(await foot.textContent()) ?? [];
     // The keys are the terminal's still: who pressed a tool of it goes on typing.
     await page.keyboard.type('stty size\n');
     await untilShown(page, `${rows} ${cols}`);
@@ -108,7 +108,7 @@ test(
     });
     await page.getByTestId('terminal-ended').waitFor();
     await page.locator('.counts .state[data-state=killed]').waitFor();
-    expect(await output.innerText()).toBe('4.9 KiB');
+    expect(await output.textContent()).toBe('4.9 KiB');
     await page.context().close();
   },
   testMs,
