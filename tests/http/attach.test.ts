@@ -1,6 +1,8 @@
 /** The binary WebSocket of a terminal, over the real terminals. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import type { Terminal, Viewer } from '../../src/terminal.ts';
 import { client, typed } from './socket.ts';
 import { type House, house, raw, tokens, until } from './world.ts';
@@ -251,5 +253,8 @@ describe('a viewer that does not read', () => {
     expect(got).toContain('"skipped"');
     socket.destroy();
     quick.socket.close();
+    // The terminal writes its screen down on its own time; the directory stays until it has.
+    const screen = join(open.dir, 'recordings', 'slow', 'screen.json');
+    await until('the screen on disk', () => existsSync(screen) && !existsSync(`${screen}.new`));
   }, 30_000);
 });
