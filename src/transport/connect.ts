@@ -3,7 +3,7 @@
  *
  * The first message registers; the id in it, the id in the metadata and the id that the transport proves must
  * be one. What an agent says is taken in its order: while something it said is being made durable, the stream
- * waits. A newer stream of the same agent supersedes the older one.
+ * waits, and so does the news that it is over. A newer stream of the same agent supersedes the older one.
  */
 import { create } from '@bufbuild/protobuf';
 import { Metadata, status } from '@grpc/grpc-js';
@@ -78,17 +78,25 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
     clock.clearTimeout(patience);
     unregistered.delete(stream);
     if (!link) return;
-    link.end(reason);
-    if (serving.links.get(link.agent) === link) serving.links.delete(link.agent);
-    if (serving.isOpen) serving.listener.lost(link, reason);
+    const lost = link;
+    lost.end(reason);
+    if (serving.links.get(lost.agent) === lost) serving.links.delete(lost.agent);
+    const tell = () => {
+      if (serving.isOpen) serving.listener.lost(lost, reason);
+    };
+    // Were it told before the house holds the agent for connected, it would be held for that for ever.
+    if (turn === null) tell();
+    else turn.then(tell, tell);
   };
-  const fail = (thrown: unknown) => {
+  const fail = (thrown: unknown, code?: status) => {
     if (isOver) return;
     if (!(thrown instanceof Failure))
       log.error('agent stream ended by a bug', { agent: link?.agent, why: String(thrown) });
+    else if (link && thrown.code === 'over-quota')
+      log.warn('agent cut off', { agent: link.agent, why: thrown.message });
     const told = statusOf(thrown);
     over(told.details);
-    stream.emit('error', told);
+    stream.emit('error', code === undefined ? told : { ...told, code });
   };
   const patience = clock.setTimeout(
     () => fail(new Failure('timed-out', 'no registration came')),
@@ -109,7 +117,7 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
         await welcome(serving, stream, { link, registration });
       },
       (thrown) => {
-        refuse(stream, thrown);
+        if (!isOver) refuse(stream, thrown);
         throw thrown;
       },
     );
@@ -124,7 +132,7 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
     }
     if (turn === null && !isOver) stream.resume();
   };
-  const inTurn = (work: Promise<void> | null) => work?.then(drain, fail) ?? null;
+  const inTurn = (work: Promise<void> | null) => work?.then(drain, (thrown) => fail(thrown)) ?? null;
 
   if (!serving.isOpen) return fail(new Failure('busy', 'the server is shutting down'));
   if (serving.links.size >= limits.agentsMax)
@@ -151,7 +159,7 @@ interface Admitting {
   readonly serving: Serving;
   readonly stream: AgentStream;
   readonly peer: Peer | null;
-  readonly fail: (thrown: unknown) => void;
+  readonly fail: (thrown: unknown, code?: status) => void;
 }
 
 const first = (stream: AgentStream, name: string): string => String(stream.metadata.get(name)[0] ?? '');
@@ -251,7 +259,7 @@ function told(
       return listener.reported(link, value.sessions.map(reportedOf));
     case 'commandResult':
       // Not waited for: it may itself wait for output that is still to come.
-      listener.result(link, resultOf(value)).catch(fail);
+      listener.result(link, resultOf(value)).catch((thrown) => fail(thrown));
       return null;
     case 'sessionStarted':
       link.started(value);

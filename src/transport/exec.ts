@@ -69,6 +69,7 @@ export function serveExec({ exec, access, log }: ExecDoor, call: ExecCall, peer:
 function drained(call: ExecCall, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const give = () => reject(signal.reason);
+    if (signal.aborted) return give();
     signal.addEventListener('abort', give, { once: true });
     call.once('drain', () => {
       signal.removeEventListener('abort', give);

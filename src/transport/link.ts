@@ -6,7 +6,7 @@
  * again.
  */
 import { create } from '@bufbuild/protobuf';
-import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { type ServerDuplexStream, status } from '@grpc/grpc-js';
 import {
   type AgentMessage,
   CommandRequestSchema,
@@ -36,8 +36,8 @@ export interface LinkFacts {
   readonly clock: Clock;
   /** What may wait to be sent to one agent. */
   readonly unsentBytesMax: number;
-  /** Ends the stream. */
-  readonly cut: (failure: Failure) => void;
+  /** Ends the stream, with the failure's own status unless another is given. */
+  readonly cut: (failure: Failure, code?: status) => void;
 }
 
 /** Beyond the grace that a reconcile gives, how long its outcome may take. */
@@ -50,6 +50,12 @@ interface Waiting {
 
 interface Reconciling extends Waiting {
   readonly kill: readonly string[];
+}
+
+/** About as much as a launch takes on the wire. */
+function lengthOf({ command, args, env }: Launch): number {
+  const texts = [command, ...args, ...Object.entries(env).flat()];
+  return texts.reduce((sum, text) => sum + text.length, 0);
 }
 
 export class Link implements AgentLink {
@@ -76,9 +82,10 @@ export class Link implements AgentLink {
 
   async launch(launch: Launch, signal: AbortSignal): Promise<void> {
     const value = create(CommandRequestSchema, commandOf(launch));
-    if (!this.features.has('started')) return this.#send({ case: 'command', value }, launch.command.length);
+    const bytes = lengthOf(launch);
+    if (!this.features.has('started')) return this.#send({ case: 'command', value }, bytes);
     const started = this.#answer<SessionStarted>(`start:${launch.session}`, signal);
-    this.#send({ case: 'command', value }, launch.command.length);
+    this.#send({ case: 'command', value }, bytes);
     const { error } = await started;
     if (error) throw new Failure('runtime-failed', `${launch.command} could not be started: ${error}`);
   }
@@ -184,7 +191,8 @@ export class Link implements AgentLink {
 
   /** A newer stream of this agent has come; it has the house's ear now. */
   supersede(): void {
-    this.#facts.cut(new Failure('cancelled', 'superseded by a newer connection of the same agent'));
+    const failure = new Failure('cancelled', 'superseded by a newer connection of the same agent');
+    this.#facts.cut(failure, status.ABORTED);
   }
 
   /** Ends the stream kindly. */
@@ -197,9 +205,10 @@ export class Link implements AgentLink {
     return this.#gone !== null;
   }
 
+  /** Throws at once when there is nothing to wait for. */
   #answer<T>(name: string, signal?: AbortSignal): Promise<T> {
-    if (this.#gone) return Promise.reject(this.#gone);
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this.#gone) throw this.#gone;
+    signal?.throwIfAborted();
     const waiters = this.#waiting.get(name) ?? new Set();
     this.#waiting.set(name, waiters);
     const answer = new Promise<T>((resolve, reject) => {

@@ -11,7 +11,8 @@ import { logVerbosity, Server, ServerCredentials, setLogVerbosity, status } from
 import { agentService } from '../../proto/service.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
-import { type Limits, type Serving, serveAgent } from './connect.ts';
+import type { Log } from '../log.ts';
+import { type Limits, type Serving, serveAgent, statusOf } from './connect.ts';
 import { type ExecCall, type ExecDoor, serveExec } from './exec.ts';
 import type { AgentStream } from './link.ts';
 import { type Peer, peerOf } from './peer.ts';
@@ -30,7 +31,7 @@ export interface AgentServerOptions
 export interface AgentServer {
   readonly port: number;
   readonly socketPath: string | null;
-  /** New streams are refused from now on. */
+  /** New streams and commands are refused from now on. */
   stopAccepting(): void;
   /** Ends every stream; agents keep what they have and come back. */
   close(graceMs: number): Promise<void>;
@@ -78,7 +79,7 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
   const unix =
     options.socketPath === null
       ? null
-      : await unixDoor(options.socketPath, make).catch((thrown) => {
+      : await unixDoor(options.socketPath, { make, log }).catch((thrown) => {
           tcp.forceShutdown();
           throw thrown;
         });
@@ -105,7 +106,10 @@ async function gone({ links }: Serving, clock: Clock, graceMs: number): Promise<
 
 const handlers = (serving: Serving, door: ExecDoor, peer: Peer | null) => ({
   connect: (stream: AgentStream) => serveAgent(serving, stream, peer),
-  exec: (call: ExecCall) => serveExec(door, call, peer),
+  exec: (call: ExecCall) => {
+    if (serving.isOpen) return serveExec(door, call, peer);
+    call.emit('error', statusOf(new Failure('busy', 'the server is shutting down')));
+  },
   renewCertificate: (_: unknown, answer: (error: object) => void) =>
     answer({
       code: status.UNIMPLEMENTED,
@@ -138,12 +142,20 @@ interface UnixDoor {
   close(): Promise<void>;
 }
 
-async function unixDoor(path: string, make: (peer: Peer) => Server): Promise<UnixDoor> {
+interface Behind {
+  readonly make: (peer: Peer) => Server;
+  readonly log: Log;
+}
+
+async function unixDoor(path: string, { make, log }: Behind): Promise<UnixDoor> {
   const open = new Map<Socket, Server>();
   const door = createServer((socket) => {
     socket.on('error', () => socket.destroy());
     const peer = peerOf(socket);
-    if (!peer || open.size >= SOCKETS_MAX) return void socket.destroy();
+    if (!peer || open.size >= SOCKETS_MAX) {
+      log.warn('connection turned away', { why: peer ? `${SOCKETS_MAX} are open` : 'its peer is unknown' });
+      return void socket.destroy();
+    }
     const server = make(peer);
     open.set(socket, server);
     socket.on('close', () => {
@@ -152,9 +164,16 @@ async function unixDoor(path: string, make: (peer: Peer) => Server): Promise<Uni
     });
     server.createConnectionInjector(ServerCredentials.createInsecure()).injectConnection(socket);
   });
-  await rm(path, { force: true });
-  await listening(door, path);
-  await chmod(path, 0o600);
+  try {
+    await rm(path, { force: true });
+    await listening(door, path);
+    await chmod(path, 0o600);
+  } catch (thrown) {
+    door.close();
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    const cure = 'set AGENTIC_DATA_DIR to a directory of yours';
+    throw new Failure('bad-input', `cannot listen for agents on ${path}: ${why}; ${cure}`, { cause: thrown });
+  }
   return {
     async close() {
       door.close();
