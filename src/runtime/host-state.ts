@@ -37,6 +37,8 @@ export interface HostOptions {
 export interface HostHandle extends Handle {
   readonly runtime: 'host';
   readonly instanceId: string;
+  /** For whoever reads the handle; the runtime itself goes by the name. */
+  readonly home: string;
   readonly workingDir: string;
   readonly profile: string;
   readonly loadout: string;

@@ -105,6 +105,7 @@ async function create(host: Host, spec: InstanceSpec, signal: AbortSignal): Prom
     runtime: 'host',
     name: spec.name,
     instanceId: spec.instanceId,
+    home: dir.home,
     workingDir: spec.workingDir ?? dir.work,
     profile: spec.profile ?? '',
     loadout: spec.loadout ?? '',
@@ -136,8 +137,9 @@ async function start(host: Host, handle: HostHandle, signal: AbortSignal): Promi
 }
 
 function started(host: Host, handle: HostHandle, process: ProcessName | null): Handle {
-  const fresh: HostHandle = { ...handle, process };
-  writeJson(instanceDir(host.options.root, handle.name).handle, fresh);
+  const dir = instanceDir(host.options.root, handle.name);
+  const fresh: HostHandle = { ...handle, home: dir.home, process };
+  writeJson(dir.handle, fresh);
   return fresh;
 }
 

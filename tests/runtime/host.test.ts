@@ -89,7 +89,14 @@ describe('what an instance is given', () => {
     const { runtime, handle } = await run('web-1', 'polite', { loadout: 'small' });
     const env = readFileSync(home('web-1', 'env.txt'), 'utf8');
     expect(env).not.toContain('not for agents');
-    expect(env).toContain(`HOME=${home('web-1').slice(0, -1)}`);
+    expect(handle).toMatchObject({
+      home: join(root, 'web-1', 'home'),
+      workingDir: join(root, 'web-1', 'work'),
+    });
+    expect(env).toContain(`HOME=${handle['home']}\n`);
+    expect(env).toContain(`AGENT_WORKING_DIR=${handle['workingDir']}\n`);
+    for (const name of ['AGENT_INSTANCE_ID', 'AGENT_SPOOL_DIR', 'MANAGEMENT_SERVER'])
+      expect(env).toMatch(new RegExp(`^${name}=.+$`, 'm'));
     expect(env).toContain('AGENT_ID=web-1');
     expect(env).toContain('AGENT_LOADOUT=small');
     expect(env).toContain(`AGENT_SECRET_FILE=${join(root, 'web-1', 'secret')}`);
