@@ -96,7 +96,7 @@ test(
     await screenSays(name, 'hello Ada');
     const secret = await bash(
       stage.house,
-      'read -r -s -p "Password: " p; echo; echo "it has ${#p}"; sleep 600',
+      'read -r -s -p "Password: " p; echo; echo "it has $(printf %s "$p" | wc -c)"; sleep 600',
     );
     const hidden = await cardOf(page, secret);
     const field = hidden.getByTestId('answer-secret');

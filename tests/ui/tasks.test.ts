@@ -1,4 +1,6 @@
-/** Tasks on the page: written in the form, refused with reasons at its fields, followed, ended and run again. */
+/**
+ * Tasks on the page: written in the form, refused with reasons at its fields, followed, ended and run again.
+ */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
@@ -73,7 +75,7 @@ test(
     const script =
       'echo first; echo second >&2; mkdir -p "out dir"; printf "a\\0b" > "out dir/half.bin"; echo done';
     await fill(page, { script, mode: 'headless', name: 'Makes a file', patterns: 'out dir/**' });
-    const preview = parse(await page.locator('.submit-preview pre').first().textContent());
+    const preview = parse((await page.locator('.submit-preview pre').first().textContent()) ?? '');
     expect(preview).toMatchObject({ agent: { tool: 'command', args: ['-lc', script] } });
     await submit(page);
     await untilState(page, 'COMPLETED');

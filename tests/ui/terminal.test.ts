@@ -45,7 +45,7 @@ test(
     expect(await foot.textContent()).toContain('120 × 32');
     await page.getByTestId('resize-pty').click();
     await foot.getByText(/^(?!120 × 32)\d+ × \d+/).waitFor();
-    const [, cols, rows] = /(\d+) × (\d+)/.exec(await foot.textContent()) ?? [];
+    const [, cols, rows] = /(\d+) × (\d+)/.exec((await foot.textContent()) ?? '') ?? [];
     // The keys are the terminal's still: who pressed a tool of it goes on typing.
     await page.keyboard.type('stty size\n');
     await untilShown(page, `${rows} ${cols}`);

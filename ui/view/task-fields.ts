@@ -1,4 +1,6 @@
-/** The fields of the form that submits a task, each with its hint or with what the server found wrong in it. */
+/**
+ * The fields of the form that submits a task, each with its hint or with what the server found wrong in it.
+ */
 import type { ComponentChildren, VNode } from 'preact';
 import { agentsByName } from '../state/readings.ts';
 import { house, useCell } from '../state/store.ts';
