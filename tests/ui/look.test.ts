@@ -123,6 +123,25 @@ function faint(): string[] {
   return found;
 }
 
+/** What could be pressed on the page and lies under something else. */
+function covered(): string[] {
+  const found: string[] = [];
+  for (const element of document.querySelectorAll<HTMLElement>(
+    'main button, main a, main input, main select, main textarea:not(.xterm-helper-textarea)',
+  )) {
+    element.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
+    const { left, top, width, height } = element.getBoundingClientRect();
+    const hit = document.elementFromPoint(left + width / 2, top + height / 2);
+    const label = element.closest('label');
+    const isReached =
+      hit !== null && (element.contains(hit) || hit.contains(element) || label?.contains(hit));
+    const isBehindMain = hit?.tagName === 'MAIN' || hit === document.body;
+    if (width > 0 && (!isReached || isBehindMain))
+      found.push(`${element.tagName} ${element.textContent?.slice(0, 40)}`);
+  }
+  return found;
+}
+
 for (const scheme of ['light', 'dark'] as const) {
   test(
     `[U14] every text of every page has a contrast of 4.5 to 1 in ${scheme}`,
@@ -136,6 +155,9 @@ for (const scheme of ['light', 'dark'] as const) {
       expect(ground).toBe(scheme === 'light' ? 'rgb(246, 246, 244)' : 'rgb(14, 16, 20)');
       // It would have told of everything it may not load, too.
       expect({ troubles, strangers }).toEqual({ troubles: [], strangers: [] });
+      // The measure works: a grey that is too faint in either is found.
+      await page.evaluate(() => document.documentElement.style.setProperty('--muted', '#777777'));
+      expect(await page.evaluate(faint)).not.toEqual([]);
       await page.context().close();
     },
     testMs,
@@ -174,6 +196,7 @@ test(
         return [root.scrollWidth - root.clientWidth, main ? main.scrollWidth - main.clientWidth : -1];
       });
       expect({ hash, beside }).toEqual({ hash, beside: [0, 0] });
+      expect({ hash, covered: await page.evaluate(covered) }).toEqual({ hash, covered: [] });
     }
     await visit(page, '#/tasks');
     await page.getByTestId('question-banner').tap();
