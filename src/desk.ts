@@ -73,7 +73,7 @@ export interface SessionDesk {
   create(agent: string, wanted: NewSession, by: string): Promise<SessionView>;
   /** Types bytes; refused with 'wrong-state' unless the session is live. */
   input(id: string, bytes: Uint8Array, by: string): void;
-  resize(id: string, cols: number, rows: number, by: string): void;
+  resize(id: string, size: { readonly cols: number; readonly rows: number }, by: string): void;
   /** A name such as SIGINT. KILL and TERM end in `killed`. */
   signal(id: string, signal: string, by: string): Promise<SessionView>;
   /** The terminal, live or recalled from disk; null when there never was one. */

@@ -60,7 +60,7 @@ export function attached(
       case 'resize': {
         controls();
         const size = sizeOf(message);
-        return sessions.resize(session, size.cols, size.rows, caller.name);
+        return sessions.resize(session, size, caller.name);
       }
       case 'signal':
         controls();

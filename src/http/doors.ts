@@ -4,7 +4,6 @@
  * Before a route is looked for, a request must come from a place that may ask: see gate.ts.
  */
 import type { Server } from 'bun';
-import type { Caller } from '../access.ts';
 import type { Clock } from '../clock.ts';
 import type {
   AgentDesk,
@@ -47,6 +46,7 @@ import { recordingRoutes } from './recordings.ts';
 import type { Route } from './route.ts';
 import { sessionRoutes } from './sessions.ts';
 import { isSocketPath, sockets } from './sockets.ts';
+import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
 
@@ -96,6 +96,9 @@ export interface Doors {
   close(graceMs: number): Promise<void>;
 }
 
+/** How long a token that has expired may still hold something open. */
+const RECHECK_MS = 10_000;
+
 const limitsDefault: DoorLimits = { bodyBytesMax: 1 << 20, rate: { perSecond: 500, burst: 2_000 } };
 
 const limitsOf = ({ limits }: DoorOptions): DoorLimits => ({ ...limitsDefault, ...limits });
@@ -105,6 +108,8 @@ export interface Front {
   readonly app: App;
   readonly metrics: Metrics;
   readonly sockets: ReturnType<typeof sockets>;
+  /** Ends what is held open by callers who are not let in any more. */
+  recheck(): void;
 }
 
 /** Everything but the listeners. `closing` ends the streams. */
@@ -115,8 +120,13 @@ export function front(
   const question = (id: string) => desks.hitl.find(id);
   const talk = sockets({ sessions: desks.sessions, question, clock, log });
   const counted = metrics({ gauges, sockets: () => talk.count, clock });
-  const streaming = { clock, closing };
+  const open = streams({ access, clock, closing });
+  const streaming = { clock, streams: open };
   const once = idempotency(clock);
+  const recheck = () => {
+    talk.recheck();
+    open.recheck();
+  };
   const { bodyBytesMax } = limitsOf(options);
   const routes: Route[] = [
     ...healthRoutes(desks.health),
@@ -129,7 +139,7 @@ export function front(
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
     ...hitlRoutes(desks.hitl),
     ...eventRoutes({ events: desks.events, ...streaming }),
-    ...tokenRoutes(access, () => talk.recheck()),
+    ...tokenRoutes(access, recheck),
   ];
   let document: object | null = null;
   const described = () => (document ??= openApiDocument(routes, options.version));
@@ -138,6 +148,7 @@ export function front(
     routes,
     metrics: counted,
     sockets: talk,
+    recheck,
     app: app({ routes, access, metrics: counted, clock, log, bodyBytesMax }),
   };
 }
@@ -150,7 +161,7 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
   const gate: GateOptions = { ...options, hasTokens: () => access.hasTokens, ports: () => ports };
   refuseOpenDoors(gate);
   const closing = new AbortController();
-  const { app: routes, sockets: talk } = front(world, closing.signal);
+  const { app: routes, sockets: talk, recheck } = front(world, closing.signal);
   const slowDown = rateLimit(clock, limits.rate);
 
   const serve = async (request: Request, server: Server<SocketData>): Promise<Response | undefined> => {
@@ -203,10 +214,12 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
     throw thrown;
   }
   ports.push(http.port ?? 0, ws.port ?? 0);
+  const stopLooking = every(clock, RECHECK_MS, recheck);
   return {
     httpPort: http.port ?? 0,
     wsPort: ws.port ?? 0,
     async close(graceMs) {
+      stopLooking();
       closing.abort(new Failure('busy', 'the server is shutting down'));
       talk.close();
       let isLate = false;
@@ -222,10 +235,17 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
   };
 }
 
-/** Asked once to come in and then again while the connection lives; `local` stays who it was. */
-function admission(access: Operators, token: string | null): () => Caller {
-  const first = access.caller({ token, peerUid: null });
-  return () => (token === null ? first : access.caller({ token, peerUid: null }));
+/** Returns how to stop. */
+function every(clock: Clock, ms: number, act: () => void): () => void {
+  let timer: unknown;
+  const again = () => {
+    timer = clock.setTimeout(() => {
+      act();
+      again();
+    }, ms);
+  };
+  again();
+  return () => clock.clearTimeout(timer);
 }
 
 function taken(thrown: unknown, address: string, purpose: string): Failure {

@@ -1,20 +1,19 @@
 /** Everything durable that happens, as pages or as one stream that can be taken up again. */
 import { t } from 'elysia';
-import type { Clock } from '../clock.ts';
 import type { EventDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { EventView } from '../views.ts';
 import { integer, json, type Route, route } from './route.ts';
 import * as schemas from './schemas.ts';
-import { eventStream, type Frame, wantsStream } from './sse.ts';
+import { type Frame, wantsStream } from './sse.ts';
+import type { Streams } from './streams.ts';
 
 const PAGE = 500;
 const LIMIT_MAX = 1_000;
 
 export interface EventDoor {
   readonly events: EventDesk;
-  readonly clock: Clock;
-  readonly closing: AbortSignal;
+  readonly streams: Streams;
 }
 
 const cursorOf = (text: string | null): number | null => {
@@ -24,7 +23,7 @@ const cursorOf = (text: string | null): number | null => {
   throw new Failure('bad-input', `"${text}" is not an id of this stream; leave it out to start from now`);
 };
 
-export function eventRoutes({ events, clock, closing }: EventDoor): Route[] {
+export function eventRoutes({ events, streams }: EventDoor): Route[] {
   return [
     route({
       method: 'GET',
@@ -44,11 +43,7 @@ export function eventRoutes({ events, clock, closing }: EventDoor): Route[] {
       async run({ query, request }) {
         const after = cursorOf(request.headers.get('last-event-id') ?? query.after ?? null);
         if (query.follow || wantsStream(request)) {
-          return eventStream((signal) => followed(events, after, signal), {
-            clock,
-            signal: request.signal,
-            closing,
-          });
+          return streams.open(request, (signal) => followed(events, after, signal));
         }
         const found = await events.read(after ?? 0, query.limit ?? 100);
         return { events: found, last_event_id: found.at(-1)?.id ?? after ?? 0 };

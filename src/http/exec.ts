@@ -3,7 +3,8 @@ import { t } from 'elysia';
 import type { Clock } from '../clock.ts';
 import type { ExecDesk, ExecPart, ExecWanted } from '../desk.ts';
 import { integer, json, type Route, route, strict } from './route.ts';
-import { eventStream, type Frame, wantsStream } from './sse.ts';
+import { type Frame, wantsStream } from './sse.ts';
+import type { Streams } from './streams.ts';
 
 /** Kept of each stream when the answer is one document. */
 const STREAM_BYTES_MAX = 1 << 20;
@@ -37,10 +38,10 @@ const outcome = t.Object({
 export interface ExecDoor {
   readonly exec: ExecDesk;
   readonly clock: Clock;
-  readonly closing: AbortSignal;
+  readonly streams: Streams;
 }
 
-export function execRoutes({ exec, clock, closing }: ExecDoor): Route[] {
+export function execRoutes({ exec, clock, streams }: ExecDoor): Route[] {
   return [
     route({
       method: 'POST',
@@ -71,14 +72,10 @@ export function execRoutes({ exec, clock, closing }: ExecDoor): Route[] {
         };
         if (!wantsStream(request))
           return await gathered(
-            exec.run(what, caller.name, AbortSignal.any([request.signal, closing])),
+            exec.run(what, caller.name, AbortSignal.any([request.signal, streams.closing])),
             clock,
           );
-        return eventStream((signal) => frames(exec.run(what, caller.name, signal)), {
-          clock,
-          signal: request.signal,
-          closing,
-        });
+        return streams.open(request, (signal) => frames(exec.run(what, caller.name, signal)));
       },
     }),
   ];

@@ -119,7 +119,10 @@ export function tokenOf(request: Request): string | null {
   const [, bearer] = /^Bearer\s+(\S+)$/i.exec(request.headers.get('authorization') ?? '') ?? [];
   if (bearer !== undefined) return bearer;
   if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') return null;
+  const { pathname, searchParams } = new URL(request.url);
+  // Anybody can claim an upgrade; only these places have no other way to show a token.
+  if (!pathname.startsWith('/ws/')) return null;
   const named = (request.headers.get('sec-websocket-protocol') ?? '').split(',').map((word) => word.trim());
   const protocol = named.find((word) => word.startsWith('bearer.'));
-  return protocol?.slice('bearer.'.length) ?? new URL(request.url).searchParams.get('access_token');
+  return protocol?.slice('bearer.'.length) ?? searchParams.get('access_token');
 }

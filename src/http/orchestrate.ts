@@ -123,7 +123,7 @@ export function orchestrated(
           return sessions.input(session, Buffer.from(said['text'], 'utf8'), caller.name);
         case 'resize': {
           const { cols, rows } = sizeOf(said);
-          return sessions.resize(session, cols, rows, caller.name);
+          return sessions.resize(session, { cols, rows }, caller.name);
         }
         case 'signal':
           return void sessions

@@ -1,12 +1,13 @@
 /** What a session said, followed as it is said, or searched in. */
 import { t } from 'elysia';
-import { type Clock, rfc3339 } from '../clock.ts';
+import { rfc3339 } from '../clock.ts';
 import type { SessionDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import { newId } from '../ids.ts';
 import type { Slice, Terminal, Viewer } from '../terminal.ts';
 import { integer, json, type Route, route } from './route.ts';
-import { eventStream, type Frame } from './sse.ts';
+import type { Frame } from './sse.ts';
+import type { Streams } from './streams.ts';
 
 const PIECE_BYTES = 48 << 10;
 /** Looked through by one search; the answer says where to go on. */
@@ -16,8 +17,7 @@ const LIMIT_MAX = 5_000;
 
 export interface RecordingDoor {
   readonly sessions: SessionDesk;
-  readonly clock: Clock;
-  readonly closing: AbortSignal;
+  readonly streams: Streams;
 }
 
 const line = t.Object({
@@ -27,7 +27,7 @@ const line = t.Object({
   text: t.String({ description: 'without colours and cursor movements' }),
 });
 
-export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Route[] {
+export function recordingRoutes({ sessions, streams }: RecordingDoor): Route[] {
   const terminalOf = async (id = ''): Promise<Terminal> => {
     const terminal = sessions.find(id) ? await sessions.terminal(id) : null;
     if (!terminal)
@@ -55,11 +55,7 @@ export function recordingRoutes({ sessions, clock, closing }: RecordingDoor): Ro
           );
         }
         const terminal = await terminalOf(params['id']);
-        return eventStream((signal) => said(terminal, last, signal), {
-          clock,
-          signal: request.signal,
-          closing,
-        });
+        return streams.open(request, (signal) => said(terminal, last, signal));
       },
     }),
     route({
@@ -163,6 +159,8 @@ async function search(terminal: Terminal, { q, from, limit }: Search) {
   const decoder = new TextDecoder();
   let rest = '';
   let at = from;
+  /** Where the line begins that has not ended yet: the next search takes it whole. */
+  let lineAt = from;
   let first: Slice | null = null;
   const keep = (text: string) => {
     const shown = plain(text).slice(0, LINE_CHARACTERS_MAX);
@@ -177,9 +175,11 @@ async function search(terminal: Terminal, { q, from, limit }: Search) {
     }
     first = slice;
     at = slice.next;
+    const ended = slice.bytes.lastIndexOf(0x0a);
+    if (ended >= 0) lineAt = slice.from + ended + 1;
     const lines = (rest + decoder.decode(slice.bytes, { stream: true })).split('\n');
     rest = (lines.pop() ?? '').slice(-LINE_CHARACTERS_MAX);
     for (const one of lines) keep(one);
   }
-  return { items, next_offset: at };
+  return { items, next_offset: lineAt > from ? lineAt : at };
 }

@@ -184,7 +184,7 @@ function steering(sessions: SessionDesk, there: There): Route[] {
       answers: { 200: json('its new size', schemas.session) },
       run({ params, body: { cols, rows }, caller }) {
         const { session_id } = there(params['id']);
-        sessions.resize(session_id, cols, rows, caller.name);
+        sessions.resize(session_id, { cols, rows }, caller.name);
         return { ...there(session_id), cols, rows };
       },
     }),

@@ -33,6 +33,8 @@ export interface StreamOptions {
   readonly signal: AbortSignal;
   /** Aborted when the server drains. */
   readonly closing: AbortSignal;
+  /** Called once, however it ended. */
+  readonly onEnd: () => void;
 }
 
 /** `make` is given the signal that ends its iterable. */
@@ -40,9 +42,11 @@ export function eventStream(
   make: (signal: AbortSignal) => AsyncIterable<Frame>,
   options: StreamOptions,
 ): Response {
-  const { clock, closing } = options;
+  const { clock, closing, onEnd } = options;
   const left = new AbortController();
   const signal = AbortSignal.any([options.signal, closing, left.signal]);
+  signal.addEventListener('abort', onEnd, { once: true });
+  if (signal.aborted) onEnd();
   const frames = make(signal)[Symbol.asyncIterator]();
   let next: Promise<IteratorResult<Frame> | null> | null = null;
   const body = new ReadableStream<Uint8Array>(

@@ -1,21 +1,20 @@
 /** Tasks: submit, follow, steer, and take home what they made. */
 import { t } from 'elysia';
-import type { Clock } from '../clock.ts';
 import type { TaskDesk, TaskLog } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { TaskView } from '../views.ts';
 import type { Idempotency } from './idempotency.ts';
 import { integer, json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
-import { eventStream, type Frame } from './sse.ts';
+import type { Frame } from './sse.ts';
+import type { Streams } from './streams.ts';
 
 const LIMIT_MAX = 1_000;
 
 export interface TaskDoor {
   readonly tasks: TaskDesk;
   readonly idempotency: Idempotency;
-  readonly clock: Clock;
-  readonly closing: AbortSignal;
+  readonly streams: Streams;
 }
 
 /** YAML or JSON as text, or JSON that wraps one of them. */
@@ -204,7 +203,7 @@ async function* frames(logs: AsyncIterable<TaskLog>): AsyncGenerator<Frame> {
   for await (const { id, event, data } of logs) yield { id, event, data };
 }
 
-function following({ tasks, clock, closing }: TaskDoor, there: There): Route[] {
+function following({ tasks, streams }: TaskDoor, there: There): Route[] {
   return [
     route({
       method: 'GET',
@@ -227,11 +226,7 @@ function following({ tasks, clock, closing }: TaskDoor, there: There): Route[] {
       run({ params, query, request }) {
         const { id } = there(params['id']);
         const after = request.headers.get('last-event-id') ?? query.after ?? null;
-        return eventStream((signal) => frames(tasks.logs(id, after, signal)), {
-          clock,
-          signal: request.signal,
-          closing,
-        });
+        return streams.open(request, (signal) => frames(tasks.logs(id, after, signal)));
       },
     }),
     route({

@@ -237,7 +237,7 @@ export function sessionDesk(house: House): SessionDesk {
           house.log.warn('input not typed', { session: id, why: String(thrown) });
         });
     },
-    resize(id, cols, rows, by) {
+    resize(id, { cols, rows }, by) {
       live(id).resize(id as SessionId, cols, rows);
       house.terminals.find(id as SessionId)?.resized(cols, rows);
       fleet.note(`session:${id}`, { type: 'resized', at: clock.now(), by, cols, rows } as Told);

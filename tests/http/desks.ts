@@ -127,7 +127,7 @@ export function sessionDesk(plane: DataPlane, calls: Calls): Sessions {
       live(id);
       typed.set(id, (typed.get(id) ?? '') + Buffer.from(bytes).toString('utf8'));
     },
-    resize(id, cols, rows, by) {
+    resize(id, { cols, rows }, by) {
       live(id);
       calls.push(`resize ${id} ${cols}x${rows} by ${by}`);
       kept.set(id, { ...there(id), cols, rows });
