@@ -88,8 +88,8 @@ function onTerminal(command: Command, size: Size & { term: string }, onOutput: O
   let isPaused = false;
   let gate = Promise.withResolvers<void>();
   gate.resolve();
-  // Polled by the event loop. A read that waits in the thread pool would take one of its few threads for every quiet
-  // terminal, and then no other terminal is read, nor any file.
+  // Polled by the event loop. A read that waits in the thread pool would take one of its few threads for
+  // every quiet terminal, and then no other terminal is read, nor any file.
   const reader = Bun.file(master).stream().getReader();
   const drain = async () => {
     try {

@@ -15,7 +15,9 @@ export interface TerminalSpec {
 }
 
 export interface Terminals {
-  /** Opens the recording and, for a PTY, rebuilds the screen from it. A second call returns the same terminal. */
+  /**
+   * Opens the recording and, for a PTY, rebuilds the screen from it. A second call returns the same terminal.
+   */
   open(session: SessionId, spec: TerminalSpec): Terminal;
   find(session: SessionId): Terminal | null;
   /** Opens the recording of an ended session for reading; null when there is none. */

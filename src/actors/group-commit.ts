@@ -4,7 +4,8 @@
  *   keep ──▶ batch of this turn ──▶ journal ──▶ written (watchers, ports) ──▶ promised
  *                  while the journal is away: kept, and tried again
  *
- * One batch is on its way at a time; the next one gathers meanwhile. Knows the journal, and nothing of actors.
+ * One batch is on its way at a time; the next one gathers meanwhile. Knows the journal, and nothing of
+ * actors.
  */
 import { Failure, type FailureInfo, toFailureInfo } from '../failure.ts';
 import type { ActorRecord, JournalEntry } from '../journal.ts';
@@ -74,7 +75,10 @@ export class GroupCommit {
     this.#batch.touched.add(kept.entry.actor);
   }
 
-  /** Commands are refused while nothing can be promised; facts are not. Throws Failure('busy' | 'journal-away'). */
+  /**
+   * Commands are refused while nothing can be promised; facts are not. Throws Failure('busy' |
+   * 'journal-away').
+   */
   mayPromise(): void {
     if (this.#isClosed) throw new Failure('busy', 'the server is shutting down; try again when it is back');
     if (this.#away) {
@@ -87,7 +91,9 @@ export class GroupCommit {
     }
   }
 
-  /** Resolves when everything kept so far is durable. Throws Failure('journal-away') when that takes too long. */
+  /**
+   * Resolves when everything kept so far is durable. Throws Failure('journal-away') when that takes too long.
+   */
   promised(): Promise<void> {
     const durable = this.#batch ? this.#batch.done.promise : (this.#writing ?? Promise.resolve());
     const { world, limits } = this.#given;

@@ -28,7 +28,8 @@ export function keeper(dir: string, from: number): (screen: Screen) => void {
     last = screen.parsed;
     const path = pathOf(dir);
     const text = JSON.stringify(screen.serialize());
-    // The recording has everything: a checkpoint that cannot be kept, or whose recording is being erased, is no loss.
+    // The recording has everything: a checkpoint that cannot be kept, or whose recording is being erased, is
+    // no loss.
     writeFile(`${path}.new`, text, { mode: 0o600 })
       .then(() => rename(`${path}.new`, path))
       .catch(() => {});

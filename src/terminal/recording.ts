@@ -127,7 +127,10 @@ export class Recording {
     this.#note('end', Buffer.from(JSON.stringify({ exitCode, reason: reason.slice(0, REASON_MAX) })));
   }
 
-  /** Bytes of one stream from `from` on; empty at the end. They are in `into` when that is given, until it is used again. */
+  /**
+   * Bytes of one stream from `from` on; empty at the end. They are in `into` when that is given, until it is
+   * used again.
+   */
   slice(from: number, maxBytes: number, into?: Buffer): Slice {
     const { segment, found } = this.#find(from);
     if (!segment || !found) return this.#nothing(from);

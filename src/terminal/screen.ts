@@ -243,8 +243,8 @@ export class Screen {
     const wasAligned = this.#alignedAt === wasAt;
     if (isBehind) this.#forward(until);
     const hasForwarded = this.#parsed > wasAt;
-    // The screen shows less than is counted as parsed, so nobody may look before the next bite is parsed. Who begins
-    // to wait from here on waits for more than that.
+    // The screen shows less than is counted as parsed, so nobody may look before the next bite is parsed. Who
+    // begins to wait from here on waits for more than that.
     if (hasForwarded && this.#waiting.length === 0 && until - this.#parsed > FORWARD_BYTES) {
       return void setImmediate(() => this.#bite());
     }

@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'bun:test';
 import { Terminal as Emulator } from '@xterm/headless';
 import type { Terminal } from '../../src/terminal.ts';
-import { ground, type Ground, id, until, Watcher } from './ground.ts';
+import { type Ground, ground, id, until, Watcher } from './ground.ts';
 
 let on: Ground;
 afterEach(() => on.remove());
@@ -22,7 +22,10 @@ async function drawn(watcher: Watcher): Promise<string> {
     await new Promise<void>((resolve) => emulator.write(bytes, resolve));
   }
   const buffer = emulator.buffer.active;
-  const lines = Array.from({ length: emulator.rows }, (_, row) => buffer.getLine(buffer.baseY + row)?.translateToString(true) ?? '');
+  const lines = Array.from(
+    { length: emulator.rows },
+    (_, row) => buffer.getLine(buffer.baseY + row)?.translateToString(true) ?? '',
+  );
   return lines.join('\n').trimEnd();
 }
 
@@ -81,7 +84,9 @@ test('[T9] a viewer that does not read is owed no more than its budget, and the 
 
 test('[T10] a screen taken anywhere, also inside a sequence or a character, goes on as the true one', async () => {
   on = ground();
-  const text = Buffer.from('\x1b[2;20r\x1b[31mred größe 漢\x1b[4;9H\x1b[1mbold\x1b]0;title\x07 end \x1b[?25l');
+  const text = Buffer.from(
+    '\x1b[2;20r\x1b[31mred größe 漢\x1b[4;9H\x1b[1mbold\x1b]0;title\x07 end \x1b[?25l',
+  );
   for (let cut = 1; cut < text.length; cut++) {
     const terminal = on.plane.open(id(`s${cut}`), spec);
     terminal.output('stdout', text.subarray(0, cut), 0);
@@ -125,7 +130,9 @@ test('[T12] sizes, gaps and the end are told to everybody, the end once and afte
   const told = viewer.messages.filter(({ type }) => type !== 'members' && type !== 'role');
   expect(told).toContainEqual({ type: 'resize', cols: 100, rows: 30 });
   expect(told).toContainEqual({ type: 'gap', at: 3, bytes: 7 });
-  expect(told.filter(({ type }) => type === 'closed')).toEqual([{ type: 'closed', exit_code: 3, reason: 'exited' }]);
+  expect(told.filter(({ type }) => type === 'closed')).toEqual([
+    { type: 'closed', exit_code: 3, reason: 'exited' },
+  ]);
   expect(gotTo(viewer)).toBe(13);
 });
 

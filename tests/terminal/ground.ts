@@ -1,4 +1,7 @@
-/** A data plane on a directory of its own, with a listener that keeps what it is told, and viewers that read or do not. */
+/**
+ * A data plane on a directory of its own, with a listener that keeps what it is told, and viewers that read
+ * or do not.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -102,12 +105,24 @@ export class Watcher implements Viewer {
   }
 
   /** What it was sent as output, from the last screen on if `fresh`. */
-  parts(): { readonly kind: 'output' | 'screen'; readonly offset: number; readonly bytes: Buffer; readonly cols: number; readonly rows: number }[] {
+  parts(): {
+    readonly kind: 'output' | 'screen';
+    readonly offset: number;
+    readonly bytes: Buffer;
+    readonly cols: number;
+    readonly rows: number;
+  }[] {
     return this.frames.map((frame) => {
       const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length);
       const offset = Number(bytes.readBigUInt64BE(1));
       if (bytes[0] === 1) return { kind: 'output', offset, bytes: bytes.subarray(9), cols: 0, rows: 0 };
-      return { kind: 'screen', offset, bytes: bytes.subarray(13), cols: bytes.readUInt16BE(9), rows: bytes.readUInt16BE(11) };
+      return {
+        kind: 'screen',
+        offset,
+        bytes: bytes.subarray(13),
+        cols: bytes.readUInt16BE(9),
+        rows: bytes.readUInt16BE(11),
+      };
     });
   }
 

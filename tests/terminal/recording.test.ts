@@ -4,7 +4,7 @@ import { appendFileSync, existsSync, readdirSync, readFileSync, truncateSync, wr
 import { dirname, join } from 'node:path';
 import type { Terminal } from '../../src/terminal.ts';
 import { random } from '../sim/random.ts';
-import { ground, type Ground, id } from './ground.ts';
+import { type Ground, ground, id } from './ground.ts';
 
 let on: Ground;
 afterEach(() => on.remove());
@@ -26,7 +26,10 @@ async function whole(terminal: Terminal, from = 0): Promise<{ text: string; gaps
 }
 
 const segments = (dir: string, session: string) =>
-  readdirSync(join(dir, session)).filter((name) => name.endsWith('.rec')).toSorted().map((name) => join(dir, session, name));
+  readdirSync(join(dir, session))
+    .filter((name) => name.endsWith('.rec'))
+    .toSorted()
+    .map((name) => join(dir, session, name));
 
 test('[T1] what was taken is in the recording after a crash, to the byte, from any offset', async () => {
   on = ground();

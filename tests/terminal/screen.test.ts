@@ -3,14 +3,17 @@ import { afterEach, expect, test } from 'bun:test';
 import { SerializeAddon } from '@xterm/addon-serialize';
 import { Terminal } from '@xterm/headless';
 import { random } from '../sim/random.ts';
-import { ground, type Ground, id, until, Watcher } from './ground.ts';
+import { type Ground, ground, id, until, Watcher } from './ground.ts';
 
 let on: Ground;
 afterEach(() => on.remove());
 
 const spec = { cols: 80, rows: 24, pty: true };
 
-function simple(bytes: Uint8Array | string, { cols, rows } = spec): Promise<{ text: string; cursor: [number, number]; above: string[] }> {
+function simple(
+  bytes: Uint8Array | string,
+  { cols, rows } = spec,
+): Promise<{ text: string; cursor: [number, number]; above: string[] }> {
   const terminal = new Terminal({ cols, rows, scrollback: 1_000, allowProposedApi: true });
   return new Promise((resolve) =>
     terminal.write(bytes, () => {
@@ -18,7 +21,9 @@ function simple(bytes: Uint8Array | string, { cols, rows } = spec): Promise<{ te
       const line = (y: number) => buffer.getLine(y)?.translateToString(true) ?? '';
       const above = Math.min(50, buffer.baseY);
       resolve({
-        text: Array.from({ length: rows }, (_, row) => line(buffer.baseY + row)).join('\n').trimEnd(),
+        text: Array.from({ length: rows }, (_, row) => line(buffer.baseY + row))
+          .join('\n')
+          .trimEnd(),
         cursor: [buffer.cursorY, buffer.cursorX],
         above: Array.from({ length: above }, (_, i) => line(buffer.baseY - above + i)),
       });
@@ -34,7 +39,19 @@ function stream(seed: number, lines: number, wildness: number): string {
   for (let i = 0; i < lines; i++) {
     const words = `${i} ${'lorem ipsum dolor größe 漢字 '.repeat(1 + Math.floor(next() * 5))}`;
     const colour = next() < 0.3 ? `\x1b[${30 + Math.floor(next() * 8)};1m` : next() < 0.1 ? '\x1b[0m' : '';
-    const wild = ['\x1b[5;15r', '\x1b[r', '\x1b[3A', '\x1b[2J', '\x1b[?1049h', '\x1b[?1049l', '\x1b[10;10H', '\x1b[K', '\x07', '\x1b7', '\x1b8'];
+    const wild = [
+      '\x1b[5;15r',
+      '\x1b[r',
+      '\x1b[3A',
+      '\x1b[2J',
+      '\x1b[?1049h',
+      '\x1b[?1049l',
+      '\x1b[10;10H',
+      '\x1b[K',
+      '\x07',
+      '\x1b7',
+      '\x1b8',
+    ];
     const odd = next() < wildness ? (wild[Math.floor(next() * wild.length)] ?? '') : '';
     out.push(`${colour}${words}${odd}\r\n`);
   }
@@ -43,10 +60,16 @@ function stream(seed: number, lines: number, wildness: number): string {
 
 test('[T6] a flood is on the screen as if every byte had been parsed', async () => {
   on = ground();
-  for (const [seed, wildness] of [[1, 0], [2, 0], [3, 0.0005], [4, 0.01]] as const) {
+  for (const [seed, wildness] of [
+    [1, 0],
+    [2, 0],
+    [3, 0.0005],
+    [4, 0.01],
+  ] as const) {
     const bytes = Buffer.from(stream(seed, 60_000, wildness));
     const terminal = on.plane.open(id(`s${seed}`), spec);
-    for (let at = 0; at < bytes.length; at += 50_001) terminal.output('stdout', bytes.subarray(at, at + 50_001), at);
+    for (let at = 0; at < bytes.length; at += 50_001)
+      terminal.output('stdout', bytes.subarray(at, at + 50_001), at);
     const seen = await terminal.screen();
     const truth = await simple(bytes);
     expect(seen.text).toBe(truth.text);
@@ -59,9 +82,12 @@ test('[T6] a flood is on the screen as if every byte had been parsed', async () 
 test('[T6] the colours of what was forwarded over are kept', async () => {
   on = ground();
   const colour = '\x1b[0;35;4m';
-  const bytes = Buffer.from(`${colour}${'plain text that is long enough to be a line\r\n'.repeat(100_000)}tail`);
+  const bytes = Buffer.from(
+    `${colour}${'plain text that is long enough to be a line\r\n'.repeat(100_000)}tail`,
+  );
   const terminal = on.plane.open(id('s'), spec);
-  for (let at = 0; at < bytes.length; at += 65_536) terminal.output('stdout', bytes.subarray(at, at + 65_536), at);
+  for (let at = 0; at < bytes.length; at += 65_536)
+    terminal.output('stdout', bytes.subarray(at, at + 65_536), at);
   await terminal.screen();
   const viewer = new Watcher('v');
   terminal.attach(viewer, { role: 'observer', from: null });
