@@ -2,7 +2,8 @@
  * Measures the readers of questions against a corpus: `bun run hitl:eval DIR [--json]`.
  *
  *   DIR/<case>/recording.cast   asciicast v2, judged at its end
- *   DIR/<case>/expected.json    {"asking":bool,"kind"?:"confirm|choice|text|secret","question"?:"substring","options"?:n}
+ *   DIR/<case>/expected.json    {"asking":bool,"kind"?:"confirm|choice|text|secret",
+ *                                 "question"?:"substring","options"?:n}
  *
  * Precision and recall are of asking; kind, question and options are judged over the questions rightly found
  * whose case says what to expect. Exit code 0 once the corpus was measured, however well it went; 2 when a
