@@ -5,6 +5,7 @@ import {
   emptyHouse,
   eventsKept,
   type House,
+  isOlder,
   withEvents,
   withHistory,
   withSnapshot,
@@ -107,6 +108,17 @@ describe('the house', () => {
       event(2, 'session:s', sessionOf('s', { state: 'exited', ended_at: 'x' })),
     ]);
     expect(over.sessions.get('s')).toMatchObject({ output_bytes: 900, observers: [], controller: null });
+  });
+
+  test('takes no answer that is older than what an event has told', () => {
+    const early = { state_changed_at: '2026-01-01T00:00:00.001Z' };
+    const late = { state_changed_at: '2026-01-01T00:00:00.002Z' };
+    expect([
+      isOlder(early, late),
+      isOlder(late, early),
+      isOlder(late, late),
+      isOlder(early, undefined),
+    ]).toEqual([true, false, false, false]);
   });
 
   test('keeps the newest events, and history before them', () => {

@@ -8,7 +8,7 @@ import type { AgentView, EventView, HitlView, InstanceView, SessionView, TaskVie
 import { call, onUnauthenticated } from '../wire/api.ts';
 import { problemOf } from '../wire/problem.ts';
 import { follow } from '../wire/sse.ts';
-import { type Snapshot, withEvents, withHistory, withSnapshot } from './house.ts';
+import { isOlder, type Snapshot, withEvents, withHistory, withSnapshot } from './house.ts';
 import { noteTrouble } from './notes.ts';
 import { connection, house, wantsToken } from './store.ts';
 
@@ -103,7 +103,7 @@ export async function loadOlderTasks(): Promise<void> {
   house.set(withSnapshot(house.get(), { tasks: page.tasks, tasksTotal: page.total_count }));
 }
 
-/** An answer of the API is as good as an event, and often comes first. */
+/** An answer of the API is as good as an event, and often comes first; when it comes later, it is old. */
 export function learn(snapshot: {
   task?: TaskView;
   question?: HitlView;
@@ -114,9 +114,15 @@ export function learn(snapshot: {
   const { task, question, instance, session } = snapshot;
   house.set({
     ...before,
-    tasks: task ? new Map(before.tasks).set(task.id, task) : before.tasks,
+    tasks:
+      task && !isOlder(task, before.tasks.get(task.id))
+        ? new Map(before.tasks).set(task.id, task)
+        : before.tasks,
     questions: question ? new Map(before.questions).set(question.hitl_id, question) : before.questions,
-    instances: instance ? new Map(before.instances).set(instance.name, instance) : before.instances,
+    instances:
+      instance && !isOlder(instance, before.instances.get(instance.name))
+        ? new Map(before.instances).set(instance.name, instance)
+        : before.instances,
     sessions: session ? new Map(before.sessions).set(session.session_id, session) : before.sessions,
   });
 }

@@ -148,6 +148,14 @@ function withCounts(view: SessionView, sessions: ReadonlyMap<string, SessionView
   };
 }
 
+/** True for an answer that was made before what an event has told since. */
+export function isOlder<
+  V extends Pick<TaskView, 'state_changed_at'> | Pick<InstanceView, 'state_changed_at'>,
+>(view: V, known: V | undefined): boolean {
+  if (!known) return false;
+  return new Date(view.state_changed_at).getTime() < new Date(known.state_changed_at).getTime();
+}
+
 export function actorKind(actor: string): string {
   const colon = actor.indexOf(':');
   return colon < 0 ? actor : actor.slice(0, colon);
