@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir, userInfo } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run, type Running } from '../agent/process.ts';
 import { keyboard, type Keyboard, echoScript } from './terminal-echo.ts';
@@ -88,10 +88,13 @@ async function sshd(dir: string) {
   return { child, port };
 }
 
+/** Bun takes it from the environment, which need not have it. */
+const userName = (): string => Bun.spawnSync(['id', '-un']).stdout.toString().trim();
+
 const sshArguments = (dir: string, port: number): string[] => [
   'ssh', '-tt', '-F', '/dev/null', '-i', join(dir, 'user'), '-p', String(port),
   '-o', 'StrictHostKeyChecking=no', '-o', `UserKnownHostsFile=${join(dir, 'known')}`, '-o', 'LogLevel=ERROR',
-  '-o', 'IdentitiesOnly=yes', '-o', 'Compression=no', '-o', 'EscapeChar=none', `${userInfo().username}@127.0.0.1`,
+  '-o', 'IdentitiesOnly=yes', '-o', 'Compression=no', '-o', 'EscapeChar=none', `${userName()}@127.0.0.1`,
 ];
 
 function rival(name: string, ssh: readonly string[], commandOf: (line: string) => string): Rival {
