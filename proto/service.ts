@@ -1,6 +1,7 @@
 /** AgentService for @grpc/grpc-js, over the generated messages. Used by the server and by the agent. */
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import {
+  type AgentMessage,
   AgentMessageSchema,
   ExecOutputSchema,
   ExecRequestSchema,
@@ -8,6 +9,7 @@ import {
   RenewCertificateRequestSchema,
   RenewCertificateResponseSchema,
 } from './gen/agent_pb.ts';
+import { outputBytes } from './output.ts';
 
 const write =
   <Desc extends DescMessage>(schema: Desc) =>
@@ -21,6 +23,14 @@ const read =
   (bytes: Buffer): MessageShape<Desc> =>
     fromBinary(schema, bytes);
 
+const writeAny = write(AgentMessageSchema);
+
+function writeAgentMessage(message: AgentMessage): Buffer {
+  const { case: what, value } = message.payload;
+  const isOutput = what === 'stdout' || what === 'stderr' || what === 'log';
+  return (isOutput ? outputBytes(what, value) : null) ?? writeAny(message);
+}
+
 /** Where a call is found: `/agentic.sandbox.v1.AgentService/<name>`. */
 const pathOf = (name: string) => `/agentic.sandbox.v1.AgentService/${name}`;
 
@@ -29,7 +39,7 @@ export const agentService = {
     path: pathOf('Connect'),
     requestStream: true,
     responseStream: true,
-    requestSerialize: write(AgentMessageSchema),
+    requestSerialize: writeAgentMessage,
     requestDeserialize: read(AgentMessageSchema),
     responseSerialize: write(ManagementMessageSchema),
     responseDeserialize: read(ManagementMessageSchema),
