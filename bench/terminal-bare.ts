@@ -1,7 +1,7 @@
 /** The bare PTY: the same program on a PTY, read and counted in a process of its own, and nothing else. */
 import { run } from '../agent/process.ts';
-import { READY, script } from './terminal-flood.ts';
 import { cpuSeconds, nowMs } from './terminal-figures.ts';
+import { READY, script } from './terminal-flood.ts';
 
 export interface Bare {
   readonly bytes: number;
@@ -16,11 +16,14 @@ async function bare(path: string): Promise<Bare> {
   let lastAt = 0;
   const argv = ['sh', '-c', script(path)];
   const env = { PATH: process.env['PATH'] ?? '' };
-  const running = run({ argv, cwd: '/', env, pty: { cols: 220, rows: 50, term: 'xterm-256color' } }, (_, got) => {
-    bytes += got.length;
-    lastAt = nowMs();
-    if (bytes === ready) resolve();
-  });
+  const running = run(
+    { argv, cwd: '/', env, pty: { cols: 220, rows: 50, term: 'xterm-256color' } },
+    (_, got) => {
+      bytes += got.length;
+      lastAt = nowMs();
+      if (bytes === ready) resolve();
+    },
+  );
   await promise;
   const before = cpuSeconds(process.pid);
   const startedAt = nowMs();

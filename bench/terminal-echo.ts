@@ -19,7 +19,9 @@ export interface Line {
 /** The program at the other end says `echo ready`, then sends back every byte as it is. */
 export const echoScript = 'stty raw -echo; printf R; exec cat';
 
-export async function keyboard(open: (onBytes: (bytes: Uint8Array) => void) => Promise<Line>): Promise<Keyboard> {
+export async function keyboard(
+  open: (onBytes: (bytes: Uint8Array) => void) => Promise<Line>,
+): Promise<Keyboard> {
   const sentAt: number[] = [];
   let took: number[] = [];
   let isReady = false;
@@ -57,17 +59,19 @@ export async function keyboard(open: (onBytes: (bytes: Uint8Array) => void) => P
 }
 
 /** Over the product's own WebSocket, as controller. */
-export const overAttach = (ws: string, session: string) => async (onBytes: (bytes: Uint8Array) => void): Promise<Line> => {
-  const socket = new WebSocket(`${ws}/ws/sessions/${session}/attach?role=controller&from=0`);
-  socket.binaryType = 'nodebuffer' as BinaryType;
-  const open = Promise.withResolvers<void>();
-  socket.onopen = () => open.resolve();
-  socket.onmessage = ({ data }: MessageEvent<string | Buffer>) => {
-    if (typeof data !== 'string' && data[0] === 1) onBytes(data.subarray(9));
+export const overAttach =
+  (ws: string, session: string) =>
+  async (onBytes: (bytes: Uint8Array) => void): Promise<Line> => {
+    const socket = new WebSocket(`${ws}/ws/sessions/${session}/attach?role=controller&from=0`);
+    socket.binaryType = 'nodebuffer' as BinaryType;
+    const open = Promise.withResolvers<void>();
+    socket.onopen = () => open.resolve();
+    socket.onmessage = ({ data }: MessageEvent<string | Buffer>) => {
+      if (typeof data !== 'string' && data[0] === 1) onBytes(data.subarray(9));
+    };
+    await open.promise;
+    return {
+      send: (bytes) => void socket.send(Buffer.concat([new Uint8Array([1]), bytes])),
+      close: () => socket.close(),
+    };
   };
-  await open.promise;
-  return {
-    send: (bytes) => void socket.send(Buffer.concat([new Uint8Array([1]), bytes])),
-    close: () => socket.close(),
-  };
-};

@@ -15,8 +15,15 @@ export const READY = 'ready\n';
 export const script = (path: string): string => `stty -echo; echo ready; read -r go; exec cat '${path}'`;
 
 const LINES_A_BLOCK = 4_096;
-const colours = ['\x1b[32mok\x1b[0m', '\x1b[33mwarn\x1b[0m', '\x1b[1;31mFAIL\x1b[0m', '\x1b[36minfo\x1b[0m', 'note'];
-const words = 'compile link test fetch unpack resolve check façade emit → bundle verify wait retry done'.split(' ');
+const colours = [
+  '\x1b[32mok\x1b[0m',
+  '\x1b[33mwarn\x1b[0m',
+  '\x1b[1;31mFAIL\x1b[0m',
+  '\x1b[36minfo\x1b[0m',
+  'note',
+];
+const words =
+  'compile link test fetch unpack resolve check façade emit → bundle verify wait retry done'.split(' ');
 
 function block(): string {
   const lines: string[] = [];
@@ -27,7 +34,9 @@ function block(): string {
   };
   for (let line = 0; line < LINES_A_BLOCK; line++) {
     const said = Array.from({ length: 3 + next(12) }, () => words[next(words.length)]).join(' ');
-    lines.push(`[${String(line).padStart(6, '0')}] ${colours[next(colours.length)]} src/part-${next(97)}.ts:${next(400)}: ${said}\n`);
+    lines.push(
+      `[${String(line).padStart(6, '0')}] ${colours[next(colours.length)]} src/part-${next(97)}.ts:${next(400)}: ${said}\n`,
+    );
   }
   return lines.join('');
 }

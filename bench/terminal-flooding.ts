@@ -1,7 +1,10 @@
-/** One flood through the product: to how many viewers, how fast, at what cost, and what it did to keystrokes. */
-import { cpuSeconds, meter, type Cost, nowMs } from './terminal-figures.ts';
-import { type Flood, READY, script } from './terminal-flood.ts';
+/**
+ * One flood through the product: to how many viewers, how fast, at what cost, and what it did to keystrokes.
+ */
+
 import type { Keyboard } from './terminal-echo.ts';
+import { type Cost, cpuSeconds, meter, nowMs } from './terminal-figures.ts';
+import { type Flood, READY, script } from './terminal-flood.ts';
 import { type Product, until } from './terminal-server.ts';
 import type { Order, Said, Watched } from './terminal-viewers.ts';
 
@@ -17,7 +20,9 @@ export interface Flooded {
 }
 
 export interface Audience {
-  open(order: Omit<Extract<Order, { do: 'open' }>, 'do'>): Promise<{ readonly over: Promise<readonly Watched[]> }>;
+  open(
+    order: Omit<Extract<Order, { do: 'open' }>, 'do'>,
+  ): Promise<{ readonly over: Promise<readonly Watched[]> }>;
   readonly pid: number;
   close(): Promise<void>;
 }
@@ -63,9 +68,14 @@ export interface Crowd {
   readonly stalled: number;
 }
 
-export async function flooded({ product, audience, keys, flood }: Ground, { count, stalled }: Crowd): Promise<Flooded> {
+export async function flooded(
+  { product, audience, keys, flood }: Ground,
+  { count, stalled }: Crowd,
+): Promise<Flooded> {
   const session = await product.session(script(flood.path));
-  await until('the flood is ready', async () => ((await product.said(session)).startsWith(READY.trim()) ? true : null));
+  await until('the flood is ready', async () =>
+    (await product.said(session)).startsWith(READY.trim()) ? true : null,
+  );
   const { over } = await audience.open({ ws: product.ws, session, count, stalled });
   const [server, agent] = [meter(product.serverPid), meter(product.agentPid)];
   const viewersBefore = cpuSeconds(audience.pid);
@@ -75,7 +85,11 @@ export async function flooded({ product, audience, keys, flood }: Ground, { coun
   const echo = keys.type(() => isOver);
   const viewers = await over;
   isOver = true;
-  const costs = { server: server(), agent: agent(), viewersCpuSeconds: cpuSeconds(audience.pid) - viewersBefore };
+  const costs = {
+    server: server(),
+    agent: agent(),
+    viewersCpuSeconds: cpuSeconds(audience.pid) - viewersBefore,
+  };
   const [first] = viewers;
   const isComplete = first !== undefined && first.skips === 0;
   product.forget(session);
@@ -90,4 +104,3 @@ export async function flooded({ product, audience, keys, flood }: Ground, { coun
 
 export const megabytesASecond = ({ ms, viewers }: Pick<Flooded, 'ms' | 'viewers'>): number =>
   viewers.reduce((sum, { bytes }) => sum + bytes, 0) / viewers.length / 1e3 / ms;
-

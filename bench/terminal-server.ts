@@ -20,7 +20,11 @@ export interface Product {
   close(): Promise<void>;
 }
 
-export async function until<T>(what: string, look: () => Promise<T | null> | T | null, withinMs = READY_MS): Promise<T> {
+export async function until<T>(
+  what: string,
+  look: () => Promise<T | null> | T | null,
+  withinMs = READY_MS,
+): Promise<T> {
   for (const end = Date.now() + withinMs; Date.now() < end; await Bun.sleep(25)) {
     const found = await look();
     if (found !== null) return found;
@@ -45,7 +49,9 @@ interface Asked {
 async function ask<T>(http: string, { method, path, body }: Asked): Promise<T> {
   const headers = { 'content-type': 'application/json' };
   const response = await fetch(`${http}${path}`, {
-    method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    method,
+    headers,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await response.text();
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
@@ -58,10 +64,15 @@ export async function product(): Promise<Product> {
     env: { ...process.env, AGENTIC_DATA_DIR: dir, LISTEN_ADDR: '127.0.0.1:0', LOG_LEVEL: 'warn' },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
-  const facts = await until('the server is there', () => read<{ http: string; ws: string }>(join(dir, 'server.json')));
+  const facts = await until('the server is there', () =>
+    read<{ http: string; ws: string }>(join(dir, 'server.json')),
+  );
   const call = <T>(asked: Asked) => ask<T>(facts.http, asked);
   await until('the agent is ready', async () => {
-    const { agents } = await call<{ agents: { id: string; state: string }[] }>({ method: 'GET', path: '/api/v1/agents' });
+    const { agents } = await call<{ agents: { id: string; state: string }[] }>({
+      method: 'GET',
+      path: '/api/v1/agents',
+    });
     return agents.find(({ id, state }) => id === 'local' && state === 'ready') ?? null;
   });
   const agentPid = agentPidOf(dir);
@@ -86,7 +97,9 @@ export async function product(): Promise<Product> {
     async close() {
       await call({ method: 'POST', path: '/api/v1/instances/local/destroy' }).catch(() => {});
       // It is the server that ends the agent, so the server goes last.
-      await until('the agent has ended', () => (existsSync(`/proc/${agentPid}`) ? null : true)).catch(() => process.kill(agentPid));
+      await until('the agent has ended', () => (existsSync(`/proc/${agentPid}`) ? null : true)).catch(() =>
+        process.kill(agentPid),
+      );
       child.kill();
       await child.exited;
       rmSync(dir, { recursive: true, force: true });

@@ -1,13 +1,13 @@
 /**
- * What a user would pick instead: tmux over ssh, and ssh alone. A private sshd on a loopback port of its own, with a
- * host key and an authorized key made for this run.
+ * What a user would pick instead: tmux over ssh, and ssh alone. A private sshd on a loopback port of its own,
+ * with a host key and an authorized key made for this run.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run, type Running } from '../agent/process.ts';
-import { keyboard, type Keyboard, echoScript } from './terminal-echo.ts';
+import { type Running, run } from '../agent/process.ts';
+import { echoScript, type Keyboard, keyboard } from './terminal-echo.ts';
 import { nowMs } from './terminal-figures.ts';
 import { script } from './terminal-flood.ts';
 import { until } from './terminal-server.ts';
@@ -43,8 +43,13 @@ function keygen(path: string): void {
 }
 
 export async function rivals(): Promise<Rivals> {
-  const skipped = Bun.which('ttyd') ? ['ttyd: not measured, it has no client without a browser'] : ['ttyd: not installed'];
-  const missing = [...(existsSync(SSHD) ? [] : ['sshd']), ...['ssh', 'ssh-keygen', 'tmux'].filter((name) => !Bun.which(name))];
+  const skipped = Bun.which('ttyd')
+    ? ['ttyd: not measured, it has no client without a browser']
+    : ['ttyd: not installed'];
+  const missing = [
+    ...(existsSync(SSHD) ? [] : ['sshd']),
+    ...['ssh', 'ssh-keygen', 'tmux'].filter((name) => !Bun.which(name)),
+  ];
   if (missing.length > 0) {
     skipped.push(`ssh + tmux: ${missing.join(', ')} not installed`);
     return { all: [], skipped, close: async () => {} };
@@ -68,7 +73,10 @@ export async function rivals(): Promise<Rivals> {
     writeFileSync(file, line);
     return `exec ${tmux} new-session -s s${sessions} "exec sh '${file}'"`;
   };
-  const all = [rival('ssh + tmux', ssh, inTmux), rival('ssh', ssh, (line) => `exec sh -c ${JSON.stringify(line)}`)];
+  const all = [
+    rival('ssh + tmux', ssh, inTmux),
+    rival('ssh', ssh, (line) => `exec sh -c ${JSON.stringify(line)}`),
+  ];
   return { all, skipped, close };
 }
 
@@ -77,14 +85,33 @@ async function sshd(dir: string) {
   keygen(join(dir, 'host'));
   keygen(join(dir, 'user'));
   writeFileSync(join(dir, 'authorized'), readFileSync(join(dir, 'user.pub')), { mode: 0o600 });
-  writeFileSync(join(dir, 'sshd_config'), [
-    `Port ${port}`, 'ListenAddress 127.0.0.1', `HostKey ${join(dir, 'host')}`, `AuthorizedKeysFile ${join(dir, 'authorized')}`,
-    'PasswordAuthentication no', 'KbdInteractiveAuthentication no', 'UsePAM no', 'StrictModes no', 'PidFile none',
-    'PermitRootLogin prohibit-password', 'PrintMotd no', 'PrintLastLog no', '',
-  ].join('\n'));
+  writeFileSync(
+    join(dir, 'sshd_config'),
+    [
+      `Port ${port}`,
+      'ListenAddress 127.0.0.1',
+      `HostKey ${join(dir, 'host')}`,
+      `AuthorizedKeysFile ${join(dir, 'authorized')}`,
+      'PasswordAuthentication no',
+      'KbdInteractiveAuthentication no',
+      'UsePAM no',
+      'StrictModes no',
+      'PidFile none',
+      'PermitRootLogin prohibit-password',
+      'PrintMotd no',
+      'PrintLastLog no',
+      '',
+    ].join('\n'),
+  );
   const log = join(dir, 'sshd.log');
-  const child = Bun.spawn([SSHD, '-D', '-f', join(dir, 'sshd_config'), '-E', log], { stdio: ['ignore', 'ignore', 'inherit'] });
-  await until('sshd listens', () => (existsSync(log) && readFileSync(log, 'utf8').includes('listening') ? true : null), 10_000);
+  const child = Bun.spawn([SSHD, '-D', '-f', join(dir, 'sshd_config'), '-E', log], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  await until(
+    'sshd listens',
+    () => (existsSync(log) && readFileSync(log, 'utf8').includes('listening') ? true : null),
+    10_000,
+  );
   return { child, port };
 }
 
@@ -92,9 +119,27 @@ async function sshd(dir: string) {
 const userName = (): string => Bun.spawnSync(['id', '-un']).stdout.toString().trim();
 
 const sshArguments = (dir: string, port: number): string[] => [
-  'ssh', '-tt', '-F', '/dev/null', '-i', join(dir, 'user'), '-p', String(port),
-  '-o', 'StrictHostKeyChecking=no', '-o', `UserKnownHostsFile=${join(dir, 'known')}`, '-o', 'LogLevel=ERROR',
-  '-o', 'IdentitiesOnly=yes', '-o', 'Compression=no', '-o', 'EscapeChar=none', `${userName()}@127.0.0.1`,
+  'ssh',
+  '-tt',
+  '-F',
+  '/dev/null',
+  '-i',
+  join(dir, 'user'),
+  '-p',
+  String(port),
+  '-o',
+  'StrictHostKeyChecking=no',
+  '-o',
+  `UserKnownHostsFile=${join(dir, 'known')}`,
+  '-o',
+  'LogLevel=ERROR',
+  '-o',
+  'IdentitiesOnly=yes',
+  '-o',
+  'Compression=no',
+  '-o',
+  'EscapeChar=none',
+  `${userName()}@127.0.0.1`,
 ];
 
 function rival(name: string, ssh: readonly string[], commandOf: (line: string) => string): Rival {
@@ -130,4 +175,3 @@ function rival(name: string, ssh: readonly string[], commandOf: (line: string) =
       }),
   };
 }
-

@@ -1,8 +1,8 @@
 /**
  * Viewers in a process of their own, so that what they cost is not the server's.
  *
- * Each counts what it gets and acknowledges it as the dashboard does; the first also computes its checksum. A stalled
- * viewer does its handshake and never reads again.
+ * Each counts what it gets and acknowledges it as the dashboard does; the first also computes its checksum. A
+ * stalled viewer does its handshake and never reads again.
  */
 import { connect, type Socket } from 'node:net';
 import { crc32 } from 'node:zlib';
@@ -18,9 +18,17 @@ export interface Watched {
 }
 
 export type Order =
-  | { readonly do: 'open'; readonly ws: string; readonly session: string; readonly count: number; readonly stalled: number }
+  | {
+      readonly do: 'open';
+      readonly ws: string;
+      readonly session: string;
+      readonly count: number;
+      readonly stalled: number;
+    }
   | { readonly do: 'exit' };
-export type Said = { readonly said: 'open' } | { readonly said: 'over'; readonly viewers: readonly Watched[] };
+export type Said =
+  | { readonly said: 'open' }
+  | { readonly said: 'over'; readonly viewers: readonly Watched[] };
 
 const ACK_EVERY_BYTES = 128 << 10;
 const OUTPUT = 1;
@@ -28,7 +36,10 @@ const OUTPUT = 1;
 const say = (said: Said) => process.send?.(said);
 const urlOf = (ws: string, session: string) => `${ws}/ws/sessions/${session}/attach?role=observer&from=0`;
 
-function watch(url: string, isChecked: boolean): { readonly open: Promise<void>; readonly over: Promise<Watched> } {
+function watch(
+  url: string,
+  isChecked: boolean,
+): { readonly open: Promise<void>; readonly over: Promise<Watched> } {
   const watched: Watched = { bytes: 0, skips: 0, skippedBytes: 0, crc: isChecked ? 0 : null, lastAt: 0 };
   const open = Promise.withResolvers<void>();
   const over = Promise.withResolvers<Watched>();
@@ -71,8 +82,15 @@ function stall(url: string): Promise<Socket> {
   const { hostname, port, pathname, search, host } = new URL(url);
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const socket = connect({ host: hostname, port: Number(port) });
-  const lines = [`GET ${pathname}${search} HTTP/1.1`, `Host: ${host}`, 'Connection: Upgrade', 'Upgrade: websocket'];
-  socket.write(`${[...lines, 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: c3RhbGxlZC1mb3ItZXZlcg=='].join('\r\n')}\r\n\r\n`);
+  const lines = [
+    `GET ${pathname}${search} HTTP/1.1`,
+    `Host: ${host}`,
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+  ];
+  socket.write(
+    `${[...lines, 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: c3RhbGxlZC1mb3ItZXZlcg=='].join('\r\n')}\r\n\r\n`,
+  );
   socket.once('data', () => {
     socket.pause();
     resolve(socket);

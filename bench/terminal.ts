@@ -1,8 +1,8 @@
 /**
  * `bun bench/terminal.ts [--bytes N] [--viewers 1,4,16,32] [--rounds 3]`
  *
- * Pushes a flood through a PTY to WebSocket viewers, beside the bare PTY and what a user would pick instead, in the
- * same run and in turns, and judges what it measured by the targets. The last line is one JSON object.
+ * Pushes a flood through a PTY to WebSocket viewers, beside the bare PTY and what a user would pick instead,
+ * in the same run and in turns, and judges what it measured by the targets. The last line is one JSON object.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Bare } from './terminal-bare.ts';
 import { echoScript, keyboard, overAttach } from './terminal-echo.ts';
-import { median, MIB, quantile, rounded, rssBytes } from './terminal-figures.ts';
+import { MIB, median, quantile, rounded, rssBytes } from './terminal-figures.ts';
 import { makeFlood } from './terminal-flood.ts';
 import { audience, type Flooded, flooded, type Ground, megabytesASecond } from './terminal-flooding.ts';
 import { product } from './terminal-server.ts';
@@ -40,7 +40,9 @@ interface Echo {
 }
 
 const echoOf = (ms: readonly number[]): Echo => ({
-  p50: rounded(median(ms), 2), p99: rounded(quantile(ms, 0.99), 2), keys: ms.length,
+  p50: rounded(median(ms), 2),
+  p99: rounded(quantile(ms, 0.99), 2),
+  keys: ms.length,
 });
 
 function bare(path: string): Bare {
@@ -73,7 +75,13 @@ async function measureRival(rival: Rival, { flood }: Ground): Promise<RivalFigur
   const loud = await under;
   keys.close();
   const mbps = rounded(flood.bytes / 1e3 / ms);
-  return { name: rival.name, mbps, arrivedShare: rounded(arrived / flood.bytes, 3), idle: echoOf(quiet), flooded: echoOf(loud) };
+  return {
+    name: rival.name,
+    mbps,
+    arrivedShare: rounded(arrived / flood.bytes, 3),
+    idle: echoOf(quiet),
+    flooded: echoOf(loud),
+  };
 }
 
 interface Measured {
@@ -113,7 +121,15 @@ async function measure(ground: Ground, others: Rivals): Promise<Measured> {
     progress(rival.name);
     rivalFigures.push(await measureRival(rival, ground));
   }
-  return { bare: bares, series, idle: quiet, rivals: rivalFigures, rssIdle, rssAfter, bytes: ground.flood.bytes };
+  return {
+    bare: bares,
+    series,
+    idle: quiet,
+    rivals: rivalFigures,
+    rssIdle,
+    rssAfter,
+    bytes: ground.flood.bytes,
+  };
 }
 
 const progress = (what: string) => void process.stderr.write(`… ${what}\n`);
@@ -157,13 +173,15 @@ function judge({ bare, series, rssIdle }: Measured, rows: readonly Row[]): Targe
   const bareMbps = median(bare.map(({ bytes, ms }) => bytes / 1e3 / ms));
   const of = (name: string) => rows.find(({ viewers }) => viewers === name);
   const targets: Target[] = [];
-  const add = (target: string, figure: number, ok: boolean) => targets.push({ target, figure: rounded(figure, 3), ok });
+  const add = (target: string, figure: number, ok: boolean) =>
+    targets.push({ target, figure: rounded(figure, 3), ok });
   const one = of('1');
   if (one) add('MB/s to one viewer / bare PTY >= 0.70', one.mbps / bareMbps, one.mbps / bareMbps >= 0.7);
   const worst = Math.max(...rows.map(({ echo }) => echo.p99));
   if (one) add('echo p99 under the flood, one viewer <= 50 ms', one.echo.p99, one.echo.p99 <= 50);
   add('echo p99 under the flood, worst crowd <= 50 ms', worst, worst <= 50);
-  const growth = (Math.max(...[...series.values()].flat().map(({ server }) => server.rssPeak)) - rssIdle) / MIB;
+  const growth =
+    (Math.max(...[...series.values()].flat().map(({ server }) => server.rssPeak)) - rssIdle) / MIB;
   add('server RSS growth <= 64 MiB', growth, growth <= 64);
   const [reading, stalled] = [of('reading'), of('stalled')];
   if (reading && stalled) {
@@ -171,23 +189,50 @@ function judge({ bare, series, rssIdle }: Measured, rows: readonly Row[]): Targe
     add('cost to others of a viewer that stops reading < 0.05', cost, cost < 0.05);
   }
   const whole = rows.every(({ isWhole }) => isWhole !== false);
-  add('every byte, as it is, to whoever was not skipped', whole ? 1 : 0, whole && rows.some(({ isWhole }) => isWhole));
+  add(
+    'every byte, as it is, to whoever was not skipped',
+    whole ? 1 : 0,
+    whole && rows.some(({ isWhole }) => isWhole),
+  );
   return targets;
 }
 
 const named = (name: string) =>
   ({ reading: `${READING} (reference)`, stalled: `${READING} + 1 stalled` })[name] ?? name;
 
-function print({ bare, idle, rivals, rssIdle, rssAfter }: Measured, rows: readonly Row[], targets: readonly Target[]): void {
+function print(
+  { bare, idle, rivals, rssIdle, rssAfter }: Measured,
+  rows: readonly Row[],
+  targets: readonly Target[],
+): void {
   const mbps = rounded(median(bare.map(({ bytes, ms }) => bytes / 1e3 / ms)));
   const cpu = rounded(median(bare.map(({ bytes, cpuSeconds }) => cpuSeconds / (bytes / 1e9))), 2);
   const lines = [
-    ['viewers', 'MB/s each', 'skipped', 'CPU s/GB server', 'agent', 'RSS MiB server', 'agent', 'echo p50', 'p99 ms', 'bytes'],
+    [
+      'viewers',
+      'MB/s each',
+      'skipped',
+      'CPU s/GB server',
+      'agent',
+      'RSS MiB server',
+      'agent',
+      'echo p50',
+      'p99 ms',
+      'bytes',
+    ],
     ['bare PTY', mbps, '', '', cpu, '', '', '', '', ''],
     ['idle', '', '', '', '', rounded(rssIdle / MIB), '', idle.p50, idle.p99, ''],
     ...rows.map((row) => [
-      named(row.viewers), row.mbps, `${rounded(row.skippedShare * 100)} %`, row.serverCpuPerGb, row.agentCpuPerGb,
-      row.serverRssMib, row.agentRssMib, row.echo.p50, row.echo.p99, { true: 'verified', false: 'WRONG', null: '-' }[`${row.isWhole}`],
+      named(row.viewers),
+      row.mbps,
+      `${rounded(row.skippedShare * 100)} %`,
+      row.serverCpuPerGb,
+      row.agentCpuPerGb,
+      row.serverRssMib,
+      row.agentRssMib,
+      row.echo.p50,
+      row.echo.p99,
+      { true: 'verified', false: 'WRONG', null: '-' }[`${row.isWhole}`],
     ]),
     ['after', '', '', '', '', rounded(rssAfter / MIB), '', '', '', ''],
     ...rivals.flatMap(({ name, mbps, arrivedShare, idle, flooded }) => [
@@ -197,9 +242,14 @@ function print({ bare, idle, rivals, rssIdle, rssAfter }: Measured, rows: readon
   ].map((cells) => cells.map(String));
   const widths = (lines[0] ?? []).map((_, i) => Math.max(...lines.map((cells) => cells[i]?.length ?? 0)));
   for (const cells of lines) {
-    console.log(cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '));
+    console.log(
+      cells
+        .map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+        .join('  '),
+    );
   }
-  for (const { target, figure, ok } of targets) console.log(`${ok ? 'ok    ' : 'missed'}  ${target}: ${figure}`);
+  for (const { target, figure, ok } of targets)
+    console.log(`${ok ? 'ok    ' : 'missed'}  ${target}: ${figure}`);
 }
 
 async function main(): Promise<void> {
@@ -211,7 +261,9 @@ async function main(): Promise<void> {
     closing.push(() => house.close());
     const watching = audience();
     closing.push(() => watching.close());
-    const others = wanted.rivals ? await rivals() : { all: [], skipped: ['rivals: not asked for'], close: async () => {} };
+    const others = wanted.rivals
+      ? await rivals()
+      : { all: [], skipped: ['rivals: not asked for'], close: async () => {} };
     closing.push(() => others.close());
     const keys = await keyboard(overAttach(house.ws, await house.session(echoScript)));
     closing.push(() => keys.close());
@@ -221,7 +273,9 @@ async function main(): Promise<void> {
     print(measured, rows, targets);
     for (const why of others.skipped) console.log(`skipped ${why}`);
     const { bare, idle, rivals: rivalFigures, rssIdle, rssAfter, bytes } = measured;
-    console.log(JSON.stringify({ bytes, bare, idle, rows, rivals: rivalFigures, rssIdle, rssAfter, targets }));
+    console.log(
+      JSON.stringify({ bytes, bare, idle, rows, rivals: rivalFigures, rssIdle, rssAfter, targets }),
+    );
   } finally {
     for (const close of closing.reverse()) await close();
   }

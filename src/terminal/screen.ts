@@ -24,7 +24,7 @@ const BITE_BYTES = 256 << 10;
 const FORWARD_BYTES = 512 << 10;
 /** After so much at once nobody reads along: what comes within this time may be forwarded over. */
 const RUSH_BYTES = 32 << 10;
-const RUSH_MS = 25;
+const RUSH_MS = 200;
 const TAIL_LINES = 50;
 /** Looked through in one turn, and how much of a bite may be the beginning of a sequence or character. */
 const FORWARD_BITES = 4;
