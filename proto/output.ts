@@ -1,6 +1,7 @@
 /**
- * Output chunks, which are nearly all of what an agent says, written in one piece: the generated writer copies the
- * data once for every level it is nested in. What is read from it is the same (tests/transport/output.test.ts).
+ * Output chunks, which are nearly all of what an agent says, written in one piece: the generated writer
+ * copies the data once for every level it is nested in. What is read from it is the same
+ * (tests/transport/output.test.ts).
  */
 import type { OutputChunk } from './gen/agent_pb.ts';
 

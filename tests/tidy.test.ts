@@ -273,13 +273,17 @@ describe('sizes', () => {
 
   test(`a function has at most ${PARAMETERS} parameters`, () => {
     // Rows of a table of cases are as wide as the table.
-    const wide = sources.filter(({ file }) => !file.startsWith('tests/')).flatMap((source) =>
-      source.nodes
-        .filter(
-          ({ node }) => functionTypes.test(node.type) && (node['params'] as unknown[]).length > PARAMETERS,
-        )
-        .map(({ node }) => `${source.file}:${source.lineAt(node.start)}: take one object with named fields`),
-    );
+    const wide = sources
+      .filter(({ file }) => !file.startsWith('tests/'))
+      .flatMap((source) =>
+        source.nodes
+          .filter(
+            ({ node }) => functionTypes.test(node.type) && (node['params'] as unknown[]).length > PARAMETERS,
+          )
+          .map(
+            ({ node }) => `${source.file}:${source.lineAt(node.start)}: take one object with named fields`,
+          ),
+      );
     expect(wide).toEqual([]);
   });
 

@@ -257,7 +257,7 @@ describe('artifacts', () => {
     'link/passwd',
     'later.txt',
     '..%2fstaged.json',
-    'x/'.repeat(200) + 'x',
+    `${'x/'.repeat(200)}x`,
     '__proto__',
     'constructor',
   ])('[K44] %p opens nothing', async (name) => {
