@@ -27,7 +27,7 @@ import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
 import { type AgentServer, agentServer } from './transport/server.ts';
 import { socketPathOf } from './transport/socket-path.ts';
-import type { AgentView, InstanceView, TaskView } from './views.ts';
+import type { AgentView, InstanceView, SessionView, TaskView } from './views.ts';
 import { agentDesk, observed } from './wiring/agents.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
 import { eventDesk } from './wiring/events.ts';
@@ -38,7 +38,7 @@ import { type House, signals, until } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk, makeInstance } from './wiring/instances.ts';
 import { forgetLinks, liveness, presence } from './wiring/presence.ts';
-import { sessionDesk } from './wiring/sessions.ts';
+import { observedSession, sessionDesk } from './wiring/sessions.ts';
 import { taskDesk, told } from './wiring/task-desk.ts';
 import { logsOf } from './wiring/task-story.ts';
 import { wire } from './wiring/wire.ts';
@@ -187,6 +187,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
   const decorate = (kind: string, view: unknown) => {
     if (view === null) return view;
     if (kind === 'agent') return observed(house, view as AgentView);
+    if (kind === 'session') return observedSession(house, view as SessionView);
     return kind === 'task' ? told(house, view as TaskView) : view;
   };
   const http = await httpDoors({

@@ -140,6 +140,8 @@ export interface TaskView {
   vm_name: string | null;
   vm_ip: string | null;
   attempt: number;
+  /** The task that this one tries again. */
+  retry_of: string | null;
   exit_code: number | null;
   error: string | null;
   failure: FailureInfo | null;
@@ -195,6 +197,6 @@ export interface EventView {
   /** e.g. `task.state_changed`, `hitl.opened`, `agent.connected`. */
   event_type: string;
   timestamp: string;
-  /** The actor's view after the event. */
+  /** The actor's view: after the event when told live, its newest when read from the past. */
   data: unknown;
 }

@@ -44,6 +44,8 @@ export interface SessionContext extends SessionInput {
   readonly exitCode: number | null;
   readonly reason: string | null;
   readonly endedAt: number | null;
+  /** All it ever said, once it has ended. */
+  readonly outputBytes: number;
   /** Who asked it to end, and how. */
   readonly ending: { readonly by: string; readonly graceMs: number } | null;
 }
@@ -53,13 +55,14 @@ export interface SessionExited extends Told {
   readonly type: 'session.exited';
   readonly exitCode: number;
   readonly error: string;
+  readonly outputBytes: number;
 }
 
 export type SessionEvent =
   | SessionExited
   | (Told & { readonly type: 'link.lost' })
   | (Told & { readonly type: 'link.up' })
-  | (Told & { readonly type: 'session.missing'; readonly reason: string })
+  | (Told & { readonly type: 'session.missing'; readonly reason: string; readonly outputBytes?: number })
   | (Told & { readonly type: 'resized'; readonly cols: number; readonly rows: number })
   | (Told & { readonly type: 'question.opened'; readonly hitl: HitlId })
   | (Told & { readonly type: 'question.closed'; readonly hitl: HitlId })
@@ -77,7 +80,7 @@ export const sessionPorts = {
 // ── Machine ─────────────────────────────────────────────────────────────────
 
 const inputOf = (c: SessionContext): SessionInput => {
-  const { hitl: _h, exitCode: _e, reason: _r, endedAt: _at, ending: _g, ...input } = c;
+  const { hitl: _h, exitCode: _e, reason: _r, endedAt: _at, outputBytes: _b, ending: _g, ...input } = c;
   return input;
 };
 
@@ -96,11 +99,14 @@ export const sessionMachine = setup({
   },
   actions: {
     ...houseActions,
-    keepExit: assign((_, p: { exitCode: number | null; reason: string | null; at: number }) => ({
-      exitCode: p.exitCode,
-      reason: p.reason,
-      endedAt: p.at,
-    })),
+    keepExit: assign(
+      (_, p: { exitCode: number | null; reason: string | null; at: number; said?: number }) => ({
+        exitCode: p.exitCode,
+        reason: p.reason,
+        endedAt: p.at,
+        outputBytes: p.said ?? 0,
+      }),
+    ),
     keepSize: assign((_, p: { cols: number; rows: number }) => p),
     keepEnding: assign((_, p: { by: string; graceMs: number; reason: string }) => ({
       ending: { by: p.by, graceMs: p.graceMs },
@@ -119,6 +125,7 @@ export const sessionMachine = setup({
     exitCode: null,
     reason: null,
     endedAt: null,
+    outputBytes: 0,
     ending: null,
   }),
   initial: 'starting',
@@ -136,6 +143,7 @@ export const sessionMachine = setup({
             exitCode: event.exitCode,
             reason: context.reason,
             at: event.at,
+            said: event.outputBytes,
           }),
         },
       },
@@ -143,7 +151,12 @@ export const sessionMachine = setup({
         target: '.exited',
         actions: {
           type: 'keepExit',
-          params: ({ event }) => ({ exitCode: event.exitCode, reason: event.error || null, at: event.at }),
+          params: ({ event }) => ({
+            exitCode: event.exitCode,
+            reason: event.error || null,
+            at: event.at,
+            said: event.outputBytes,
+          }),
         },
       },
     ],
@@ -151,7 +164,12 @@ export const sessionMachine = setup({
       target: '.lost',
       actions: {
         type: 'keepExit',
-        params: ({ event }) => ({ exitCode: null, reason: event.reason, at: event.at }),
+        params: ({ event }) => ({
+          exitCode: null,
+          reason: event.reason,
+          at: event.at,
+          said: event.outputBytes ?? 0,
+        }),
       },
     },
   },
@@ -292,7 +310,7 @@ export function sessionView({ value, context: c }: SnapshotFrom<typeof sessionMa
     exit_code: c.exitCode,
     task_id: c.task,
     hitl_id: c.hitl,
-    output_bytes: 0,
+    output_bytes: c.outputBytes,
     has_screen: c.type !== 'headless',
     controller: null,
     observers: [],

@@ -69,6 +69,7 @@ export function taskView({ value, context: c }: SnapshotFrom<typeof taskMachine>
     vm_name: c.place?.agent ?? null,
     vm_ip: null,
     attempt: c.attempt,
+    retry_of: c.retryOf,
     exit_code: c.exitCode,
     error: c.failure?.message ?? null,
     failure: c.failure,

@@ -176,6 +176,7 @@ export const task = t.Object({
   vm_name: orNull(text),
   vm_ip: orNull(text),
   attempt: integer(),
+  retry_of: orNull(text),
   exit_code: orNull(integer()),
   error: orNull(text),
   failure: orNull(failure),
@@ -224,7 +225,9 @@ export const event = t.Object({
   kind: words(['instance', 'agent', 'session', 'task', 'hitl']),
   event_type: text,
   timestamp: instant,
-  data: t.Unknown({ description: 'the view of the actor after the event' }),
+  data: t.Unknown({
+    description: 'the view of the actor: after the event when told live, its newest when read from the past',
+  }),
 });
 
 export const token = t.Object({

@@ -10,7 +10,7 @@ import { instanceNamePattern, newId, type SessionId, type TaskId } from '../ids.
 import type { Handle, Probe, Runtime, RuntimeKind } from '../runtime.ts';
 import type { InstanceView } from '../views.ts';
 import { type House, sessionsOf } from './house.ts';
-import { endUnheard } from './presence.ts';
+import { loseSession } from './presence.ts';
 import { endSessionsOf } from './sessions.ts';
 
 /** Forgets what an instance's agent could prove itself with. */
@@ -68,10 +68,8 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
 
 /** The sessions of an instance that does not run any more are over. */
 function loseSessions(house: House, name: string, reason: string) {
-  const at = house.clock.now();
   for (const { id } of sessionsOf(house, name)) {
-    endUnheard(house, id as SessionId, reason);
-    house.fleet.note(`session:${id}`, { type: 'session.missing', at, reason } as Told);
+    loseSession(house, id as SessionId, reason);
   }
 }
 

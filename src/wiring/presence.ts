@@ -43,6 +43,7 @@ export function presence(house: House, admit: Admit): AgentListener {
       at,
       exitCode: result.exitCode,
       error: result.error,
+      outputBytes: terminals.find(result.session)?.nextOffset() ?? result.outputBytes ?? 0,
     };
     terminals.find(result.session)?.ended(result.exitCode, result.error);
     await fleet.send(`session:${result.session}`, exited);
@@ -251,18 +252,20 @@ function adopt(house: House, link: AgentLink, reported: ReportedSession) {
 }
 
 function loseMissing(house: House, link: AgentLink, missing: readonly SessionId[]) {
-  const { fleet, clock, links } = house;
+  const { links } = house;
   if (links.get(link.agent) !== link) return;
   const reason = 'its agent came back without it';
   for (const id of missing) {
-    endUnheard(house, id, reason);
-    fleet.note(`session:${id}`, { type: 'session.missing', at: clock.now(), reason } as Told);
+    loseSession(house, id, reason);
   }
 }
 
-/** The recording ends where it ends. */
-export function endUnheard({ terminals }: House, id: SessionId, reason: string): void {
-  terminals.find(id)?.ended(null, reason);
+/** It is over without its agent's word: the recording ends where it ends. */
+export function loseSession({ terminals, fleet, clock }: House, id: SessionId, reason: string): void {
+  const terminal = terminals.find(id);
+  terminal?.ended(null, reason);
+  const said = { outputBytes: terminal?.nextOffset() ?? 0 };
+  fleet.note(`session:${id}`, { type: 'session.missing', at: clock.now(), reason, ...said } as Told);
 }
 
 function seen(house: House, link: AgentLink, facts: HeartbeatFacts) {

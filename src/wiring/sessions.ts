@@ -112,10 +112,15 @@ export async function endSession(
 function viewOf(house: House, id: string): SessionView | null {
   const view = house.fleet.view(`session:${id}`) as SessionView | null;
   if (!view) return null;
-  const terminal = house.terminals.find(id as SessionId);
+  return observedSession(house, view);
+}
+
+/** Adds what is observed beside it: what it has said so far, and who watches. */
+export function observedSession({ terminals }: House, view: SessionView): SessionView {
+  const terminal = terminals.find(view.session_id as SessionId);
   const members = terminal?.members();
   return withFacts(view, {
-    outputBytes: terminal?.nextOffset() ?? 0,
+    outputBytes: terminal?.nextOffset() ?? view.output_bytes,
     controller: members?.controller ?? null,
     observers: members?.observers ?? [],
   });

@@ -92,6 +92,7 @@ export const taskView = (given: Partial<TaskView> & Pick<TaskView, 'id'>): TaskV
   vm_name: null,
   vm_ip: null,
   attempt: 1,
+  retry_of: null,
   exit_code: null,
   error: null,
   failure: null,

@@ -96,6 +96,31 @@ test('[N5] a session that its agent does not report any more is lost after a gra
   expect(view(id)).toMatchObject({ state: 'lost', reason: 'its agent came back without it' });
 });
 
+test('[N5] a session that is being started while its agent reports is not missing', async () => {
+  on = await rig();
+  const link = await on.connect('box');
+  const launching = Promise.withResolvers<void>();
+  link.launch = () => launching.promise;
+  const made = sessionDesk(on.house).create('box', wanted, 'ada');
+  await on.settle();
+  await on.listener.reported(link, []);
+  launching.resolve();
+  const { session_id: id } = await made;
+  await on.pass(10_000);
+  expect(view(id).state).toBe('live');
+});
+
+test('what a session said is known after its terminal was let go', async () => {
+  on = await rig();
+  const link = await on.connect('box');
+  const id = await started(link);
+  said(link, id, 'seven b', 0);
+  await on.listener.result(link, { session: id, exitCode: 0, error: '', durationMs: 1, outputBytes: 7 });
+  await on.pass(60_000);
+  expect(on.house.terminals.find(id)).toBeNull();
+  expect(sessionDesk(on.house).find(id)?.output_bytes).toBe(7);
+});
+
 test('[N5] a session whose result comes within the grace is not lost', async () => {
   on = await rig();
   const first = await on.connect('box');
