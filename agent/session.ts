@@ -47,10 +47,10 @@ export interface Place {
  * The largest piece of output in one message, and how many pieces a session may send before the next one's
  * turn.
  */
-const PIECE_BYTES_MAX = 64 << 10;
+const PIECE_BYTES_MAX = 32 << 10;
 const PIECES_A_TURN = 4;
 /** What may be on its way to a server that acknowledges: keystrokes of other sessions wait behind it. */
-const WINDOW_BYTES = 512 << 10;
+const WINDOW_BYTES = 128 << 10;
 /** Keys of input that is never written twice; the oldest are forgotten beyond it. */
 const KEYS_MAX = 1_024;
 const TIMEOUT_GRACE_MS = 2_000;

@@ -22,7 +22,7 @@ import { Watch } from './watch.ts';
 
 /** `recorded` is told at most so often, but whenever so much has come: the agent waits for it. */
 const RECORDED_MS = 50;
-const RECORDED_BYTES = 128 << 10;
+const RECORDED_BYTES = 32 << 10;
 const READ_BYTES_MAX = 1 << 20;
 /** What is shown of a process without a screen. */
 const TAIL_BYTES = 32 << 10;
