@@ -67,7 +67,13 @@ async function ground(config: Config): Promise<Ground> {
     ...(process.stderr.isTTY ? { format: asWords } : {}),
     write: (line) => void process.stderr.write(line),
   });
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 }).catch((thrown: NodeJS.ErrnoException) => {
+    const cure = 'set AGENTIC_DATA_DIR to a directory that you may write';
+    throw new Failure(
+      'bad-input',
+      `the data directory ${config.dataDir} cannot be made (${thrown.code}): ${cure}`,
+    );
+  });
   const journal = await sqliteJournal({ path: join(config.dataDir, 'journal.db'), clock });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);

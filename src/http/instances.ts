@@ -19,7 +19,11 @@ const wanted = {
   profile: t.Optional(t.String({ maxLength: 200 })),
   labels: t.Optional(t.Record(t.String({ maxLength: 100 }), t.String({ maxLength: 1_000 }))),
   working_dir: t.Optional(
-    t.String({ maxLength: 4_096, description: 'host runtime: an existing absolute directory' }),
+    t.String({
+      maxLength: 4_096,
+      pattern: '^/',
+      description: 'host runtime: an existing absolute directory',
+    }),
   ),
   start: t.Optional(t.Boolean({ description: 'start it once it is made; true when absent' })),
 };
