@@ -20,6 +20,7 @@ import {
   type ServiceError,
   setLogVerbosity,
 } from '@grpc/grpc-js';
+import { CHANNEL_FEATURE, CHANNEL_KEY } from '../proto/channel.ts';
 import {
   type AgentMessage,
   AgentMessageSchema,
@@ -28,16 +29,19 @@ import {
   HeartbeatSchema,
   type ManagementMessage,
   MetricsSchema,
+  type OutputChunk,
   SessionReportSchema,
 } from '../proto/gen/agent_pb.ts';
+import { isOutputStream } from '../proto/output.ts';
 import { agentService } from '../proto/service.ts';
 import * as facts from './facts.ts';
 import type { Log } from './log.ts';
 import type { Options } from './options.ts';
+import { type OutputChannel, openOutput } from './output.ts';
 import type { Outlet } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
-export const FEATURES = 'offsets,started,stdin-acks,terminal-state';
+export const FEATURES = `offsets,started,stdin-acks,terminal-state,${CHANNEL_FEATURE}`;
 
 const BACKOFF_FIRST_MS = 200;
 const BACKOFF_MAX_MS = 30_000;
@@ -152,17 +156,44 @@ function connect({ options, sessions, log, onShutdown }: LinkOptions): Connectio
   const { client, call } = opened;
   let outlet: (Outlet & { drained(): void }) | null = null;
   let pulse: ReturnType<typeof beat> | null = null;
+  let channel: OutputChannel | null = null;
+  let isFinished = false;
   const patience = setTimeout(() => finish('the server did not answer the registration'), ACCEPT_WITHIN_MS);
   const finish = (reason: string, hurry = false) => {
+    isFinished = true;
     clearTimeout(patience);
     pulse?.stop();
     if (outlet) sessions.detach(outlet);
     outlet = null;
+    channel?.close();
     call.cancel();
     client.close();
     over.resolve({ reason, hurry });
   };
   const send = (payload: AgentMessage['payload']) => call.write(create(AgentMessageSchema, { payload }));
+  /** What the server says next waits: output that it asks for goes the one way or the other, never both. */
+  const settle = async (config: Readonly<Record<string, string>>, seconds: number) => {
+    const ticket = config[CHANNEL_KEY];
+    call.pause();
+    const events = {
+      heard: (payload: ManagementMessage['payload']) => void sessions.take(payload),
+      drained: () => sessions.wake(),
+      lost: (reason: string) => finish(reason),
+    };
+    const opened = ticket ? await openOutput(options.target.address, ticket, events) : null;
+    if (isFinished) return opened?.close();
+    channel = opened;
+    outlet = outletOf(call, { acks: config['agentic.acks'] === '1', sessions, channel });
+    sessions.attach(outlet);
+    pulse = beat({ options, sessions, send, seconds });
+    log('info', 'registered', {
+      server: options.target.address,
+      acks: outlet.acks,
+      output_channel: channel !== null,
+      heartbeat_seconds: seconds,
+    });
+    call.resume();
+  };
   call.on('error', ({ details, message, code }: ServiceError) => finish(`${details || message} (${code})`));
   call.on('end', () => finish('the server ended the stream'));
   call.on('drain', () => outlet?.drained());
@@ -172,17 +203,9 @@ function connect({ options, sessions, log, onShutdown }: LinkOptions): Connectio
         const { accepted, message, config, heartbeatIntervalSeconds } = payload.value;
         if (!accepted) return finish(`the server refused: ${message}`);
         clearTimeout(patience);
-        outlet = outletOf(call, config['agentic.acks'] === '1', sessions);
-        sessions.attach(outlet);
         const seconds =
           options.heartbeatSeconds ?? (heartbeatIntervalSeconds > 0 ? heartbeatIntervalSeconds : 5);
-        pulse = beat({ options, sessions, send, seconds });
-        log('info', 'registered', {
-          server: options.target.address,
-          acks: outlet.acks,
-          heartbeat_seconds: seconds,
-        });
-        return;
+        return void settle(config, seconds);
       }
       case 'sessionQuery': {
         const { reportAll, sessionIds } = payload.value;
@@ -220,12 +243,20 @@ function connect({ options, sessions, log, onShutdown }: LinkOptions): Connectio
   };
 }
 
-function outletOf(call: Call, acks: boolean, sessions: Sessions): Outlet & { drained(): void } {
+interface Ways {
+  readonly acks: boolean;
+  readonly sessions: Sessions;
+  readonly channel: OutputChannel | null;
+}
+
+function outletOf(call: Call, { acks, sessions, channel }: Ways): Outlet & { drained(): void } {
   let isOpen = true;
   return {
     acks,
-    isOpen: () => isOpen,
+    isOpen: () => (channel ? channel.isOpen() : isOpen),
     send(payload) {
+      if (channel && isOutputStream(payload.case))
+        return channel.send(payload.case, payload.value as OutputChunk);
       if (!call.write(create(AgentMessageSchema, { payload }))) isOpen = false;
     },
     drained() {

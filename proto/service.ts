@@ -6,10 +6,11 @@ import {
   ExecOutputSchema,
   ExecRequestSchema,
   ManagementMessageSchema,
+  type OutputChunk,
   RenewCertificateRequestSchema,
   RenewCertificateResponseSchema,
 } from './gen/agent_pb.ts';
-import { outputBytes } from './output.ts';
+import { isOutputStream, outputBytes } from './output.ts';
 
 const write =
   <Desc extends DescMessage>(schema: Desc) =>
@@ -27,8 +28,7 @@ const writeAny = write(AgentMessageSchema);
 
 function writeAgentMessage(message: AgentMessage): Buffer {
   const { case: what, value } = message.payload;
-  const isOutput = what === 'stdout' || what === 'stderr' || what === 'log';
-  return (isOutput ? outputBytes(what, value) : null) ?? writeAny(message);
+  return (isOutputStream(what) ? outputBytes(what, value as OutputChunk) : null) ?? writeAny(message);
 }
 
 /** Where a call is found: `/agentic.sandbox.v1.AgentService/<name>`. */

@@ -7,6 +7,7 @@
  */
 import { create } from '@bufbuild/protobuf';
 import { Metadata, status } from '@grpc/grpc-js';
+import { CHANNEL_FEATURE, CHANNEL_KEY } from '../../proto/channel.ts';
 import {
   type AgentMessage,
   type AgentRegistration,
@@ -14,6 +15,7 @@ import {
   RegistrationAckSchema,
   SessionQuerySchema,
 } from '../../proto/gen/agent_pb.ts';
+import { isOutputStream } from '../../proto/output.ts';
 import type { AgentListener } from '../agent-link.ts';
 import type { Clock } from '../clock.ts';
 import { Failure, failures } from '../failure.ts';
@@ -31,6 +33,7 @@ import {
   resultOf,
   whole,
 } from './messages.ts';
+import type { Guest, OutputDoor } from './output.ts';
 import type { Peer } from './peer.ts';
 
 export interface Limits {
@@ -52,6 +55,8 @@ export interface Serving {
   readonly limits: Limits;
   readonly links: Map<AgentId, Link>;
   readonly unregistered: Set<AgentStream>;
+  /** Null: output comes on the stream. */
+  readonly output: OutputDoor | null;
   /** False once the server is closing: nothing of what happens then is told to the house. */
   isOpen: boolean;
 }
@@ -77,6 +82,7 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
     isOver = true;
     clock.clearTimeout(patience);
     unregistered.delete(stream);
+    serving.output?.withdraw(guest);
     if (!link) return;
     const lost = link;
     lost.end(reason);
@@ -103,6 +109,17 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
     limits.registerMs,
   );
 
+  const guest: Guest = {
+    said(said) {
+      if (isOver || !link) return;
+      if (!isOutputStream(said.payload.case))
+        throw new Failure('bad-input', 'only output may come by the output channel');
+      told({ listener: serving.listener, link, fail }, said.payload);
+    },
+    opened: (channel) => (link && !isOver ? link.opened(channel) : channel.close()),
+    broken: (why) => fail(why),
+  };
+
   const take = (said: AgentMessage): Promise<void> | null => {
     if (link) return told({ listener: serving.listener, link, fail }, said.payload);
     if (said.payload.case !== 'registration')
@@ -114,7 +131,8 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
         clock.clearTimeout(patience);
         unregistered.delete(stream);
         link = admitted;
-        await welcome(serving, stream, { link, registration });
+        const door = peer && link.features.has(CHANNEL_FEATURE) ? serving.output : null;
+        await welcome(serving, stream, { link, registration, ticket: door?.invite(guest) ?? null });
       },
       (thrown) => {
         if (!isOver) refuse(stream, thrown);
@@ -195,12 +213,14 @@ async function admit(
 interface Admitted {
   readonly link: Link;
   readonly registration: AgentRegistration;
+  /** To the output channel; null: none for this one. */
+  readonly ticket: string | null;
 }
 
 async function welcome(
   serving: Serving,
   stream: AgentStream,
-  { link, registration }: Admitted,
+  { link, registration, ticket }: Admitted,
 ): Promise<void> {
   const { links, listener, heartbeatSeconds } = serving;
   const older = links.get(link.agent);
@@ -215,7 +235,7 @@ async function welcome(
         accepted: true,
         message: 'Welcome to agentic-sandbox',
         heartbeatIntervalSeconds: heartbeatSeconds,
-        config: { 'agentic.acks': '1' },
+        config: { 'agentic.acks': '1', ...(ticket === null ? {} : { [CHANNEL_KEY]: ticket }) },
       }),
     }),
   );

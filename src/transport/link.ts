@@ -26,6 +26,7 @@ import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId, SessionId } from '../ids.ts';
 import { commandOf, message } from './messages.ts';
+import type { Channel } from './output.ts';
 
 export type AgentStream = ServerDuplexStream<AgentMessage, ManagementMessage>;
 
@@ -68,6 +69,7 @@ export class Link implements AgentLink {
   readonly #reconciling: Reconciling[] = [];
   #unsentBytes = 0;
   #gone: Failure | null = null;
+  #channel: Channel | null = null;
 
   constructor(stream: AgentStream, facts: LinkFacts) {
     this.agent = facts.agent;
@@ -124,6 +126,7 @@ export class Link implements AgentLink {
 
   ackOutput(session: SessionId, offset: number, resume: boolean): void {
     if (!this.features.has('offsets')) return;
+    if (this.#channel && !resume) return this.#channel.acknowledge(session, offset);
     const value = create(OutputAckSchema, { commandId: session, offset: BigInt(offset), resume });
     this.#sendIfThere({ case: 'outputAck', value });
   }
@@ -180,9 +183,17 @@ export class Link implements AgentLink {
     this.#reconciling.find(({ kill }) => kill.every((id) => told.has(id)))?.resolve(value);
   }
 
+  /** Output comes by a channel of its own from now on. */
+  opened(channel: Channel): void {
+    if (this.#gone) return channel.close();
+    this.#channel?.close();
+    this.#channel = channel;
+  }
+
   /** The stream is over: whoever waits is told. */
   end(reason: string): void {
     if (this.#gone) return;
+    this.#channel?.close();
     this.#gone = new Failure('agent-gone', `the link to agent ${this.agent} was lost: ${reason}`);
     for (const waiters of this.#waiting.values()) for (const { reject } of waiters) reject(this.#gone);
     for (const { reject } of this.#reconciling) reject(this.#gone);

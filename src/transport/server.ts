@@ -8,6 +8,7 @@
 import { chmod, rm } from 'node:fs/promises';
 import { createServer, type Socket, type Server as SocketServer } from 'node:net';
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity, status } from '@grpc/grpc-js';
+import { channelPath } from '../../proto/channel.ts';
 import { agentService } from '../../proto/service.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
@@ -15,6 +16,7 @@ import type { Log } from '../log.ts';
 import { type Limits, type Serving, serveAgent, statusOf } from './connect.ts';
 import { type ExecCall, type ExecDoor, serveExec } from './exec.ts';
 import type { AgentStream } from './link.ts';
+import { outputDoor } from './output.ts';
 import { type Peer, peerOf } from './peer.ts';
 
 export interface AgentServerOptions
@@ -54,6 +56,11 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
   const limits = { ...limitsDefault, ...options.limits };
   // What goes wrong is told to whoever asked, and logged by us.
   setLogVerbosity(logVerbosity.NONE);
+  const { messageBytesMax } = limits;
+  const output =
+    options.socketPath === null
+      ? null
+      : await outputDoor({ path: channelPath(options.socketPath), clock, log, messageBytesMax });
   const serving: Serving = {
     listener,
     heartbeatSeconds,
@@ -62,6 +69,7 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
     limits,
     links: new Map(),
     unregistered: new Set(),
+    output,
     isOpen: true,
   };
   const make = (peer: Peer | null) => {
@@ -75,14 +83,14 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
     return server;
   };
   const tcp = make(null);
-  const port = await bound(tcp, host, options.port);
+  const undo = async (thrown: unknown): Promise<never> => {
+    await output?.close();
+    tcp.forceShutdown();
+    throw thrown;
+  };
+  const port = await bound(tcp, host, options.port).catch(undo);
   const unix =
-    options.socketPath === null
-      ? null
-      : await unixDoor(options.socketPath, { make, log }).catch((thrown) => {
-          tcp.forceShutdown();
-          throw thrown;
-        });
+    options.socketPath === null ? null : await unixDoor(options.socketPath, { make, log }).catch(undo);
   return {
     port,
     socketPath: options.socketPath,
@@ -94,6 +102,7 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
       for (const link of serving.links.values()) link.close();
       await gone(serving, clock, graceMs);
       await unix?.close();
+      await output?.close();
       tcp.forceShutdown();
     },
   };

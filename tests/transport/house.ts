@@ -51,7 +51,7 @@ export class House implements AgentListener {
   reported = (link: AgentLink, value: readonly ReportedSession[]) => this.#keep('reported', link, value);
   heartbeat = (link: AgentLink, value: unknown) => void this.#keep('heartbeat', link, value);
   metrics = (link: AgentLink, value: unknown) => void this.#keep('metrics', link, value);
-  output = (link: AgentLink, session: string, chunk: { readonly bytes: Uint8Array }) =>
+  output = (link: AgentLink, session: string, chunk: { readonly bytes: Uint8Array }): void =>
     void this.#keep('output', link, { ...chunk, session, text: Buffer.from(chunk.bytes).toString() });
   terminalState = (link: AgentLink, session: string, state: object) =>
     void this.#keep('terminalState', link, { session, ...state });

@@ -1,0 +1,18 @@
+/**
+ * The output channel: a second Unix socket beside that of the gRPC door, for output and its acknowledgements
+ * alone, without gRPC's cost.
+ *
+ * An agent that has the feature is invited by a ticket in RegistrationAck.config. It connects, says the
+ * ticket as one line, and is answered with an empty message. From then on it says AgentMessages that hold
+ * output, and hears ManagementMessages that hold an OutputAck, both in protobuf's delimited form. The channel
+ * lives as long as the stream it was given on, and that one as long as the channel. An agent that cannot
+ * open it sends output on the stream.
+ */
+export const CHANNEL_FEATURE = 'output-channel';
+/** Of RegistrationAck.config: the ticket. */
+export const CHANNEL_KEY = 'agentic.output';
+
+export const channelPath = (socketPath: string): string => `${socketPath}.out`;
+
+/** 256 bits in base64url. */
+export const TICKET_CHARACTERS = 43;
