@@ -169,7 +169,10 @@ export class Session {
       });
       outlet.send({ case: piece.stream, value });
       this.#sent += piece.bytes.length;
-      if (!outlet.acks) this.acknowledge(this.#sent);
+      if (!outlet.acks) {
+        this.#spool.acknowledge(this.#sent, true);
+        this.#easeUp();
+      }
     }
     return this.#sent < this.#spool.next || (this.#result !== null && !this.#isResultSent);
   }

@@ -12,6 +12,7 @@ export type Stream = 'stdout' | 'stderr';
 export interface Piece {
   readonly stream: Stream;
   readonly offset: number;
+  /** Good until they are acknowledged. */
   readonly bytes: Uint8Array;
 }
 
@@ -27,6 +28,9 @@ const HEADER_BYTES = 5;
 /** Pieces are put together up to so much, so that a flood is read as it is and not copied again. */
 const ROOM_BYTES = 64 << 10;
 const ROOM_FIRST_BYTES = 4 << 10;
+/** Rooms of all spools whose bytes were acknowledged, used again: a flood of fresh memory costs page faults. */
+const SPARE_MAX = 8;
+const spare: Buffer[] = [];
 const streams: readonly Stream[] = ['stdout', 'stderr'];
 
 export class Spool {
@@ -89,7 +93,8 @@ export class Spool {
       return;
     }
     const wanted = room && isNext ? ROOM_BYTES : ROOM_FIRST_BYTES;
-    const fresh = Buffer.allocUnsafeSlow(Math.max(wanted, bytes.length));
+    const length = Math.max(wanted, bytes.length);
+    const fresh = (length === ROOM_BYTES ? spare.pop() : null) ?? Buffer.allocUnsafeSlow(length);
     fresh.set(bytes);
     this.#room = fresh;
     this.#roomUsed = bytes.length;
@@ -117,8 +122,11 @@ export class Spool {
     return { stream: found.stream, offset, bytes: parts.length === 1 ? head : Buffer.concat(parts, length) };
   }
 
-  /** Everything below `offset` is kept elsewhere now. */
-  acknowledge(offset: number): void {
+  /**
+   * Everything below `offset` is kept elsewhere now, or, while `isOnItsWay`, has been handed to somebody who
+   * may still read it here.
+   */
+  acknowledge(offset: number, isOnItsWay = false): void {
     const upTo = Math.min(offset, this.#next);
     if (upTo <= this.#first) return;
     let drop = 0;
@@ -126,6 +134,7 @@ export class Spool {
       if (piece.offset + piece.bytes.length > upTo) break;
       this.#memoryBytes -= piece.bytes.length;
       drop += 1;
+      if (!isOnItsWay) this.#spare(piece);
     }
     if (drop > 0) this.#pieces = this.#pieces.slice(drop);
     this.#first = upTo;
@@ -136,6 +145,14 @@ export class Spool {
     this.#fd = null;
     if (this.#limits.file !== null) rmSync(this.#limits.file, { force: true });
     this.#pieces = [];
+  }
+
+  /** The room of a piece may be used again once nothing else lies in it. */
+  #spare({ bytes }: Piece): void {
+    const { buffer } = bytes;
+    if (buffer === this.#room?.buffer || buffer.byteLength !== ROOM_BYTES || spare.length >= SPARE_MAX)
+      return;
+    spare.push(Buffer.from(buffer));
   }
 
   #indexOf(offset: number): number {
@@ -168,7 +185,7 @@ export class Spool {
     while (this.#fd !== null && this.#bytesInFile > 0 && this.#fileFirst <= offset) {
       const header = Buffer.allocUnsafe(HEADER_BYTES);
       readSync(this.#fd, header, 0, HEADER_BYTES, this.#fileAt);
-      const bytes = Buffer.allocUnsafe(header.readUInt32BE(0));
+      const bytes = Buffer.allocUnsafeSlow(header.readUInt32BE(0));
       readSync(this.#fd, bytes, 0, bytes.length, this.#fileAt + HEADER_BYTES);
       this.#room = null;
       this.#pieces.push({ stream: streams[header.readUInt8(4)] ?? 'stdout', offset: this.#fileFirst, bytes });

@@ -6,6 +6,8 @@ import { putVarint, varintLength } from './varint.ts';
 
 /** A length of this size is more than anybody may send. */
 const LENGTH_BYTES_MAX = 5;
+/** Messages up to it are put together in the same memory, one after the other. */
+const KEPT_BYTES = 64 << 10;
 
 export function delimited(message: Uint8Array): Uint8Array {
   const prefix = varintLength(message.length);
@@ -18,6 +20,7 @@ export function delimited(message: Uint8Array): Uint8Array {
 export class DelimitedReader {
   readonly #bytesMax: number;
   readonly #onMessage: (message: Uint8Array) => void;
+  #kept: Buffer | null = null;
   /** A message that has begun: its bytes, and how many of them are there. */
   #begun: Buffer | null = null;
   #held = 0;
@@ -25,7 +28,7 @@ export class DelimitedReader {
   #length = 0;
   #lengthBytes = 0;
 
-  /** `onMessage` gets bytes that may be a part of what was pushed. */
+  /** `onMessage` gets bytes that are good until it returns. */
   constructor(bytesMax: number, onMessage: (message: Uint8Array) => void) {
     this.#bytesMax = bytesMax;
     this.#onMessage = onMessage;
@@ -59,7 +62,9 @@ export class DelimitedReader {
       this.#onMessage(chunk.subarray(at, end));
       return end;
     }
-    this.#begun = Buffer.allocUnsafe(length);
+    if (length <= KEPT_BYTES) this.#kept ??= Buffer.allocUnsafeSlow(KEPT_BYTES);
+    this.#begun =
+      length <= KEPT_BYTES && this.#kept ? this.#kept.subarray(0, length) : Buffer.allocUnsafe(length);
     this.#held = 0;
     return at;
   }

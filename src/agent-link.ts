@@ -169,6 +169,7 @@ export interface AgentListener {
   reported(link: AgentLink, sessions: readonly ReportedSession[]): Promise<void>;
   heartbeat(link: AgentLink, facts: HeartbeatFacts): void;
   metrics(link: AgentLink, facts: MetricFacts): void;
+  /** The bytes are good until this returns. */
   output(link: AgentLink, session: SessionId, chunk: OutputBytes): void;
   terminalState(link: AgentLink, session: SessionId, state: TerminalState): void;
   result(link: AgentLink, result: SessionResult): Promise<void>;

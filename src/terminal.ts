@@ -34,6 +34,8 @@ export interface Terminal {
   readonly spec: TerminalSpec;
   /** The next byte wanted: everything below it is in the recording. */
   nextOffset(): number;
+  /** Somebody is attached. */
+  readonly isWatched: boolean;
   /**
    * Takes bytes at an absolute offset (null: append). Bytes already held are dropped; a jump is recorded as a
    * gap, never hidden. Written to the operating system when it returns; returns `nextOffset()`.
@@ -84,7 +86,10 @@ export type Role = 'controller' | 'observer';
 export interface Viewer {
   readonly id: string;
   readonly label: string;
-  /** Sends a binary frame; returns the bytes still unsent on this connection, -1 when it is closed. */
+  /**
+   * Sends a binary frame; returns the bytes still unsent on this connection, -1 when it is closed. The frame
+   * is used again after it has returned.
+   */
   send(frame: Uint8Array): number;
   /** Sends a small JSON message. */
   tell(message: { readonly type: string; readonly [key: string]: unknown }): void;

@@ -6,12 +6,11 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Attachment, AttachOptions, Members, Role, Viewer } from '../terminal.ts';
-import { outputFrame } from './frames.ts';
+import { OutputFrame } from './frames.ts';
 import { type Closing, Seat, type SeatLimits, type Stage } from './seat.ts';
 
 /** Within it after the last frame, output waits for more of its kind. */
 const BATCH_MS = 4;
-const FRAME_BYTES_MAX = 256 << 10;
 
 export interface FanOutOptions extends Pick<Stage, 'slice' | 'screen' | 'skipped'> {
   readonly clock: Clock;
@@ -31,8 +30,8 @@ export class FanOut {
   readonly #stage: Stage;
   #controller: string | null = null;
   #given: number;
-  #pieces: Uint8Array[] = [];
-  #pieceBytes = 0;
+  /** What waits for more of its kind; it begins at `#given`. */
+  #frame: OutputFrame | null = null;
   #flushedAt = 0;
   #timer: unknown = null;
   #closing: Closing | null = null;
@@ -48,24 +47,26 @@ export class FanOut {
     return this.#attendees.size === 0;
   }
 
-  /** Bytes that have just been recorded at `from`. */
+  /** Bytes that have just been recorded at `from`; they are not kept. */
   output(bytes: Uint8Array, from: number): void {
     const next = from + bytes.length;
-    if (this.#attendees.size === 0 && this.#pieces.length === 0) {
+    if (this.#attendees.size === 0 && !this.#frame) {
       this.#given = next;
       return;
     }
-    if (from !== this.#given + this.#pieceBytes) {
+    if (from !== this.#given + (this.#frame?.length ?? 0)) {
       // A gap: everybody reads it in the recording.
       this.#flush();
       this.#given = next;
       for (const { seat } of this.#attendees.values()) seat.give(new Uint8Array(), from, next);
       return;
     }
-    this.#pieces.push(bytes);
-    this.#pieceBytes += bytes.length;
-    if (this.#pieceBytes >= FRAME_BYTES_MAX) return this.#flush();
-    if (this.#timer !== null) return;
+    for (let done = 0; done < bytes.length; ) {
+      this.#frame ??= new OutputFrame();
+      done += this.#frame.add(bytes.subarray(done));
+      if (this.#frame.room.length === 0) this.#flush();
+    }
+    if (!this.#frame || this.#timer !== null) return;
     const sinceMs = this.#options.clock.now() - this.#flushedAt;
     if (sinceMs >= BATCH_MS) return this.#flush();
     this.#timer = this.#options.clock.setTimeout(() => this.#flush(), BATCH_MS - sinceMs);
@@ -123,18 +124,19 @@ export class FanOut {
   #flush(): void {
     if (this.#timer !== null) this.#options.clock.clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#pieces.length === 0) return;
+    const frame = this.#frame;
+    if (!frame) return;
+    this.#frame = null;
     const from = this.#given;
-    const frame = outputFrame(from, this.#pieces);
-    this.#given = from + this.#pieceBytes;
-    this.#pieces = [];
-    this.#pieceBytes = 0;
+    const bytes = frame.filled(from, 0);
+    this.#given = from + frame.length;
     this.#flushedAt = this.#options.clock.now();
     for (const { seat } of this.#attendees.values()) {
-      seat.give(frame, from, this.#given);
+      seat.give(bytes, from, this.#given);
       // Whoever is behind and has room again is brought closer.
       seat.catchUp();
     }
+    frame.done();
   }
 
   #control(id: string, action: 'take' | 'release'): boolean {

@@ -6,20 +6,47 @@
  */
 import type { Checkpoint } from './screen.ts';
 
-export const OUTPUT_HEAD_BYTES = 9;
+const OUTPUT_HEAD_BYTES = 9;
 const SCREEN_HEAD_BYTES = 13;
+const FRAME_BYTES_MAX = 256 << 10;
+/** Under a flood every frame anew would be garbage as fast as the flood. */
+const SPARE_MAX = 4;
+const spare: Buffer[] = [];
 
-/** One frame of several pieces that follow each other. */
-export function outputFrame(offset: number, pieces: readonly Uint8Array[]): Uint8Array {
-  const frame = Buffer.allocUnsafe(pieces.reduce((sum, { length }) => sum + length, OUTPUT_HEAD_BYTES));
-  frame.writeUInt8(1, 0);
-  frame.writeBigUInt64BE(BigInt(offset), 1);
-  let at = OUTPUT_HEAD_BYTES;
-  for (const piece of pieces) {
-    frame.set(piece, at);
-    at += piece.length;
+/** An OUTPUT frame in the making, in a buffer that is used again once the frame is done with. */
+export class OutputFrame {
+  readonly #buffer = spare.pop() ?? Buffer.allocUnsafeSlow(FRAME_BYTES_MAX);
+  #length = 0;
+
+  /** What there is still room for. */
+  get room(): Buffer {
+    return this.#buffer.subarray(OUTPUT_HEAD_BYTES + this.#length);
   }
-  return frame;
+
+  /** How many bytes of output are in it. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Takes as much as there is room for, and returns how much that is. */
+  add(bytes: Uint8Array): number {
+    const part = bytes.subarray(0, this.room.length);
+    this.room.set(part);
+    this.#length += part.length;
+    return part.length;
+  }
+
+  /** With so many bytes that were put into its room; until `done`. */
+  filled(offset: number, bytes: number): Uint8Array {
+    this.#length += bytes;
+    this.#buffer.writeUInt8(1, 0);
+    this.#buffer.writeBigUInt64BE(BigInt(offset), 1);
+    return this.#buffer.subarray(0, OUTPUT_HEAD_BYTES + this.#length);
+  }
+
+  done(): void {
+    if (spare.length < SPARE_MAX) spare.push(this.#buffer);
+  }
 }
 
 export function screenFrame({ offset, cols, rows, serialized }: Checkpoint): Uint8Array {

@@ -94,7 +94,7 @@ export class LiveTerminal implements Terminal {
       clock,
       limits,
       next: recording.next,
-      slice: (from, maxBytes) => recording.slice(from, maxBytes),
+      slice: (from, maxBytes, into) => recording.slice(from, maxBytes, into),
       screen: () => this.#checkpoint(),
       skipped: onSkipped,
     });

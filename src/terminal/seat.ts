@@ -8,7 +8,7 @@
  * its own pace; a backlog that it merely did not read is not.
  */
 import type { Slice, Viewer } from '../terminal.ts';
-import { outputFrame, screenFrame } from './frames.ts';
+import { OutputFrame, screenFrame } from './frames.ts';
 import type { Checkpoint } from './screen.ts';
 
 export interface SeatLimits {
@@ -24,7 +24,7 @@ export interface Stage {
   readonly limits: SeatLimits;
   /** Everything below has been given to live viewers. */
   live(): number;
-  slice(from: number, maxBytes: number): Slice;
+  slice(from: number, maxBytes: number, into: Buffer): Slice;
   /** A screen that is as new as can be; null when the terminal has none. */
   screen(): Promise<Checkpoint | null>;
   skipped(): void;
@@ -137,20 +137,30 @@ export class Seat {
         this.#isLive = true;
         return this.#close();
       }
-      const slice = stage.slice(this.#next, Math.min(PIECE_BYTES, stage.live() - this.#next));
-      if (slice.gapBytes > 0) this.viewer.tell({ type: 'gap', at: this.#next, bytes: slice.gapBytes });
-      if (slice.bytes.length === 0) {
-        // The rest could not be recorded, and whoever was not live has missed it.
-        const live = stage.live();
-        if (live > slice.next) this.viewer.tell({ type: 'gap', at: slice.next, bytes: live - slice.next });
-        this.#next = Math.max(slice.next, live);
-        continue;
-      }
-      this.#next = slice.next;
-      this.#send(outputFrame(slice.from, [slice.bytes]));
+      if (!this.#sendRecorded()) continue;
       // One turn for everybody else between two pieces.
       await new Promise((resolve) => setImmediate(resolve));
     }
+  }
+
+  /** The next piece of the recording, or the gap that is there instead: then false. */
+  #sendRecorded(): boolean {
+    const stage = this.#stage;
+    const frame = new OutputFrame();
+    const slice = stage.slice(this.#next, Math.min(PIECE_BYTES, stage.live() - this.#next), frame.room);
+    if (slice.gapBytes > 0) this.viewer.tell({ type: 'gap', at: this.#next, bytes: slice.gapBytes });
+    const hasBytes = slice.bytes.length > 0;
+    if (hasBytes) {
+      this.#next = slice.next;
+      this.#send(frame.filled(slice.from, slice.bytes.length));
+    } else {
+      // The rest could not be recorded, and whoever was not live has missed it.
+      const live = stage.live();
+      if (live > slice.next) this.viewer.tell({ type: 'gap', at: slice.next, bytes: live - slice.next });
+      this.#next = Math.max(slice.next, live);
+    }
+    frame.done();
+    return hasBytes;
   }
 
   async #jump(isSkip: boolean): Promise<void> {

@@ -15,7 +15,7 @@ const RECALLED_MAX = 8;
 const SIZE = { cols: 80, rows: 24 };
 
 const limitsDefault: SeatLimits = {
-  unsentBytesMax: 1 << 20,
+  unsentBytesMax: 512 << 10,
   unshownBytesMax: 2 << 20,
   backlogBytesMax: 2 << 20,
 };

@@ -22,6 +22,7 @@ import type { Log } from '../log.ts';
 
 /** The stream that a channel belongs to. */
 export interface Guest {
+  /** Its data is good until this returns. */
   said(message: AgentMessage): void;
   opened(channel: Channel): void;
   /** The channel is over, though nobody here has closed it. */

@@ -5,8 +5,12 @@ import type { TerminalListener } from '../terminal.ts';
 import { type House, sessionOf } from './house.ts';
 import { asked, questionChanged } from './questions.ts';
 
-/** A session that has ended stays open to its viewers so long; its recording stays on disk. */
+/**
+ * A session that has ended stays open while somebody watches, up to so long, and looked at so often; its
+ * recording stays on disk.
+ */
 const LINGER_MS = 30_000;
+const LINGER_LOOK_MS = 2_000;
 
 export function terminalListener(house: () => House): TerminalListener {
   const linkOf = (session: SessionId) => {
@@ -37,7 +41,7 @@ export function terminalListener(house: () => House): TerminalListener {
 
 /** Wakes who waits for an actor, and settles what hangs on it. */
 export function changed(house: House, { entry, view }: Change): void {
-  const { fleet, signals, terminals, clock, asked: screens } = house;
+  const { fleet, signals, clock, asked: screens } = house;
   signals.tell(`changed:${entry.actor}`);
   if (entry.kind === 'hitl')
     questionChanged(house, view as { state: string; session_id: string; hitl_id: string });
@@ -46,7 +50,14 @@ export function changed(house: House, { entry, view }: Change): void {
   screens.delete(session);
   signals.tell(`recorded:${session}`);
   signals.tell(`ended:${session}`);
+  linger(house, session, clock.now() + LINGER_MS);
+}
+
+function linger(house: House, session: SessionId, until: number): void {
+  const { fleet, terminals, clock } = house;
   clock.setTimeout(() => {
-    if (!fleet.isLive(entry.actor)) terminals.release(session);
-  }, LINGER_MS);
+    if (fleet.isLive(`session:${session}`)) return;
+    if (terminals.find(session)?.isWatched && clock.now() < until) return linger(house, session, until);
+    terminals.release(session);
+  }, LINGER_LOOK_MS);
 }

@@ -89,7 +89,7 @@ export class Watcher implements Viewer {
   }
 
   send(frame: Uint8Array): number {
-    this.frames.push(frame);
+    this.frames.push(Uint8Array.from(frame));
     if (!this.reads) this.waiting += frame.length;
     this.mostWaiting = Math.max(this.mostWaiting, this.waiting);
     return this.waiting;
