@@ -28,7 +28,7 @@ const HEADER_BYTES = 5;
 /** Pieces are put together up to so much, so that a flood is read as it is and not copied again. */
 const ROOM_BYTES = 64 << 10;
 const ROOM_FIRST_BYTES = 4 << 10;
-/** Rooms of all spools whose bytes were acknowledged, used again: a flood of fresh memory costs page faults. */
+/** Rooms whose bytes were acknowledged, of all spools; a flood of fresh memory would cost page faults. */
 const SPARE_MAX = 8;
 const spare: Buffer[] = [];
 const streams: readonly Stream[] = ['stdout', 'stderr'];
