@@ -52,6 +52,8 @@ const INPUT_BYTES_MAX = 4 << 20;
 /** After the process has ended, how long a child of it may keep the terminal open. */
 const DRAIN_MS = 2_000;
 const BUSY_RETRY_MS = 5;
+/** A flood is read without a turn of the event loop for as long as it lasts; after so much there is one. */
+const TURN_BYTES = 128 << 10;
 
 const signalNumber = (name: string | number | null): number | null => {
   if (name === null || typeof name === 'number') return name;
@@ -91,19 +93,13 @@ function onTerminal(command: Command, size: Size & { term: string }, onOutput: O
   // Polled by the event loop. A read that waits in the thread pool would take one of its few threads for
   // every quiet terminal, and then no other terminal is read, nor any file.
   const reader = Bun.file(master).stream().getReader();
-  const drain = async () => {
-    try {
-      for (;;) {
-        await gate.promise;
-        const { done, value } = await reader.read();
-        if (done) return;
-        onOutput('stdout', value);
-      }
-    } catch {
-      // The last slave was closed: Linux says EIO.
-    }
-  };
-  const drained = drain();
+  const drained = drain(
+    reader,
+    () => gate.promise,
+    (bytes) => onOutput('stdout', bytes),
+  ).catch(() => {
+    // The last slave was closed: Linux says EIO.
+  });
   const ended = child.exited.then(async () => {
     for (let waited = 0; waited < DRAIN_MS; ) {
       if (await Promise.race([drained.then(() => true), Bun.sleep(50).then(() => false)])) break;
@@ -141,6 +137,24 @@ function onTerminal(command: Command, size: Size & { term: string }, onOutput: O
     },
     end: (graceMs) => endAll(child.pid, { graceMs, hangUp: true } satisfies Ending),
   };
+}
+
+/** Reads to the end, whenever `opened` resolves. */
+async function drain(
+  reader: Pick<ReadableStreamDefaultReader<Uint8Array>, 'read'>,
+  opened: () => Promise<void>,
+  onBytes: (bytes: Uint8Array) => void,
+): Promise<void> {
+  for (let sinceTurn = 0; ; ) {
+    await opened();
+    const { done, value } = await reader.read();
+    if (done) return;
+    onBytes(value);
+    sinceTurn += value.length;
+    if (sinceTurn < TURN_BYTES) continue;
+    sinceTurn = 0;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 function stateOf(master: number): TerminalFacts | null {
@@ -192,16 +206,13 @@ function onPipes(command: Command, onOutput: OnOutput): Running {
   });
   let gate = Promise.withResolvers<void>();
   gate.resolve();
-  const drain = async (stream: Stream, source: ReadableStream<Uint8Array>) => {
-    const reader = source.getReader();
-    for (;;) {
-      await gate.promise;
-      const { done, value } = await reader.read();
-      if (done) return;
-      onOutput(stream, value);
-    }
-  };
-  const outputs = Promise.all([drain('stdout', child.stdout), drain('stderr', child.stderr)]);
+  const pipe = (stream: Stream, source: ReadableStream<Uint8Array>) =>
+    drain(
+      source.getReader(),
+      () => gate.promise,
+      (bytes) => onOutput(stream, bytes),
+    );
+  const outputs = Promise.all([pipe('stdout', child.stdout), pipe('stderr', child.stderr)]);
   let isPaused = false;
   const ended = child.exited.then(async () => {
     // A child that went to the background may hold the pipe for ever.

@@ -76,6 +76,8 @@ export class Session {
   /** When it last said or was told something: its terminal may have changed. */
   stirredAt = Date.now();
   lastState = '';
+  /** When output of it was last sent, on the clock of `performance`. */
+  sentAt = 0;
 
   /** `onChange`: there is something to send. */
   constructor(request: CommandRequest, place: Place, onChange: () => void) {
@@ -169,6 +171,7 @@ export class Session {
       });
       outlet.send({ case: piece.stream, value });
       this.#sent += piece.bytes.length;
+      this.sentAt = performance.now();
       if (!outlet.acks) {
         this.#spool.acknowledge(this.#sent, true);
         this.#easeUp();

@@ -155,7 +155,7 @@ export class Sessions {
 
   #launch(request: CommandRequest): void {
     const known = this.#all.get(request.commandId);
-    const session = known ?? new Session(request, this.#place, () => this.#stirred());
+    const session = known ?? new Session(request, this.#place, () => this.#stirred(session));
     let error = '';
     if (!known) {
       this.#all.set(session.id, session);
@@ -239,8 +239,10 @@ export class Sessions {
     for (const session of this.#all.values()) if (session.hasEnded) session.sendResult(outlet);
   }
 
-  /** The first bytes after a rest go at once; a flood goes in batches. */
-  #stirred(): void {
+  /** The first bytes of a session after its rest go at once; a flood goes in batches. */
+  #stirred(session: Session): void {
+    const isRested = performance.now() - session.sentAt >= BATCH_MS;
+    if (isRested && this.#outlet?.isOpen()) session.pump(this.#outlet);
     if (this.#isPumping) return;
     if (performance.now() - this.#pumpedAt >= BATCH_MS) return this.#pump();
     this.#isPumping = true;

@@ -137,6 +137,7 @@ export async function outputDoor({
       try {
         const rest = socket.data.guest ? bytes : ticketOf(socket, bytes);
         if (rest) socket.data.reader?.push(rest);
+        giveBack(bytes);
       } catch (thrown) {
         lost(socket, thrown instanceof RangeError ? new Failure('bad-input', thrown.message) : thrown);
       }
@@ -158,6 +159,11 @@ export async function outputDoor({
       await rm(path, { force: true });
     },
   };
+}
+
+/** Nobody holds them any more: a flood would be garbage as fast as it comes, until the collector looks. */
+function giveBack({ buffer, byteLength }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 function messageOf(bytes: Uint8Array): AgentMessage {

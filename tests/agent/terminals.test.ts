@@ -1,9 +1,12 @@
 /** Terminals beside each other in one agent. */
 import { expect, test } from 'bun:test';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { run } from '../../agent/process.ts';
 
 const QUIET = 32;
+const FLOOD_BYTES = 40_000_000;
 
 test('however many terminals are quiet, one that speaks is read at once, and so are files', async () => {
   const env = { PATH: process.env['PATH'] ?? '' };
@@ -28,4 +31,31 @@ test('however many terminals are quiet, one that speaks is read at once, and so 
   } finally {
     await Promise.all(running.map((one) => one.end(0)));
   }
+}, 20_000);
+
+test('[A14] however much one says, the event loop comes round after every few hundred kilobytes', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'flood-'));
+  const file = join(dir, 'flood');
+  await writeFile(file, Buffer.alloc(FLOOD_BYTES, 'x'));
+  const env = { PATH: process.env['PATH'] ?? '' };
+  const pty = { cols: 80, rows: 24, term: 'xterm' };
+  let total = 0;
+  let sinceTurn = 0;
+  let most = 0;
+  let hasEnded = false;
+  const one = run({ argv: ['cat', file], cwd: '/', env, pty }, (_stream, bytes) => {
+    total += bytes.length;
+    sinceTurn += bytes.length;
+  });
+  void one.ended.then(() => {
+    hasEnded = true;
+  });
+  while (!hasEnded) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    most = Math.max(most, sinceTurn);
+    sinceTurn = 0;
+  }
+  await rm(dir, { recursive: true });
+  expect(total).toBe(FLOOD_BYTES);
+  expect(most).toBeLessThanOrEqual(1 << 20);
 }, 20_000);
