@@ -42,7 +42,7 @@ function wanted(words: readonly string[]): readonly Tier[] {
  * service.
  */
 function environment(work: string): Record<string, string> {
-  const foreign = /^(AGENTIC_|ANTHROPIC_|CLAUDE|OPENAI_|LISTEN_ADDR$|LOG_LEVEL$)/;
+  const foreign = /^(AGENTIC_|ANTHROPIC_|CLAUDE|OPENAI_|REDIS_URL$|LISTEN_ADDR$|LOG_LEVEL$)/;
   const kept = Object.entries(process.env).flatMap(([name, value]) =>
     value === undefined || foreign.test(name) ? [] : [[name, value] as const],
   );

@@ -3,8 +3,14 @@ import { join, resolve } from 'node:path';
 import { Failure } from './failure.ts';
 import type { Level } from './log.ts';
 
+/** Where actors are remembered. */
+export type JournalPlace =
+  | { readonly kind: 'sqlite'; readonly path: string }
+  | { readonly kind: 'redis'; readonly url: string; readonly prefix: string };
+
 export interface Config {
   readonly dataDir: string;
+  readonly journal: JournalPlace;
   /** gRPC; the WebSocket port is one above, HTTP two above. Port 0: all three are chosen by the system. */
   readonly listen: { readonly host: string; readonly port: number };
   readonly httpHost: string;
@@ -93,13 +99,26 @@ function instanceEnv(env: Env): Record<string, string> {
   );
 }
 
+/** Redis when it is named, else a file of our own. */
+function journalPlace(env: Env, dataDir: string): JournalPlace {
+  const url = env['REDIS_URL'];
+  if (!url) return { kind: 'sqlite', path: join(dataDir, 'journal.db') };
+  const prefix = env['AGENTIC_REDIS_PREFIX'] || 'agentic';
+  if (!/^[A-Za-z0-9_.-]{1,64}$/.test(prefix)) {
+    throw bad('AGENTIC_REDIS_PREFIX', `"${prefix}" is not 1 to 64 letters, digits, ".", "_" or "-"`);
+  }
+  return { kind: 'redis', url, prefix };
+}
+
 /** Throws Failure('bad-input') that names the variable. */
 export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
   const listen = address(env);
   const expires = integer(env, 'AGENTIC_HITL_EXPIRES_SECONDS', { fallback: 0, min: 0, max: 31_536_000 });
   const agent = env['AGENTIC_AGENT_BIN'];
+  const dataDir = resolve(cwd, env['AGENTIC_DATA_DIR'] || '.run');
   return Object.freeze({
-    dataDir: resolve(cwd, env['AGENTIC_DATA_DIR'] || '.run'),
+    dataDir,
+    journal: journalPlace(env, dataDir),
     listen,
     httpHost: env['AGENTIC_HTTP_LISTEN_IP'] || listen.host,
     allowedHosts: (env['AGENTIC_ALLOWED_HOSTS'] ?? '')

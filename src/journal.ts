@@ -5,6 +5,8 @@
  * folding them through the actor's pure machine gives its record's snapshot again.
  * A batch is written whole or not at all, and `append` resolves only when it is durable.
  */
+import type { Failure } from './failure.ts';
+
 export type ActorKind = 'instance' | 'agent' | 'session' | 'task' | 'hitl';
 
 /** One event that changed one actor. `seq` 1 is its birth: `{ type: 'born', input }`. */
@@ -57,11 +59,16 @@ export interface Journal {
   /** Newest first. `before` is an actor id to continue after. At most 1,000 a call. */
   records(query: RecordQuery): Promise<readonly ActorRecord[]>;
   /** Entries with `seq >= from`, in order. At most 1,000 a call. */
-  history(actor: string, from: number, limit: number): Promise<readonly JournalEntry[]>;
-  /** Entries with a cursor above `after`, in order. At most 1,000 a call. */
+  history(actor: string, from: number, limit: number): Promise<readonly FeedEntry[]>;
+  /**
+   * Entries with a cursor above `after`, in order. At most 1,000 a call. An implementation may keep only the
+   * newest ones, 10,000 at least; then the first that it gives is the oldest that it has.
+   */
   feed(after: number, limit: number): Promise<readonly FeedEntry[]>;
   /** The newest cursor, 0 when empty. */
   cursor(): Promise<number>;
+  /** Why it cannot be written just now, as far as that is known without asking it; null: nothing is known. */
+  trouble(): Failure | null;
   close(): Promise<void>;
 }
 

@@ -16,7 +16,7 @@ import { Failure } from './failure.ts';
 import { httpDoors } from './http/doors.ts';
 import { refuseOpenDoors } from './http/gate.ts';
 import { operators } from './http/operators.ts';
-import { sqliteJournal } from './journal/sqlite.ts';
+import { openJournal } from './journal/open.ts';
 import type { Journal } from './journal.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
 import { absentRuntime } from './runtime/absent.ts';
@@ -74,7 +74,8 @@ async function ground(config: Config): Promise<Ground> {
       `the data directory ${config.dataDir} cannot be made (${thrown.code}): ${cure}`,
     );
   });
-  const journal = await sqliteJournal({ path: join(config.dataDir, 'journal.db'), clock });
+  const onLost = (why: Failure) => leave(why.message);
+  const journal = await openJournal(config.journal, { clock, log, onLost });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
   return { config, log, journal, secrets, socketPath, grpc: { address: '' } };
@@ -205,7 +206,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
       tasks: taskDesk(house, logsOf(house, journal)),
       hitl: hitlDesk(house, keysFor),
       events: eventDesk(house.fleet, journal, decorate),
-      health: healthDesk(house, { version, journal: 'sqlite', startedAt }),
+      health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
     },
     gauges: gauges(house, data.numbers),
     access,
@@ -286,6 +287,7 @@ Usage: bin/up [--help | --version]
 Everything is set by environment variables; README.md has the table. The usual ones:
   LISTEN_ADDR         gRPC address; WebSocket is one port above, HTTP two (127.0.0.1:8120; port 0: any free ones)
   AGENTIC_DATA_DIR    journal, recordings, instances and tasks (./.run)
+  REDIS_URL           the journal in that Redis instead of in a file (none)
   LOG_LEVEL           debug, info, warn or error (info)
 `;
 

@@ -23,6 +23,7 @@ export interface Need {
 
 const git: Need = { program: 'git', debian: 'git' };
 const chromium: Need = { program: 'chromium', debian: 'chromium' };
+const redis: Need = { program: 'redis-server', debian: 'redis-server' };
 const python: Need = { program: 'python3', debian: 'python3' };
 
 /** Run by the Bun that runs us, which need not be on the PATH. */
@@ -56,14 +57,14 @@ export const tiers: readonly Tier[] = [
   tests('spec', ['spec.test.ts'], { fast: true, needs: [git] }),
   tests('unit', ['actors', 'asking', 'wiring', 'check'], { fast: true, needs: [python] }),
   tests('simulation', ['sim'], { fast: true }),
-  tests('journal', ['journal']),
+  tests('journal', ['journal'], { needs: [redis] }),
   tests('runtime', ['runtime']),
   tests('transport', ['transport', 'agent']),
   tests('terminal', ['terminal']),
   tests('http', ['http']),
   tests('tasks', ['tasks', 'model-server'], { needs: [git], limitSeconds: 300 }),
   tests('browser', ['ui'], { needs: [chromium], limitSeconds: 300 }),
-  tests('e2e', ['e2e'], { needs: [git, chromium], limitSeconds: 600 }),
+  tests('e2e', ['e2e'], { needs: [git, chromium, redis], limitSeconds: 600 }),
 ];
 
 /** Test files below tests/ that no tier runs. */

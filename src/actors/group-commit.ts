@@ -56,7 +56,9 @@ export class GroupCommit {
 
   /** Null while the journal takes what it is given. */
   get away(): FailureInfo | null {
-    return this.#away;
+    if (this.#away) return this.#away;
+    const trouble = this.#given.world.journal.trouble();
+    return trouble && toFailureInfo(trouble);
   }
 
   /** It waits for its batch to be written. */
@@ -81,8 +83,9 @@ export class GroupCommit {
    */
   mayPromise(): void {
     if (this.#isClosed) throw new Failure('busy', 'the server is shutting down; try again when it is back');
-    if (this.#away) {
-      const refusal = new Failure('journal-away', `nothing can be promised just now: ${this.#away.message}`);
+    const { away } = this;
+    if (away) {
+      const refusal = new Failure('journal-away', `nothing can be promised just now: ${away.message}`);
       refusal.retryAfterSeconds = 2;
       throw refusal;
     }

@@ -6,7 +6,7 @@
  * it and, as the caller chooses, with or without the batches that were still on their way.
  */
 import { Failure } from '../failure.ts';
-import type { ActorRecord, Batch, FeedEntry, Journal, JournalEntry, RecordQuery } from '../journal.ts';
+import type { ActorRecord, Batch, FeedEntry, Journal, RecordQuery } from '../journal.ts';
 
 const ROWS_MAX = 1_000;
 
@@ -80,6 +80,7 @@ function journalOver(held: Held): MemoryJournal {
       return Promise.race([mine, ended.promise]);
     },
     ...readsOf(held, check),
+    trouble: () => (knobs.away === null ? null : new Failure('journal-away', knobs.away)),
     async close() {
       await turn;
       end('the journal is closed');
@@ -93,7 +94,7 @@ function journalOver(held: Held): MemoryJournal {
   };
 }
 
-function readsOf(held: Held, check: (call: string) => void): Omit<Journal, 'append' | 'close'> {
+function readsOf(held: Held, check: (call: string) => void): Omit<Journal, 'append' | 'trouble' | 'close'> {
   const records = (): ActorRecord[] => [...held.records.values()].map((text) => JSON.parse(text));
   return {
     async live() {
@@ -112,10 +113,9 @@ function readsOf(held: Held, check: (call: string) => void): Omit<Journal, 'appe
     async history(actor, from, limit) {
       check('history');
       const own = [...(held.past.get(actor) ?? [])].filter(([seq]) => seq >= from).sort(([a], [b]) => a - b);
-      return own.slice(0, bounded(limit)).map(([, cursor]): JournalEntry => {
-        const { cursor: _, ...entry } = JSON.parse(held.entries[cursor - 1] ?? 'null') as FeedEntry;
-        return entry;
-      });
+      return own
+        .slice(0, bounded(limit))
+        .map(([, cursor]): FeedEntry => JSON.parse(held.entries[cursor - 1] ?? 'null'));
     },
     async feed(after, limit) {
       check('feed');

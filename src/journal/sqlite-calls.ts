@@ -10,7 +10,7 @@ export interface Calls {
   live: { args: { after: number; limit: number }; reply: LiveRow[] };
   record: { args: { actor: string }; reply: RecordRow | null };
   records: { args: RecordQuery; reply: RecordRow[] };
-  history: { args: { actor: string; from: number; limit: number }; reply: EntryRow[] };
+  history: { args: { actor: string; from: number; limit: number }; reply: FeedRow[] };
   feed: { args: { after: number; limit: number }; reply: FeedRow[] };
   cursor: { args: null; reply: number };
   close: { args: null; reply: null };

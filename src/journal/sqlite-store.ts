@@ -50,7 +50,7 @@ export interface Store {
   live(after: number, limit: number): LiveRow[];
   record(actor: string): RecordRow | null;
   records(query: RecordQuery): RecordRow[];
-  history(actor: string, from: number, limit: number): EntryRow[];
+  history(actor: string, from: number, limit: number): FeedRow[];
   feed(after: number, limit: number): FeedRow[];
   cursor(): number;
   close(): void;
@@ -92,13 +92,11 @@ function storeOver(db: Database, path: string): Store {
   const columns = 'actor, kind, version, seq, live, spec, snapshot';
   const live = all<LiveRow>(`SELECT id, ${columns} FROM actor WHERE live = 1 AND id > ? ORDER BY id LIMIT ?`);
   const record = all<RecordRow>(`SELECT ${columns} FROM actor WHERE actor = ?`);
-  const entryColumns = 'actor, kind, seq, at, event';
-  const history = all<EntryRow>(
+  const entryColumns = 'cursor, actor, kind, seq, at, event';
+  const history = all<FeedRow>(
     `SELECT ${entryColumns} FROM entry WHERE actor = ? AND seq >= ? ORDER BY seq LIMIT ?`,
   );
-  const feed = all<FeedRow>(
-    `SELECT cursor, ${entryColumns} FROM entry WHERE cursor > ? ORDER BY cursor LIMIT ?`,
-  );
+  const feed = all<FeedRow>(`SELECT ${entryColumns} FROM entry WHERE cursor > ? ORDER BY cursor LIMIT ?`);
   const newest = all<{ cursor: number }>("SELECT seq AS cursor FROM sqlite_sequence WHERE name = 'entry'");
   const cursor = () => newest()[0]?.cursor ?? 0;
   return {

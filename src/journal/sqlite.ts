@@ -15,9 +15,9 @@
 import { resolve } from 'node:path';
 import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
-import type { ActorRecord, Batch, FeedEntry, Journal, JournalEntry } from '../journal.ts';
+import type { ActorRecord, Batch, FeedEntry, Journal } from '../journal.ts';
 import type { CallName, Calls, Reply, Request } from './sqlite-calls.ts';
-import type { EntryRow, LiveRow, RecordRow } from './sqlite-store.ts';
+import type { EntryRow, FeedRow, LiveRow, RecordRow } from './sqlite-store.ts';
 
 /** The most that one call of `records`, `history` and `feed` gives. */
 const ROWS_MAX = 1_000;
@@ -50,11 +50,9 @@ export async function sqliteJournal(options: SqliteOptions): Promise<Journal> {
     records: async (query) => (await ask('records', { ...query, limit: bounded(query.limit) })).map(recordOf),
     history: async (actor, from, limit) =>
       (await ask('history', { actor, from, limit: bounded(limit) })).map(entryOf),
-    feed: async (after, limit) =>
-      (await ask('feed', { after, limit: bounded(limit) })).map(
-        (row): FeedEntry => ({ ...entryOf(row), cursor: row.cursor }),
-      ),
+    feed: async (after, limit) => (await ask('feed', { after, limit: bounded(limit) })).map(entryOf),
     cursor: () => ask('cursor', null),
+    trouble: () => null,
     close: thread.close,
   };
 }
@@ -193,7 +191,8 @@ const recordOf = (row: RecordRow): ActorRecord => ({
   snapshot: JSON.parse(row.snapshot),
 });
 
-const entryOf = (row: EntryRow): JournalEntry => ({
+const entryOf = (row: FeedRow): FeedEntry => ({
+  cursor: row.cursor,
   actor: row.actor,
   kind: row.kind,
   seq: row.seq,

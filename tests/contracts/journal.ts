@@ -82,7 +82,7 @@ function writing(journal: () => Journal): void {
       entries: [entry('a', 1, deep)],
       records: [record('a', 1, { snapshot: deep, spec: null })],
     });
-    expect(await journal().history('a', 1, 10)).toEqual([entry('a', 1, deep)]);
+    expect(await journal().history('a', 1, 10)).toEqual([{ ...entry('a', 1, deep), cursor: 1 }]);
     expect(await journal().record('a')).toEqual(record('a', 1, { snapshot: deep, spec: null }));
   });
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
 import { sqliteJournal } from '../../src/journal/sqlite.ts';
 import { entry, journalContract, record } from '../contracts/journal.ts';
+import { seqs, until, writer } from './writing.ts';
 
 let dir: string;
 let path: string;
@@ -29,37 +30,11 @@ journalContract('sqlite', async () => {
   };
 });
 
-/** A process of its own with the journal, and what it said line by line. */
-function writer(mode: 'write' | 'hold', shell = '') {
-  const own = `exec bun ${join(import.meta.dir, 'writer.ts')} ${path} ${mode}`;
-  const child = Bun.spawn(['sh', '-c', `${shell}${own}`], { stdout: 'pipe', stderr: 'inherit' });
-  const lines: string[] = [];
-  const reading = (async () => {
-    let rest = '';
-    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-      const parts = (rest + text).split('\n');
-      rest = parts.pop() ?? '';
-      lines.push(...parts);
-    }
-  })();
-  return { child, lines, reading };
-}
-
-async function until(fact: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 15_000;
-  while (!fact()) {
-    if (Date.now() > deadline) throw new Error(`waited 15 s for: ${what}`);
-    await Bun.sleep(5);
-  }
-}
-
-const seqs = (lines: readonly string[]): number[] => lines.filter((l) => /^\d+$/.test(l)).map(Number);
-
 describe('kill -9', () => {
   test('[J10] everything acknowledged before a kill -9 is there afterwards, without a hole', async () => {
     let acknowledged = 0;
     for (let round = 0; round < 3; round += 1) {
-      const { child, lines, reading } = writer('write');
+      const { child, lines, reading } = writer(path, 'write');
       await until(() => seqs(lines).length > 40, 'forty acknowledged entries');
       child.kill('SIGKILL');
       await child.exited;
@@ -79,9 +54,9 @@ describe('kill -9', () => {
   });
 
   test('[J11] a second server on the file is refused and told who has it, until that is killed', async () => {
-    const first = writer('hold');
+    const first = writer(path, 'hold');
     await until(() => first.lines.includes('open'), 'the first server to open');
-    const second = writer('hold');
+    const second = writer(path, 'hold');
     expect(await second.child.exited).toBe(3);
     await second.reading;
     expect(second.lines[0]).toStartWith('refused wrong-state');
@@ -104,7 +79,7 @@ describe('kill -9', () => {
 describe('trouble with the disk', () => {
   test('[J12] a full disk is journal-away, and once there is room it goes on without a restart', async () => {
     const shell = `trap '' XFSZ; ulimit -S -f 400; `;
-    const { child, lines, reading } = writer('write', shell);
+    const { child, lines, reading } = writer(path, 'write', shell);
     const away = () => lines.find((line) => line.startsWith('journal-away'));
     await until(() => away() !== undefined, 'the disk to be full');
     expect(away()).toContain(path);

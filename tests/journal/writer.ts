@@ -1,12 +1,16 @@
 /** A server that writes until it is killed: says `open`, then each seq once it was acknowledged. */
 import { systemClock } from '../../src/clock.ts';
 import { Failure } from '../../src/failure.ts';
+import { redisJournal } from '../../src/journal/redis.ts';
 import { sqliteJournal } from '../../src/journal/sqlite.ts';
+import { silentLog } from '../../src/log.ts';
 import { entry, record } from '../contracts/journal.ts';
 
 const [path = '', mode = 'write'] = process.argv.slice(2);
 try {
-  const journal = await sqliteJournal({ path, clock: systemClock });
+  const clock = systemClock;
+  const redis = { url: path, prefix: 'agentic', clock, log: silentLog, onLost: () => {} };
+  const journal = path.endsWith('.sock') ? await redisJournal(redis) : await sqliteJournal({ path, clock });
   process.stdout.write('open\n');
   if (mode === 'hold') await new Promise(() => {});
   for (let seq = (await journal.record('a'))?.seq ?? 0; ; ) {
