@@ -6,11 +6,12 @@
  * opened with. `fold` of an actor's entries gives its remembered state again, always.
  */
 import {
+  type AnyActorScope,
   type AnyMachineSnapshot,
   type AnyStateMachine,
+  createActor,
   initialTransition,
   type StateValue,
-  transition,
 } from 'xstate';
 import type { ChildSpec, Told } from './port.ts';
 
@@ -101,6 +102,34 @@ function settle({ snapshot, actions, before, seq }: Moved): Stepped {
   return { next: { snapshot, ports, seq }, acts: actsOf(actions) };
 }
 
+const scopes = new WeakMap<AnyStateMachine, AnyActorScope>();
+
+/**
+ * What XState's own `transition` makes anew for every step, an actor that is never run and its first state
+ * with it: twice the cost of the step itself. It depends on nothing but the machine, so one will do.
+ */
+function scopeOf(machine: AnyStateMachine, actions: Executed[]): AnyActorScope {
+  let scope = scopes.get(machine);
+  if (!scope) {
+    const self = createActor(machine);
+    const nothing = () => {};
+    scope = {
+      self,
+      id: '',
+      sessionId: '',
+      system: self.system,
+      logger: nothing,
+      defer: nothing,
+      emit: nothing,
+      stopChild: nothing,
+      actionExecutor: nothing,
+    };
+    scopes.set(machine, scope);
+  }
+  scope.actionExecutor = (action) => void actions.push(action);
+  return scope;
+}
+
 /** `seq` is above 1 for an actor that takes the name of one that ended: the log of the name goes on. */
 export function born(machine: AnyStateMachine, input: unknown, seq = 1): Stepped {
   const [snapshot, actions] = initialTransition(machine, input as never);
@@ -113,7 +142,10 @@ export function step(machine: AnyStateMachine, now: Living, event: Told): Steppe
   if (now.snapshot.status !== 'active') return null;
   if (machine.getTransitionData(now.snapshot, event as never).length === 0) return null;
   // Transitions of children are not XState's business here, so none are kept in the snapshot.
-  const [snapshot, actions] = transition(machine, { ...now.snapshot, children: {} } as never, event as never);
+  const actions: Executed[] = [];
+  const scope = scopeOf(machine, actions);
+  const before = { ...now.snapshot, children: {} };
+  const snapshot = machine.transition(before as never, event as never, scope);
   return settle({ snapshot, actions, before: now.ports, seq: now.seq + 1 });
 }
 
