@@ -45,6 +45,9 @@ export const FEATURES = `offsets,started,stdin-acks,terminal-state,${CHANNEL_FEA
 
 const BACKOFF_FIRST_MS = 200;
 const BACKOFF_MAX_MS = 30_000;
+/** A server on this machine is no crowd's: whoever waits for its restart wants the agent at once. */
+const BACKOFF_MAX_NEAR_MS = 2_000;
+const near = /^(unix:|localhost:|127\.|\[::1\])/;
 /** A link that was lost sooner does not count as a success. */
 const GOOD_AFTER_MS = 3_000;
 const ACCEPT_WITHIN_MS = 15_000;
@@ -79,6 +82,7 @@ export function link(given: LinkOptions): Link {
   let isClosed = false;
   let connection: Connection | null = null;
   let wake = () => {};
+  const backoffMaxMs = near.test(given.options.target.address) ? BACKOFF_MAX_NEAR_MS : BACKOFF_MAX_MS;
   const over = (async () => {
     for (let backoffMs = BACKOFF_FIRST_MS; !isClosed; ) {
       const startedAt = Date.now();
@@ -90,7 +94,7 @@ export function link(given: LinkOptions): Link {
       const waitMs = hurry ? 0 : Math.round(backoffMs * (0.5 + Math.random() / 2));
       log('warn', 'no link to the server', { reason, again_in_ms: waitMs });
       await Promise.race([Bun.sleep(waitMs), new Promise<void>((resolve) => (wake = resolve))]);
-      backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
+      backoffMs = Math.min(backoffMs * 2, backoffMaxMs);
     }
   })();
   return {

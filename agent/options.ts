@@ -80,7 +80,7 @@ function count(name: string, text: string | undefined, fallback: number): number
   return value;
 }
 
-const own = /^(AGENT_|AGENTIC_INSTANCE|MANAGEMENT_SERVER$|HEARTBEAT_INTERVAL$)/;
+const own = /^(AGENT_|MANAGEMENT_SERVER$|HEARTBEAT_INTERVAL$)/;
 
 /** Throws an Error that names the option. Null: help or version was asked for and is on standard output. */
 export function readOptions(args: readonly string[], given: Env = process.env): Options | null {

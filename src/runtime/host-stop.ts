@@ -42,6 +42,9 @@ async function askToEnd(
   }
 }
 
+/** What a first process that ended by itself has left behind: nobody supervises it any more. */
+export const endLeftovers = (host: Host, handle: HostHandle): Promise<void> => killAll(host, handle, null);
+
 async function killAll(host: Host, handle: HostHandle, leader: ProcessName | null): Promise<void> {
   for (let round = 0; ; round += 1) {
     const left = membersOf(host, handle, { leader });

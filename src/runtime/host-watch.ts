@@ -1,6 +1,7 @@
 /** Looking after running instances: whether they still run, what they use, and whose process one is. */
 import type { RuntimeExit, Usage } from '../runtime.ts';
 import { type Host, type HostHandle, knownOf, membersOf, running } from './host-state.ts';
+import { endLeftovers } from './host-stop.ts';
 import { instanceDir, LOG_BYTES_MAX, rotateLog } from './instance-dir.ts';
 import { cpuSeconds, factsOf, isAlive, readProcesses, residentBytes } from './processes.ts';
 
@@ -19,6 +20,8 @@ export function watchInstance(
   const dir = instanceDir(root, handle.name);
   const seen = running(host, handle);
   let over = false;
+  /** Nobody watches any more. */
+  let isEnded = false;
   const finish = () => {
     over = true;
     known.watchers.delete(look);
@@ -36,12 +39,29 @@ export function watchInstance(
     }
     finish();
     // Of a process that was not our child nobody can say how it ended.
-    onExit(own?.exit ?? { code: null, signal: null, at: clock.now() });
+    const exit = own?.exit ?? { code: null, signal: null, at: clock.now() };
+    known.turn = known.turn
+      .then(() => tidy(host, handle))
+      .finally(() => {
+        if (!isEnded) onExit(exit);
+      });
   };
   known.watchers.add(look);
   // Never from inside the call: the caller has to have its answer first.
   let timer = clock.setTimeout(look, 0);
-  return finish;
+  return () => {
+    isEnded = true;
+    finish();
+  };
+}
+
+/** In its turn, so that nothing that was started meanwhile is taken for a leftover. */
+async function tidy(host: Host, handle: HostHandle): Promise<void> {
+  try {
+    if (!running(host, handle)) await endLeftovers(host, handle);
+  } catch (thrown) {
+    host.options.log(thrown instanceof Error ? thrown.message : String(thrown));
+  }
 }
 
 export function usageOf(host: Host, handle: HostHandle): Usage | null {

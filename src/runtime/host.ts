@@ -22,7 +22,7 @@ import {
   mine,
   running,
 } from './host-state.ts';
-import { stopInstance } from './host-stop.ts';
+import { endLeftovers, stopInstance } from './host-stop.ts';
 import { instanceOf, usageOf, watchInstance } from './host-watch.ts';
 import {
   checkWorkingDir,
@@ -124,6 +124,8 @@ async function start(host: Host, handle: HostHandle, signal: AbortSignal): Promi
   const dir = instanceDir(host.options.root, handle.name);
   const found = running(host, handle);
   if (found) return started(host, handle, found);
+  // When it ended while no server watched.
+  await endLeftovers(host, handle);
   makeInstanceDir(dir);
   checkWorkingDir(handle.workingDir);
   const secretFile = await host.options.issueSecret(handle.name, handle.instanceId);

@@ -194,6 +194,28 @@ describe('ending', () => {
     await runtime.destroy(handle);
   });
 
+  test('[R13] what a crashed agent left behind is over before its end is told, and before the next start', async () => {
+    const loadout = `${process.pid}0${number}`;
+    const { runtime, handle } = await run('web-1', 'family', { loadout });
+    const sleeper = family(loadout, '2');
+    await until(() => sleeper().length > 0, 'a sleeper');
+    const left = sleeper();
+    const told = Promise.withResolvers<RuntimeExit>();
+    runtime.watch(handle, told.resolve);
+    process.kill(pidOf(handle), 'SIGKILL');
+    expect(await told.promise).toMatchObject({ signal: 'SIGKILL' });
+    expect(left.filter(alive)).toEqual([]);
+    const again = await runtime.start(handle, never());
+    await until(() => sleeper().length > 0, 'another sleeper');
+    const orphans = sleeper();
+    process.kill(pidOf(again), 'SIGKILL');
+    await until(() => !alive(pidOf(again)), 'the crash that nobody watched');
+    await runtime.start(again, never());
+    expect(orphans.filter(alive)).toEqual([]);
+    await runtime.destroy(handle);
+    for (const pid of family(loadout)()) process.kill(pid, 'SIGKILL');
+  });
+
   test('[R14] destroying follows no symlink out, and removes what was write-protected', async () => {
     const { runtime, handle } = await run('web-1', 'polite');
     const treasure = join(root, 'treasure');
