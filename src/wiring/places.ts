@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { AgentContext } from '../actors/agent.ts';
 import type { EffectScope, Told } from '../actors/port.ts';
 import type { OfTask, Place } from '../actors/task-ports.ts';
+import { sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId, TaskId } from '../ids.ts';
 import type { RuntimeKind } from '../runtime.ts';
@@ -13,6 +14,9 @@ import { makeInstance } from './instances.ts';
 
 /** From asking for an instance until its agent is ready. */
 const PROVISION_MS = 15 * 60_000;
+/** A free agent that is about to connect, as after a restart of the server, is waited for so long. */
+const RETURN_MS = 5_000;
+const RETURN_LOOK_MS = 100;
 /** Waiting for an instance to be destroyed; it is destroyed all the same. */
 const DESTROY_MS = 60_000;
 
@@ -25,8 +29,14 @@ export const acquire =
     const mine = reservedBy(house, input.task);
     if (mine) return { agent: mine, made: isMadeFor(house, mine, input.task) };
     if (instance !== null) return await named(house, { name: instance, task: input.task, scope });
-    for (const agent of free(house, runtime)) {
-      if (await reserve(house, agent, input.task)) return { agent, made: false };
+    const deadline = house.clock.now() + RETURN_MS;
+    for (;;) {
+      for (const agent of free(house, runtime)) {
+        if (await reserve(house, agent, input.task)) return { agent, made: false };
+      }
+      const late = house.clock.now() >= deadline;
+      if (late || !isSomeoneReturning(house, runtime)) break;
+      await sleep(house.clock, RETURN_LOOK_MS, scope.signal);
     }
     return await made(house, { task: input.task, manifest, runtime: runtime ?? 'host' }, scope);
   };
@@ -45,15 +55,23 @@ const isMadeFor = ({ fleet }: House, agent: string, task: TaskId): boolean =>
 
 /** Ready agents that nobody has, and whose instance was not made for a task. */
 function free(house: House, runtime: RuntimeKind | null): AgentId[] {
-  const { fleet, links } = house;
-  return [...links.keys()].filter((agent) => {
-    const instance = fleet.view(`instance:${agent}`) as InstanceView | null;
-    const fits = runtime === null || instance?.runtime === runtime;
-    return (
-      fits && instance !== null && instance.task_id === null && stateOf(house, `agent:${agent}`) === 'ready'
-    );
+  return [...house.links.keys()].filter((agent) => {
+    const instance = house.fleet.view(`instance:${agent}`) as InstanceView | null;
+    return isForAll(instance, runtime) && stateOf(house, `agent:${agent}`) === 'ready';
   });
 }
+
+const isForAll = (instance: InstanceView | null, runtime: RuntimeKind | null): boolean =>
+  instance !== null && instance.task_id === null && (runtime === null || instance.runtime === runtime);
+
+/** An instance that runs, or is being started, whose agent nobody has and which is not connected yet. */
+const isSomeoneReturning = ({ fleet, links }: House, runtime: RuntimeKind | null): boolean =>
+  (fleet.views('instance') as InstanceView[]).some((instance) => {
+    const isUp = ['running', 'starting', 'provisioning'].includes(instance.state);
+    const agent = fleet.context(`agent:${instance.name}`) as AgentContext | null;
+    const isFree = agent !== null && agent.task === null;
+    return isUp && isFree && !links.has(agent.id) && isForAll(instance, runtime);
+  });
 
 const reserve = ({ fleet, clock }: House, agent: AgentId, task: TaskId): Promise<boolean> =>
   fleet.send(`agent:${agent}`, { type: 'reserve', at: clock.now(), task } as Told);

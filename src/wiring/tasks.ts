@@ -17,6 +17,7 @@ import { writeToolFiles } from '../tasks/files.ts';
 import type { Manifest } from '../tasks/manifest.ts';
 import { resolveSecrets, toolSecrets } from '../tasks/secrets.ts';
 import { stage } from '../tasks/staging.ts';
+import type { SessionView } from '../views.ts';
 import { follow, type KeptLaunch, keptLaunch, listener, toolOf } from './follow.ts';
 import { type House, taskOf } from './house.ts';
 import { handleOf } from './instances.ts';
@@ -135,6 +136,12 @@ export const taskExtras =
     return { env, stdin: keptLaunch(context.run).stdin };
   };
 
+/** Why a session has no exit code, in brackets; nothing when it has one. */
+function whyLost({ fleet }: House, session: string): string {
+  const ended = fleet.view(`session:${session}`) as SessionView | null;
+  return ended?.state === 'lost' && ended.reason !== null ? ` (${ended.reason})` : '';
+}
+
 async function collected(house: House, input: OfTask & Collecting, scope: EffectScope): Promise<Collected> {
   const { session } = input.run;
   const manifest = input.manifest as Manifest;
@@ -164,7 +171,9 @@ async function collected(house: House, input: OfTask & Collecting, scope: Effect
     signal: scope.signal,
     log: house.log.with({ task: input.task }),
   });
-  const failure: FailureInfo | null = outcome.ok ? null : { code: 'runtime-failed', message: outcome.reason };
+  const failure: FailureInfo | null = outcome.ok
+    ? null
+    : { code: 'runtime-failed', message: `${outcome.reason}${whyLost(house, session.id)}` };
   return {
     failure,
     exitCode: rested ? 0 : input.exitCode,

@@ -1,0 +1,70 @@
+/** What a person sees when an agent client dies, and right after the server has come back. */
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { readdirSync, readFileSync } from 'node:fs';
+import type { InstanceView, TaskView } from '../../src/views.ts';
+import { taskOf } from './ground.ts';
+import { type House, openHouse, until } from './house.ts';
+
+let house: House;
+beforeAll(async () => {
+  house = await openHouse('crash');
+}, 60_000);
+afterAll(() => house?.close(), 30_000);
+
+async function submit(name: string, line: string): Promise<string> {
+  const task = await house.post<{ task_id: string }>('tasks', {
+    version: '1',
+    kind: 'Task',
+    metadata: { name },
+    agent: { tool: 'command', command: 'bash', args: ['-c', line] },
+  });
+  return task.task_id;
+}
+
+const reached = (id: string, ...states: readonly string[]): Promise<TaskView> =>
+  until(`task ${id} to be ${states.join(' or ')}`, async () => {
+    const task = await taskOf(house, id);
+    return states.includes(task.state) ? task : null;
+  });
+
+/** Processes whose environment has all of these lines. */
+function processes(...lines: readonly string[]): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    try {
+      const environment = readFileSync(`/proc/${name}/environ`, 'latin1').split('\0');
+      return lines.every((line) => environment.includes(line)) ? [Number(name)] : [];
+    } catch {
+      return []; // No process, or gone.
+    }
+  });
+}
+
+const names = async (): Promise<string[]> =>
+  (await house.get<{ instances: InstanceView[] }>('instances')).instances.map(({ name }) => name);
+
+test('[E8] an agent that is killed takes what ran with it along, and its task says why', async () => {
+  const id = await submit('Long', 'sleep 600; echo never');
+  await reached(id, 'RUNNING');
+  const working = await until('the command to run', () => {
+    const found = processes(`AGENTIC_TASK_ID=${id}`);
+    return found.length > 0 ? found : null;
+  });
+  const [agent] = processes('AGENT_ID=local', `HOME=${house.dataDir}/instances/local/home`);
+  process.kill(agent as number, 'SIGKILL');
+  const task = await reached(id, 'FAILED', 'COMPLETED');
+  expect(task.state).toBe('FAILED');
+  expect(task.error).toMatch(/agent local was lost|ended by SIGKILL|unknown code/);
+  await until('the command to be gone', () => processes(`AGENTIC_TASK_ID=${id}`).length === 0);
+  expect(working.length).toBeGreaterThan(0);
+  await reached(await submit('Next', 'echo next'), 'COMPLETED');
+  expect(await names()).toEqual(['local']);
+}, 60_000);
+
+test('[E8] a task that is submitted right after a restart runs on the instance that is there', async () => {
+  for (let round = 0; round < 2; round++) {
+    await house.kill9();
+    await house.start();
+    await reached(await submit(`Round ${round}`, 'echo again'), 'COMPLETED');
+  }
+  expect(await names()).toEqual(['local']);
+}, 90_000);
