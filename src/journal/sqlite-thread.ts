@@ -16,6 +16,7 @@ declare const self: { onmessage: ((message: { data: Request }) => void) | null }
 declare function postMessage(reply: Reply): void;
 
 let opened: Calls['open']['args'] | null = null;
+let isRefused = false;
 let lock: Lock | null = null;
 let store: Store | null = null;
 
@@ -71,12 +72,20 @@ function perform(request: Request): Calls[Request['call']]['reply'] {
 
 function open(args: Calls['open']['args']): null {
   opened = args;
-  theStore();
+  try {
+    theStore();
+  } catch (thrown) {
+    // What else was asked already must not try again: this thread is about to be ended.
+    isRefused = true;
+    lock?.release();
+    lock = null;
+    throw thrown;
+  }
   return null;
 }
 
 function theStore(): Store {
-  if (!opened) throw new Error('the journal thread was asked before it was opened');
+  if (!opened || isRefused) throw new Error('the journal thread was asked before it was opened');
   if (!lock) {
     mkdirSync(dirname(opened.path), { recursive: true, mode: 0o700 });
     lock = takeLock(opened.path, opened.since);
