@@ -5,9 +5,15 @@
  * change is durable, and throws a Failure otherwise. `by` names the caller for the log.
  */
 import type { FailureInfo } from './failure.ts';
+import type { RecordQuery } from './journal.ts';
 import type { Probe, RuntimeKind } from './runtime.ts';
 import type { Terminal } from './terminal.ts';
 import type {
+  ActorChangesView,
+  ActorEntryView,
+  ActorStateView,
+  ActorView,
+  ActorWholeView,
   AgentView,
   ArtifactView,
   EventView,
@@ -192,4 +198,17 @@ export interface Gauges {
   instancesByState(): Readonly<Record<string, number>>;
   recordedBytes(): number;
   skippedFrames(): number;
+}
+
+/** Into the life of every actor. Each throws 'not-found' for one that never was, or an entry that is none. */
+export interface ActorDesk {
+  /** Newest first. */
+  list(query: RecordQuery): Promise<readonly ActorView[]>;
+  find(actor: string): Promise<ActorWholeView>;
+  /** Entries from `from` on. */
+  log(actor: string, from: number, limit: number): Promise<readonly ActorEntryView[]>;
+  /** The state after the entry `seq`, recomputed from the entries up to it. */
+  at(actor: string, seq: number): Promise<ActorStateView>;
+  /** Null: the newest entry, and the one before it. */
+  diff(actor: string, from: number | null, to: number | null): Promise<ActorChangesView>;
 }

@@ -45,14 +45,8 @@ export interface FeedEntry extends JournalEntry {
   readonly cursor: number;
 }
 
-export interface Journal {
-  /**
-   * Durable when it resolves; returns the cursor of the batch's last entry. The entries of one batch have
-   * consecutive cursors, in their order.
-   * Throws Failure('journal-away') when it cannot be reached or written, and then nothing of the batch is in.
-   * An entry whose (actor, seq) exists is refused whole with Failure('wrong-state').
-   */
-  append(batch: Batch): Promise<number>;
+/** Looking, beside the server that writes. */
+export interface JournalReader {
   /** Every live actor, oldest first, for the start of the server. */
   live(): Promise<readonly ActorRecord[]>;
   record(actor: string): Promise<ActorRecord | null>;
@@ -67,9 +61,19 @@ export interface Journal {
   feed(after: number, limit: number): Promise<readonly FeedEntry[]>;
   /** The newest cursor, 0 when empty. */
   cursor(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface Journal extends JournalReader {
+  /**
+   * Durable when it resolves; returns the cursor of the batch's last entry. The entries of one batch have
+   * consecutive cursors, in their order.
+   * Throws Failure('journal-away') when it cannot be reached or written, and then nothing of the batch is in.
+   * An entry whose (actor, seq) exists is refused whole with Failure('wrong-state').
+   */
+  append(batch: Batch): Promise<number>;
   /** Why it cannot be written just now, as far as that is known without asking it; null: nothing is known. */
   trouble(): Failure | null;
-  close(): Promise<void>;
 }
 
 export interface RecordQuery {

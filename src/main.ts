@@ -38,6 +38,7 @@ import { type House, signals, until } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk, makeInstance } from './wiring/instances.ts';
 import { forgetLinks, liveness, presence } from './wiring/presence.ts';
+import { actorDesk } from './wiring/replay.ts';
 import { observedSession, sessionDesk } from './wiring/sessions.ts';
 import { taskDesk, told } from './wiring/task-desk.ts';
 import { logsOf } from './wiring/task-story.ts';
@@ -199,6 +200,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
   };
   const http = await httpDoors({
     desks: {
+      actors: actorDesk(house.fleet, journal),
       instances: instanceDesk(house),
       agents: agentDesk(house),
       sessions: sessionDesk(house),

@@ -200,3 +200,55 @@ export interface EventView {
   /** The actor's view: after the event when told live, its newest when read from the past. */
   data: unknown;
 }
+
+/** An actor of any kind. */
+export interface ActorView {
+  /** `<kind>:<id>`. */
+  readonly id: string;
+  readonly kind: string;
+  readonly parent: string | null;
+  readonly restart: string;
+  /** The machine's state value. */
+  readonly state: unknown;
+  readonly version: number;
+  readonly seq: number;
+  readonly live: boolean;
+  /** What it waits for. */
+  readonly ports: readonly string[];
+  /** As the route of its kind shows it; null when it is not in memory any more. */
+  readonly view: unknown;
+}
+
+export interface ActorWholeView extends ActorView {
+  readonly spec: unknown;
+  readonly snapshot: unknown;
+  readonly children: readonly string[];
+}
+
+export interface ActorEntryView {
+  readonly seq: number;
+  readonly cursor: number;
+  readonly timestamp: string;
+  readonly type: string;
+  readonly event: unknown;
+}
+
+export interface ActorStateView {
+  readonly id: string;
+  readonly entry: ActorEntryView;
+  readonly seq: number;
+  readonly live: boolean;
+  readonly value: unknown;
+  readonly context: unknown;
+  readonly ports: unknown;
+  readonly view: unknown;
+}
+
+export interface ActorChangesView {
+  readonly id: string;
+  readonly from: number;
+  readonly to: number;
+  /** The one that `to` names. */
+  readonly entry: ActorEntryView;
+  readonly changes: readonly { readonly path: string; readonly from: unknown; readonly to: unknown }[];
+}

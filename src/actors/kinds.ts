@@ -12,20 +12,29 @@ export type Effect = (input: never, scope: never) => unknown;
 /** Takes a remembered state one version on. Pure. */
 export type Migration = (kept: Remembered) => Remembered;
 
-export interface Kind {
+/** What is needed to read an actor's life. */
+export interface Logic {
   readonly machine: AnyStateMachine;
   /** One more than the number of migrations. */
   readonly migrations: readonly Migration[];
   readonly version: number;
-  readonly effects: Readonly<Record<string, Effect>>;
   view(snapshot: AnyMachineSnapshot): unknown;
+}
+
+export interface Kind extends Logic {
+  readonly effects: Readonly<Record<string, Effect>>;
 }
 
 export type Kinds = Readonly<Record<ActorKind, Kind>>;
 
 /** Brings a record back to life, over as many versions as it is old. */
 export function revive(kinds: Kinds, record: ActorRecord): Living {
-  const { machine, migrations, version } = kinds[record.kind];
+  const logic = kinds[record.kind];
+  return recall(logic.machine, migrated(logic, record), record.seq);
+}
+
+/** A record's snapshot as the present version of its machine would have written it. */
+export function migrated({ migrations, version }: Logic, record: ActorRecord): Remembered {
   if (record.version > version) {
     throw new Error(
       `${record.actor} was written by version ${record.version} of the ${record.kind} machine and this server ` +
@@ -33,6 +42,5 @@ export function revive(kinds: Kinds, record: ActorRecord): Living {
     );
   }
   const steps = migrations.slice(record.version - 1);
-  const kept = steps.reduce((state, migrate) => migrate(state), record.snapshot as Remembered);
-  return recall(machine, kept, record.seq);
+  return steps.reduce((state, migrate) => migrate(state), record.snapshot as Remembered);
 }

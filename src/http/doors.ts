@@ -6,6 +6,7 @@
 import type { Server } from 'bun';
 import type { Clock } from '../clock.ts';
 import type {
+  ActorDesk,
   AgentDesk,
   EventDesk,
   ExecDesk,
@@ -18,6 +19,7 @@ import type {
 } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
+import { actorRoutes } from './actors.ts';
 import { agentRoutes } from './agents.ts';
 import { type App, app } from './app.ts';
 import type { SocketData } from './conversation.ts';
@@ -51,6 +53,7 @@ import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
 
 export interface Desks {
+  readonly actors: ActorDesk;
   readonly instances: InstanceDesk;
   readonly agents: AgentDesk;
   readonly sessions: SessionDesk;
@@ -133,6 +136,7 @@ export function front(
     ...(options.metrics ? [metricsRoute(counted)] : []),
     ...agentRoutes(desks),
     ...instanceRoutes(desks.instances),
+    ...actorRoutes(desks.actors),
     ...sessionRoutes({ sessions: desks.sessions, question, idempotency: once }),
     ...recordingRoutes({ sessions: desks.sessions, ...streaming }),
     ...execRoutes({ exec: desks.exec, ...streaming }),

@@ -6,7 +6,7 @@
  * it and, as the caller chooses, with or without the batches that were still on their way.
  */
 import { Failure } from '../failure.ts';
-import type { ActorRecord, Batch, FeedEntry, Journal, RecordQuery } from '../journal.ts';
+import type { ActorRecord, Batch, FeedEntry, Journal, JournalReader, RecordQuery } from '../journal.ts';
 
 const ROWS_MAX = 1_000;
 
@@ -94,7 +94,7 @@ function journalOver(held: Held): MemoryJournal {
   };
 }
 
-function readsOf(held: Held, check: (call: string) => void): Omit<Journal, 'append' | 'trouble' | 'close'> {
+function readsOf(held: Held, check: (call: string) => void): Omit<JournalReader, 'close'> {
   const records = (): ActorRecord[] => [...held.records.values()].map((text) => JSON.parse(text));
   return {
     async live() {

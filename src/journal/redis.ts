@@ -12,7 +12,7 @@
 import type { Redis } from 'ioredis';
 import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
-import type { ActorRecord, FeedEntry, Journal, RecordQuery } from '../journal.ts';
+import type { ActorRecord, FeedEntry, Journal, JournalReader, RecordQuery } from '../journal.ts';
 import type { Log } from '../log.ts';
 import { type Connection, connect } from './redis-connection.ts';
 import {
@@ -128,7 +128,14 @@ function journalOver({ main, reader, writer, layout, token, options }: Parts): J
   };
 }
 
-type Reads = Omit<Journal, 'append' | 'trouble' | 'close'>;
+type Reads = Omit<JournalReader, 'close'>;
+
+/** Looks into a journal beside the server that writes it. Throws as `redisJournal` where it can. */
+export async function redisReader(url: string, prefix: string): Promise<JournalReader> {
+  const connection = await connect({ url, silentMs: SILENT_MS, onReady: () => {} });
+  const reads = readsOf(connection.redis, layoutOf(prefix), (call) => connection.check(call));
+  return { ...reads, close: async () => connection.close() };
+}
 
 function readsOf(redis: Redis, layout: Layout, check: (call: string) => void): Reads {
   const asked = async <T>(call: string, ask: () => Promise<T>): Promise<T> => {

@@ -83,6 +83,15 @@ export function migrate(db: Database, path: string, now: number): void {
   }).immediate();
 }
 
+/** Refuses what `migrate` would refuse, and a file that it would have to change first. */
+export function checkReadable(db: Database, path: string): void {
+  const isOurs = numberOf(db, 'application_id') === APPLICATION_ID;
+  const has = numberOf(db, 'user_version');
+  if (isOurs && has === SCHEMA_VERSION) return;
+  const why = isOurs ? `its schema is ${has}, this one knows ${SCHEMA_VERSION}` : 'that is no journal';
+  throw new Failure('wrong-state', `look into the journal ${path}: ${why}`);
+}
+
 /** Reads every page once and throws when the file is damaged. Costs a second for about 500 MB. */
 export function checkIntegrity(db: Database, path: string): void {
   const found = textOf(db, 'quick_check(1)');

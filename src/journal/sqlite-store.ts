@@ -9,7 +9,7 @@ import { Database, type SQLQueryBindings, type Statement } from 'bun:sqlite';
 import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { Failure } from '../failure.ts';
 import type { ActorKind, RecordQuery } from '../journal.ts';
-import { checkIntegrity, migrate } from './sqlite-schema.ts';
+import { checkIntegrity, checkReadable, migrate } from './sqlite-schema.ts';
 
 /** Above this the check after a crash would hold up the start; `PRAGMA quick_check` does it by hand. */
 const CHECKED_BYTES_MAX = 1024 ** 3;
@@ -44,8 +44,7 @@ export interface LiveRow extends RecordRow {
   readonly id: number;
 }
 
-export interface Store {
-  append(entries: readonly EntryRow[], records: readonly RecordRow[]): number;
+export interface StoreReads {
   /** Live actors whose `id` is above `after`, oldest first. */
   live(after: number, limit: number): LiveRow[];
   record(actor: string): RecordRow | null;
@@ -54,6 +53,23 @@ export interface Store {
   feed(after: number, limit: number): FeedRow[];
   cursor(): number;
   close(): void;
+}
+
+export interface Store extends StoreReads {
+  append(entries: readonly EntryRow[], records: readonly RecordRow[]): number;
+}
+
+/** For looking only, beside the server that writes: nothing is locked, tuned or migrated. */
+export function openForReading(path: string): StoreReads {
+  const db = new Database(path, { readonly: true });
+  try {
+    db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+    checkReadable(db, path);
+    return readsOf(db);
+  } catch (thrown) {
+    db.close();
+    throw thrown;
+  }
 }
 
 /** The caller holds the lock on `path` (sqlite-lock.ts). */
@@ -84,6 +100,11 @@ function tune(db: Database): void {
 
 function storeOver(db: Database, path: string): Store {
   const append = appendTo(db, path);
+  const reads = readsOf(db);
+  return { ...reads, append: (entries, records) => append(entries, records) ?? reads.cursor() };
+}
+
+function readsOf(db: Database): StoreReads {
   const all = <Row>(sql: string) => {
     // Kept by the connection, and let go of when that is closed.
     const statement = db.query<Row, SQLQueryBindings[]>(sql);
@@ -100,7 +121,6 @@ function storeOver(db: Database, path: string): Store {
   const newest = all<{ cursor: number }>("SELECT seq AS cursor FROM sqlite_sequence WHERE name = 'entry'");
   const cursor = () => newest()[0]?.cursor ?? 0;
   return {
-    append: (entries, records) => append(entries, records) ?? cursor(),
     live,
     record: (actor) => record(actor)[0] ?? null,
     records: (query) => queryRecords(db, columns, query),

@@ -15,12 +15,11 @@
 import { resolve } from 'node:path';
 import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
-import type { ActorRecord, Batch, FeedEntry, Journal } from '../journal.ts';
+import type { ActorRecord, Journal } from '../journal.ts';
 import type { CallName, Calls, Reply, Request } from './sqlite-calls.ts';
-import type { EntryRow, FeedRow, LiveRow, RecordRow } from './sqlite-store.ts';
+import { bounded, entryOf, recordOf, rowsOf } from './sqlite-rows.ts';
+import type { LiveRow } from './sqlite-store.ts';
 
-/** The most that one call of `records`, `history` and `feed` gives. */
-const ROWS_MAX = 1_000;
 /** Live actors are handed over in parts of this many, so that no message is huge. */
 const LIVE_PART = 2_000;
 /** Calls that may wait for the disk before further ones are refused. */
@@ -157,48 +156,6 @@ function openCalls() {
     },
   };
 }
-
-const bounded = (limit: number): number => Math.max(0, Math.min(limit, ROWS_MAX));
-
-function rowsOf(batch: Batch): { entries: EntryRow[]; records: RecordRow[] } {
-  return {
-    entries: batch.entries.map(({ actor, kind, seq, at, event }) => ({
-      actor,
-      kind,
-      seq,
-      at,
-      event: JSON.stringify(event),
-    })),
-    records: batch.records.map(({ actor, kind, version, seq, live, spec, snapshot }) => ({
-      actor,
-      kind,
-      version,
-      seq,
-      live: live ? 1 : 0,
-      spec: JSON.stringify(spec ?? null),
-      snapshot: JSON.stringify(snapshot ?? null),
-    })),
-  };
-}
-
-const recordOf = (row: RecordRow): ActorRecord => ({
-  actor: row.actor,
-  kind: row.kind,
-  version: row.version,
-  seq: row.seq,
-  live: row.live === 1,
-  spec: JSON.parse(row.spec),
-  snapshot: JSON.parse(row.snapshot),
-});
-
-const entryOf = (row: FeedRow): FeedEntry => ({
-  cursor: row.cursor,
-  actor: row.actor,
-  kind: row.kind,
-  seq: row.seq,
-  at: row.at,
-  event: JSON.parse(row.event),
-});
 
 async function allLive(ask: Ask): Promise<readonly ActorRecord[]> {
   const found: ActorRecord[] = [];

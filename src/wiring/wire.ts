@@ -1,11 +1,6 @@
 /** Fills every machine's ports with the world. The only file that joins a machine to an effect. */
-import { agentMachine, agentView } from '../actors/agent.ts';
-import { hitlMachine, hitlView } from '../actors/hitl.ts';
-import { instanceMachine, instanceView } from '../actors/instance.ts';
-import type { Effect, Kind, Kinds, Migration } from '../actors/kinds.ts';
-import { sessionMachine, sessionView } from '../actors/session.ts';
-import { taskMachine } from '../actors/task.ts';
-import { taskView } from '../actors/task-view.ts';
+import type { Effect, Kind, Kinds, Logic } from '../actors/kinds.ts';
+import { machines } from '../actors/machines.ts';
 import { hitlEffects } from './hitl.ts';
 import type { House } from './house.ts';
 import { instanceEffects, type Revoke } from './instances.ts';
@@ -18,43 +13,17 @@ export interface Outside {
   readonly revoke: Revoke;
 }
 
-interface Wired {
-  readonly machine: Kind['machine'];
-  readonly view: unknown;
-  readonly effects: object;
-  /** From version 1 on, one for each step; the machine's version is one more than there are. */
-  readonly migrations: readonly Migration[];
-}
-
-const kind = ({ machine, view, effects, migrations }: Wired): Kind => ({
-  machine,
-  migrations,
-  version: migrations.length + 1,
+const kind = (logic: Logic, effects: object): Kind => ({
+  ...logic,
   effects: effects as Readonly<Record<string, Effect>>,
-  view: view as Kind['view'],
 });
 
 export function wire(house: House, { keysFor, revoke }: Outside): Kinds {
   return {
-    instance: kind({
-      machine: instanceMachine,
-      view: instanceView,
-      effects: instanceEffects(house, revoke),
-      migrations: [],
-    }),
-    agent: kind({ machine: agentMachine, view: agentView, effects: {}, migrations: [] }),
-    session: kind({
-      machine: sessionMachine,
-      view: sessionView,
-      effects: sessionEffects(house, taskExtras(house)),
-      migrations: [],
-    }),
-    task: kind({ machine: taskMachine, view: taskView, effects: taskEffects(house), migrations: [] }),
-    hitl: kind({
-      machine: hitlMachine,
-      view: hitlView,
-      effects: hitlEffects(house, keysFor),
-      migrations: [],
-    }),
+    instance: kind(machines.instance, instanceEffects(house, revoke)),
+    agent: kind(machines.agent, {}),
+    session: kind(machines.session, sessionEffects(house, taskExtras(house))),
+    task: kind(machines.task, taskEffects(house)),
+    hitl: kind(machines.hitl, hitlEffects(house, keysFor)),
   };
 }

@@ -1,9 +1,11 @@
 /** What a person sees when an agent client dies, and right after the server has come back. */
+import { Database } from 'bun:sqlite';
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { readdirSync, readFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { InstanceView, TaskView } from '../../src/views.ts';
 import { taskOf } from './ground.ts';
-import { type House, openHouse, until } from './house.ts';
+import { type House, openHouse, root, until } from './house.ts';
 
 let house: House;
 beforeAll(async () => {
@@ -68,3 +70,36 @@ test('[E8] a task that is submitted right after a restart runs on the instance t
   }
   expect(await names()).toEqual(['local']);
 }, 90_000);
+
+interface Verdict {
+  readonly actors: number;
+  readonly live: number;
+  readonly entries: number;
+  readonly differences: readonly { readonly actor: string; readonly path: string }[];
+}
+
+function verify(dataDir: string): { readonly code: number; readonly verdict: Verdict } {
+  const script = join(root, 'scripts', 'actor-verify.ts');
+  const env = { PATH: process.env['PATH'] ?? '', AGENTIC_DATA_DIR: dataDir };
+  const { exitCode, stdout } = Bun.spawnSync([process.execPath, script, '--json'], { env });
+  return { code: exitCode, verdict: JSON.parse(stdout.toString()) };
+}
+
+test('[E9] every actor is what its entries say, and what was changed by hand is found', async () => {
+  const { code, verdict } = verify(house.dataDir);
+  expect(verdict.differences).toEqual([]);
+  expect(code).toBe(0);
+  // Instance and agent live; four tasks and their sessions have ended.
+  expect([verdict.live, verdict.actors]).toEqual([2, 10]);
+  expect(verdict.entries).toBeGreaterThan(verdict.actors);
+  const copy = join(house.dir, 'copy');
+  cpSync(house.dataDir, copy, { recursive: true, filter: (path) => !path.includes('agent') });
+  const db = new Database(join(copy, 'journal.db'));
+  db.run(
+    `UPDATE actor SET snapshot = json_set(snapshot, '$.value', 'stopped') WHERE actor = 'instance:local'`,
+  );
+  db.close();
+  const spoilt = verify(copy);
+  expect(spoilt.code).toBe(1);
+  expect(spoilt.verdict.differences).toMatchObject([{ actor: 'instance:local', path: 'value' }]);
+}, 30_000);

@@ -127,3 +127,11 @@ test('[E7] the server is killed while a task asks, and the next one finds it all
   const { journal } = await house.get<{ journal: { kind: string } }>('health');
   expect(journal.kind).toBe('redis');
 }, 90_000);
+
+test('[E9] every actor in Redis is what its entries say', () => {
+  const script = join(root, 'scripts', 'actor-verify.ts');
+  const env = { PATH: process.env['PATH'] ?? '', REDIS_URL: `unix://${redis.path}` };
+  const { exitCode, stdout } = Bun.spawnSync([process.execPath, script], { env });
+  expect(stdout.toString()).toMatch(/^\d+ actors \(\d+ live\), \d+ entries, 0 differences\n$/);
+  expect(exitCode).toBe(0);
+});

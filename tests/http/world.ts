@@ -11,6 +11,8 @@ import { type Operators, operators } from '../../src/http/operators.ts';
 import { silentLog } from '../../src/log.ts';
 import { readQuestion } from '../../src/terminal/asking.ts';
 import { terminals } from '../../src/terminal/terminals.ts';
+import { actorDesk } from '../../src/wiring/replay.ts';
+import { type World as ActorWorld, world as actorWorld } from '../actors/world.ts';
 import {
   agentDesk,
   type Calls,
@@ -78,6 +80,8 @@ export interface World extends DoorWorld {
     readonly events: Events;
     readonly health: Health;
   };
+  /** The fleet that /api/v1/actors looks into. */
+  readonly life: ActorWorld;
   /** Lines that were logged as errors. */
   readonly errors: string[];
   remove(): Promise<void>;
@@ -104,6 +108,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     ...silentLog,
     error: (message: string, fields = {}) => void errors.push(`${message} ${JSON.stringify(fields)}`),
   };
+  const life = actorWorld();
   const page = Buffer.from('<!doctype html><title>dashboard</title>');
   const etag = '"page"';
   return {
@@ -114,7 +119,9 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     log,
     gauges,
     access: await operators({ path: join(dir, 'secrets', 'tokens.json'), clock, uid: 4711 }),
+    life,
     desks: {
+      actors: actorDesk(life.fleet, life.journal),
       instances: instanceDesk(calls),
       agents: agentDesk(),
       sessions: sessionDesk(plane, calls),
