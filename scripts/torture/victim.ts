@@ -1,0 +1,155 @@
+/**
+ * The server under torture, in a process of its own that is killed and started again on the same directory.
+ */
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const root = resolve(import.meta.dir, '..', '..');
+const READY_MS = 30_000;
+const LOG_CHARS_MAX = 400_000;
+const CALL_MS = 15_000;
+
+export interface Answered {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+export interface Victim {
+  /** Null: there was no answer, so nothing is known of what became of it. */
+  call(method: string, path: string, body?: unknown): Promise<Answered | null>;
+  /** What a route hands out; null as above, and when it is refused. */
+  bytes(path: string): Promise<Uint8Array | null>;
+  start(): Promise<void>;
+  kill(): Promise<void>;
+  /** Every agent drops its connection and makes another. */
+  cutLinks(): void;
+  verify(): { readonly code: number; readonly text: string };
+  log(): string;
+  close(): Promise<void>;
+}
+
+export function victim(dir: string, env: Readonly<Record<string, string>>): Victim {
+  const dataDir = join(dir, 'data');
+  mkdirSync(join(dir, 'home'), { recursive: true });
+  const whole = {
+    PATH: process.env['PATH'] ?? '',
+    HOME: join(dir, 'home'),
+    LISTEN_ADDR: '127.0.0.1:0',
+    AGENTIC_DATA_DIR: dataDir,
+    LOG_LEVEL: 'warn',
+    ...env,
+  };
+  let child: Bun.Subprocess<'ignore', 'pipe', 'pipe'> | null = null;
+  let url = '';
+  let log = '';
+  const listen = async (stream: ReadableStream<Uint8Array>) => {
+    const decoder = new TextDecoder();
+    for await (const bytes of stream)
+      log = (log + decoder.decode(bytes, { stream: true })).slice(-LOG_CHARS_MAX);
+  };
+  const start = async () => {
+    const born = Bun.spawn([process.execPath, join(root, 'src', 'main.ts')], {
+      cwd: dir,
+      env: whole,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child = born;
+    const before = log.length;
+    void listen(born.stdout);
+    void listen(born.stderr);
+    for (const end = Date.now() + READY_MS; ; await Bun.sleep(20)) {
+      const facts = factsIn(dataDir);
+      if (facts?.pid === born.pid) {
+        url = facts.http;
+        const ready = await fetch(`${url}/readyz`).catch(() => null);
+        if (ready?.ok) return;
+      }
+      if (born.exitCode !== null || Date.now() > end)
+        throw new Error(`the server did not come back (exit ${born.exitCode}):\n${log.slice(before)}`);
+    }
+  };
+  const request = async (path: string, init: RequestInit): Promise<Response | null> => {
+    try {
+      return await fetch(`${url}/api/v1/${path}`, { ...init, signal: AbortSignal.timeout(CALL_MS) });
+    } catch {
+      return null;
+    }
+  };
+  return {
+    async call(method, path, body) {
+      const headers = { 'content-type': 'application/json' };
+      const init = body === undefined ? { method } : { method, headers, body: JSON.stringify(body) };
+      const response = await request(path, init);
+      try {
+        return response && { status: response.status, body: await response.json() };
+      } catch {
+        return null; // It was killed between its first and its last byte.
+      }
+    },
+    async bytes(path) {
+      const response = await request(path, {});
+      try {
+        return response?.ok ? await response.bytes() : null;
+      } catch {
+        return null;
+      }
+    },
+    start,
+    async kill() {
+      child?.kill('SIGKILL');
+      await child?.exited;
+    },
+    cutLinks() {
+      for (const pid of ours(dir)) if (isAgent(pid)) signal(pid, 'SIGHUP');
+    },
+    verify() {
+      const script = join(root, 'scripts', 'actor-verify.ts');
+      const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, script], { env: whole });
+      return { code: exitCode, text: `${stdout}${stderr}`.trim() };
+    },
+    log: () => log,
+    async close() {
+      child?.kill('SIGKILL');
+      await child?.exited;
+      for (let round = 0; round < 50 && ours(dir).length > 0; round++) {
+        for (const pid of ours(dir)) signal(pid, 'SIGKILL');
+        await Bun.sleep(20);
+      }
+    },
+  };
+}
+
+function factsIn(dataDir: string): { readonly http: string; readonly pid: number } | null {
+  try {
+    return JSON.parse(readFileSync(join(dataDir, 'server.json'), 'utf8'));
+  } catch {
+    return null; // Not written yet.
+  }
+}
+
+/** Processes that were started below the directory: agents and their work, which outlive a server. */
+function ours(dir: string): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    const pid = Number(name);
+    if (!Number.isInteger(pid) || pid === process.pid) return [];
+    return read(`/proc/${pid}/environ`).includes(`${dir}/`) ? [pid] : [];
+  });
+}
+
+const isAgent = (pid: number): boolean => read(`/proc/${pid}/cmdline`).includes('agent/main.ts');
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+function signal(pid: number, name: 'SIGKILL' | 'SIGHUP'): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // Already gone.
+  }
+}
