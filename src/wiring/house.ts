@@ -140,6 +140,32 @@ export function linkOf(
   });
 }
 
+/** A link that was lost may be listed for a moment yet. */
+const RELINK_MS = 50;
+
+/**
+ * Does something over an agent's link, and again over its next one when that is lost meanwhile: for what has
+ * a name by which the agent knows that it was done. Throws Failure('agent-gone') when none comes in time.
+ */
+export async function overLink<T>(
+  house: House,
+  to: { readonly agent: AgentId; readonly withinMs: number; readonly signal: AbortSignal },
+  work: (link: AgentLink) => Promise<T>,
+): Promise<T> {
+  const { clock } = house;
+  const { agent, signal } = to;
+  for (const deadline = clock.now() + to.withinMs; ; ) {
+    const link = await linkOf(house, agent, { withinMs: Math.max(0, deadline - clock.now()), signal });
+    try {
+      return await work(link);
+    } catch (thrown) {
+      const isGone = thrown instanceof Failure && thrown.code === 'agent-gone';
+      if (!isGone || signal.aborted || clock.now() >= deadline) throw thrown;
+      await sleep(clock, RELINK_MS, signal);
+    }
+  }
+}
+
 export const sessionOf = ({ fleet }: House, id: string) =>
   fleet.context(`session:${id}`) as SessionContext | null;
 export const taskOf = ({ fleet }: House, id: string) => fleet.context(`task:${id}`) as TaskContext | null;

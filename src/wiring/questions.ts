@@ -10,7 +10,7 @@ import type { ChildSpec, EffectScope } from '../actors/port.ts';
 import { Failure } from '../failure.ts';
 import { type HitlId, newId, type SessionId } from '../ids.ts';
 import type { AskedOnScreen } from '../terminal.ts';
-import { type House, linkOf, sessionOf, until } from './house.ts';
+import { type House, linkOf, overLink, sessionOf, until } from './house.ts';
 
 /** From this confidence a human is asked. */
 const CONFIDENCE_MIN = 0.85;
@@ -131,12 +131,15 @@ export const deliver =
     });
     const context = sessionOf(house, session);
     if (!context) throw new Failure('undeliverable', `session ${session} is over`);
-    const link = await linkOf(house, context.agent, { withinMs: LINK_WAIT_MS, signal });
+    const to = { agent: context.agent, withinMs: LINK_WAIT_MS, signal };
+    // Screens move on by what an agent says.
+    await linkOf(house, context.agent, to);
     const moved = movedOn(house, question);
     if (question.source === 'screen') await judged(house, session, signal);
     // After a restart the screen may have moved on already; the agent drops what it has typed under this key.
     if (question.source !== 'screen' || !moved()) {
-      await link.type(session, new TextEncoder().encode(keys), { key, signal });
+      const bytes = new TextEncoder().encode(keys);
+      await overLink(house, to, (link) => link.type(session, bytes, { key, signal }));
     }
     if (question.source === 'screen') {
       await until(house, {

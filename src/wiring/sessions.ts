@@ -6,7 +6,7 @@ import type { NewSession, SessionDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import { type AgentId, newId, type SessionId } from '../ids.ts';
 import type { SessionView } from '../views.ts';
-import { agentOf, type House, linkOf, sessionOf, sessionsOf, stateOf, until } from './house.ts';
+import { agentOf, type House, linkOf, overLink, sessionOf, sessionsOf, stateOf, until } from './house.ts';
 import { openTerminal } from './presence.ts';
 
 /** How long a launch waits for its agent to be connected. */
@@ -42,29 +42,31 @@ interface Launching {
 
 async function launch(house: House, { input, extrasFor }: Launching, { signal }: EffectScope): Promise<void> {
   const extras = await extrasFor(input);
-  const link = await linkOf(house, input.agent, { withinMs: LINK_WAIT_MS, signal });
-  openTerminal(house, input);
   const { cols, rows } = input;
-  await link.launch(
-    {
-      session: input.id,
-      name: input.name,
-      type: input.type,
-      command: input.command,
-      args: input.args,
-      workingDir: input.workingDir,
-      env: { ...input.env, ...extras?.env },
-      timeoutSeconds: input.timeoutSeconds,
-      pty: input.type === 'headless' ? null : { cols, rows, term: 'xterm-256color' },
-      runAs: '',
-    },
-    signal,
-  );
-  if (input.type !== 'headless' || input.stdin === 'open') return;
-  if (extras?.stdin) {
-    await link.type(input.id, new TextEncoder().encode(extras.stdin), { key: `${input.id}:stdin`, signal });
-  }
-  link.closeStdin(input.id);
+  const wish = {
+    session: input.id,
+    name: input.name,
+    type: input.type,
+    command: input.command,
+    args: input.args,
+    workingDir: input.workingDir,
+    env: { ...input.env, ...extras?.env },
+    timeoutSeconds: input.timeoutSeconds,
+    pty: input.type === 'headless' ? null : { cols, rows, term: 'xterm-256color' },
+    runAs: '',
+  };
+  await overLink(house, { agent: input.agent, withinMs: LINK_WAIT_MS, signal }, async (link) => {
+    openTerminal(house, input);
+    await link.launch(wish, signal);
+    if (input.type !== 'headless' || input.stdin === 'open') return;
+    if (extras?.stdin) {
+      await link.type(input.id, new TextEncoder().encode(extras.stdin), {
+        key: `${input.id}:stdin`,
+        signal,
+      });
+    }
+    link.closeStdin(input.id);
+  });
 }
 
 /** Asks every session of an agent to end, newest first, and waits until they have or the grace is over. */

@@ -1,5 +1,6 @@
 /** Questions between a screen and a human. */
 import { afterEach, expect, test } from 'bun:test';
+import { Failure } from '../../src/failure.ts';
 import type { SessionId } from '../../src/ids.ts';
 import { keysFor } from '../../src/terminal/asking-keys.ts';
 import type { HitlView } from '../../src/views.ts';
@@ -82,6 +83,27 @@ test('an answer is typed under the key of its question, and holds once the scree
   await until('the keys', () => link.typed.length === 1);
   expect(link.typed).toEqual([{ session: id, text: 'y\r', key: hitl }]);
   expect(state(hitl)).toBe('answering');
+  on.judge(id, null);
+  await on.settle();
+  expect(state(hitl)).toBe('answered');
+});
+
+test('[N7] an answer whose link is lost while it is typed is typed over the next one, under the same key', async () => {
+  const { id, link } = await session();
+  on.judge(id, onScreen('Go on?'));
+  await on.settle();
+  const hitl = open()[0]?.hitl_id ?? '';
+  const cut = Promise.withResolvers<void>();
+  link.type = () => cut.promise;
+  await desk().answer(hitl, { option: 'yes' }, 'ada');
+  await on.settle();
+  on.listener.lost(link, 'cut');
+  cut.reject(new Failure('agent-gone', 'the link was lost'));
+  await on.settle();
+  const second = await on.connect('box');
+  await on.pass(100);
+  await until('the keys', () => second.typed.length === 1);
+  expect(second.typed).toEqual([{ session: id, text: 'y\r', key: hitl }]);
   on.judge(id, null);
   await on.settle();
   expect(state(hitl)).toBe('answered');

@@ -1,5 +1,6 @@
 /** What becomes of sessions when agents come and go. */
 import { afterEach, expect, test } from 'bun:test';
+import { Failure } from '../../src/failure.ts';
 import type { SessionId } from '../../src/ids.ts';
 import type { SessionView } from '../../src/views.ts';
 import { sessionDesk } from '../../src/wiring/sessions.ts';
@@ -164,4 +165,21 @@ test('a newer link takes the place of an older one, whose loss changes nothing',
   on.listener.lost(first, 'superseded');
   expect(on.house.links.get('box' as never)).toBe(second);
   expect(on.house.fleet.view('agent:box')).toMatchObject({ state: 'ready' });
+});
+
+test('[N7] a launch whose link is lost before its agent has answered goes over the next one', async () => {
+  on = await rig();
+  const first = await on.connect('box');
+  const cut = Promise.withResolvers<void>();
+  first.launch = () => cut.promise;
+  const made = started(first);
+  await on.settle();
+  on.listener.lost(first, 'cut');
+  cut.reject(new Failure('agent-gone', 'the link was lost'));
+  await on.settle();
+  const second = await on.connect('box');
+  await on.pass(100);
+  const id = await made;
+  expect(second.launches.map(({ session }) => session)).toEqual([id]);
+  expect(view(id).state).toBe('live');
 });
