@@ -60,7 +60,8 @@ export type HitlEvent =
   | (Told & { readonly type: 'answer'; readonly answer: Answer })
   | (Told & { readonly type: 'withdraw' })
   | (Told & { readonly type: 'supersede' })
-  | (Told & { readonly type: 'session.ended' })
+  /** `wentOn`: its program ended by itself, with an exit code, so it waits for nothing any more. */
+  | (Told & { readonly type: 'session.ended'; readonly wentOn?: boolean })
   | AlarmRang;
 
 /** What `deliver` needs. `key` makes it typed at most once. */
@@ -143,10 +144,14 @@ export const hitlMachine = setup({
         },
       },
       on: {
-        'session.ended': {
-          target: 'undeliverable',
-          actions: { type: 'keepFailure', params: { error: endedBefore() } },
-        },
+        'session.ended': [
+          // A program may be quicker with its answer than we are with its screen.
+          { guard: ({ event }) => event.wentOn === true, target: 'answered' },
+          {
+            target: 'undeliverable',
+            actions: { type: 'keepFailure', params: { error: endedBefore() } },
+          },
+        ],
       },
     },
     answered: { type: 'final' },

@@ -261,7 +261,11 @@ export const sessionMachine = setup({
       type: 'tell',
       params: ({ context: c, event }) => ({
         to: c.hitl && `hitl:${c.hitl}`,
-        event: { type: 'session.ended', at: atOf(event) } as Told,
+        event: {
+          type: 'session.ended',
+          at: atOf(event),
+          wentOn: c.exitCode !== null && c.ending === null,
+        } as Told,
       }),
     },
     {

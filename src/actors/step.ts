@@ -10,7 +10,6 @@ import {
   type AnyMachineSnapshot,
   type AnyStateMachine,
   createActor,
-  initialTransition,
   type StateValue,
 } from 'xstate';
 import type { ChildSpec, Told } from './port.ts';
@@ -132,7 +131,8 @@ function scopeOf(machine: AnyStateMachine, actions: Executed[]): AnyActorScope {
 
 /** `seq` is above 1 for an actor that takes the name of one that ended: the log of the name goes on. */
 export function born(machine: AnyStateMachine, input: unknown, seq = 1): Stepped {
-  const [snapshot, actions] = initialTransition(machine, input as never);
+  const actions: Executed[] = [];
+  const snapshot = machine.getInitialSnapshot(scopeOf(machine, actions), input as never);
   if (snapshot.status === 'error') throw snapshot.error;
   return settle({ snapshot, actions, before: {}, seq });
 }

@@ -148,8 +148,9 @@ test('[S7] an outcome that comes after its port was closed changes nothing', asy
   await w.fleet.send('session:s1', { type: 'session.exited', at: 300, exitCode: 0, error: '' } as Told);
   await w.settle();
   expect(late?.signal.aborted).toBe(true);
-  await late?.done();
-  expect(stateOf(w, 'hitl:h1')).toBe('undeliverable');
+  expect(stateOf(w, 'hitl:h1')).toBe('answered');
+  await late?.fail(new Failure('undeliverable', 'too late'));
+  expect(stateOf(w, 'hitl:h1')).toBe('answered');
 });
 
 test('[S8] a name that ended may be used again, and its log goes on', async () => {

@@ -47,6 +47,8 @@ test('[H6] the end of its session withdraws an open question and fails one that 
   const over = { type: 'session.ended', at: 400 };
   expect(view([over]).state).toBe('withdrawn');
   expect(view([yes, over])).toMatchObject({ state: 'undeliverable', ended_at_ms: 400 });
+  expect(view([yes, { ...over, wentOn: true }])).toMatchObject({ state: 'answered', ended_at_ms: 400 });
+  expect(view([{ ...over, wentOn: true }]).state).toBe('withdrawn');
 });
 
 test('an end is told to session and task once, with its time', () => {

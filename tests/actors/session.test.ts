@@ -60,6 +60,6 @@ test('[H1] it knows its one open question until that is closed', () => {
 
 test('its end is told to its question and its task', () => {
   const { acts } = run([launched, { type: 'question.opened', at: 140, hitl: 'h1' }, exited]);
-  expect(told(acts, 'hitl:h1')).toEqual([{ type: 'session.ended', at: 200 }]);
+  expect(told(acts, 'hitl:h1')).toEqual([{ type: 'session.ended', at: 200, wentOn: true } as never]);
   expect(told(acts, 'task:t1')[0]).toMatchObject({ type: 'session.ended', exitCode: 3 });
 });
