@@ -111,8 +111,11 @@ async function measure(ground: Ground, others: Rivals): Promise<Measured> {
     progress(`bare PTY, round ${round + 1} of ${rounds}`);
     bares.push(bare(ground.flood.path));
     for (const count of crowds.filter((count) => count <= SMALL_CROWD)) await once(`${count}`, count);
+    // There and back, so that what grows or slows with time weighs on both.
     await once('reading', READING);
     await once('stalled', READING + 1, 1);
+    await once('stalled', READING + 1, 1);
+    await once('reading', READING);
   }
   for (const count of crowds.filter((count) => count > SMALL_CROWD)) await once(`${count}`, count);
   const rssAfter = rssBytes(ground.product.serverPid);
