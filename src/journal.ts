@@ -33,6 +33,8 @@ export interface ActorRecord {
   /** The child spec it was started with: parent, restart policy, and so on. */
   readonly spec: unknown;
   readonly snapshot: unknown;
+  /** It ended long ago and lies in the archive. */
+  readonly archived?: true;
 }
 
 export interface Batch {
@@ -50,17 +52,26 @@ export interface JournalReader {
   /** Every live actor, oldest first, for the start of the server. */
   live(): Promise<readonly ActorRecord[]>;
   record(actor: string): Promise<ActorRecord | null>;
-  /** Newest first. `before` is an actor id to continue after. At most 1,000 a call. */
+  /**
+   * Newest first: by birth, or, of the archive, as they were put there. `before` is an actor id to continue
+   * after. At most 1,000 a call.
+   */
   records(query: RecordQuery): Promise<readonly ActorRecord[]>;
   /** Entries with `seq >= from`, in order. At most 1,000 a call. */
   history(actor: string, from: number, limit: number): Promise<readonly FeedEntry[]>;
   /**
    * Entries with a cursor above `after`, in order. At most 1,000 a call. An implementation may keep only the
-   * newest ones, 10,000 at least; then the first that it gives is the oldest that it has.
+   * newest ones, 10,000 at least; then the first that it gives is the oldest that it has. Those of actors in
+   * the archive are in none.
    */
   feed(after: number, limit: number): Promise<readonly FeedEntry[]>;
   /** The newest cursor, 0 when empty. */
   cursor(): Promise<number>;
+  /**
+   * Ended actors, not in the archive yet, whose newest entry is older than `before`; the oldest of these
+   * first. At most 1,000 a call.
+   */
+  expired(before: number, limit: number): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
@@ -72,6 +83,13 @@ export interface Journal extends JournalReader {
    * An entry whose (actor, seq) exists is refused whole with Failure('wrong-state').
    */
   append(batch: Batch): Promise<number>;
+  /**
+   * Puts actors that have ended into the archive, whole and compressed; `record` and `history` find them
+   * there as before. A name that is used again goes on after what is archived of it. Actors that live, or are
+   * not there, are passed over. Returns how many were put away. Durable, and all or none of them, when it
+   * resolves. Throws as `append`.
+   */
+  archive(actors: readonly string[]): Promise<number>;
   /** Why it cannot be written just now, as far as that is known without asking it; null: nothing is known. */
   trouble(): Failure | null;
 }
@@ -79,6 +97,8 @@ export interface Journal extends JournalReader {
 export interface RecordQuery {
   readonly kind?: ActorKind;
   readonly live?: boolean;
+  /** Those of the archive, and only those; false when absent. */
+  readonly archived?: boolean;
   readonly before?: string;
   readonly limit: number;
 }

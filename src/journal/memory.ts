@@ -32,10 +32,22 @@ interface Held {
   readonly records: Map<string, string>;
   /** Cursors by actor and, below it, by seq. */
   readonly past: Map<string, Map<number, number>>;
+  /** Their order of birth, also of those that were put away. */
+  readonly births: Map<string, number>;
+  readonly numbers: { births: number };
+  /** JSON of an ActorRecord by actor, in the order in which they were put away. */
+  readonly archive: Map<string, string>;
 }
 
 export function memoryJournal(): MemoryJournal {
-  return journalOver({ entries: [], records: new Map(), past: new Map() });
+  return journalOver({
+    entries: [],
+    records: new Map(),
+    past: new Map(),
+    births: new Map(),
+    numbers: { births: 0 },
+    archive: new Map(),
+  });
 }
 
 function journalOver(held: Held): MemoryJournal {
@@ -79,6 +91,12 @@ function journalOver(held: Held): MemoryJournal {
       turn = mine.catch(() => {});
       return Promise.race([mine, ended.promise]);
     },
+    async archive(actors) {
+      check('archive');
+      const away = actors.filter((actor) => putAway(held, actor));
+      for (const actor of away) putAway(acknowledged, actor);
+      return away.length;
+    },
     ...readsOf(held, check),
     trouble: () => (knobs.away === null ? null : new Failure('journal-away', knobs.away)),
     async close() {
@@ -96,6 +114,13 @@ function journalOver(held: Held): MemoryJournal {
 
 function readsOf(held: Held, check: (call: string) => void): Omit<JournalReader, 'close'> {
   const records = (): ActorRecord[] => [...held.records.values()].map((text) => JSON.parse(text));
+  // Of a name that is used again only its present life is listed.
+  const archived = (): ActorRecord[] =>
+    [...held.archive].flatMap(([actor, text]) => (held.records.has(actor) ? [] : [JSON.parse(text)]));
+  const changedAt = ({ actor, seq }: ActorRecord): number => {
+    const cursor = held.past.get(actor)?.get(seq) ?? 0;
+    return JSON.parse(held.entries[cursor - 1] ?? '{"at":0}').at;
+  };
   return {
     async live() {
       check('live');
@@ -103,12 +128,16 @@ function readsOf(held: Held, check: (call: string) => void): Omit<JournalReader,
     },
     async record(actor) {
       check('record');
-      const text = held.records.get(actor);
+      const text = held.records.get(actor) ?? held.archive.get(actor);
       return text === undefined ? null : JSON.parse(text);
     },
     async records(query) {
       check('records');
-      return chosen(records().reverse(), query);
+      if (query.archived) return chosen(archived().reverse(), query);
+      const { before, ...rest } = query;
+      const below = before === undefined ? Number.POSITIVE_INFINITY : (held.births.get(before) ?? 0);
+      const older = records().filter(({ actor }) => (held.births.get(actor) ?? 0) < below);
+      return chosen(older.reverse(), rest);
     },
     async history(actor, from, limit) {
       check('history');
@@ -119,9 +148,18 @@ function readsOf(held: Held, check: (call: string) => void): Omit<JournalReader,
     },
     async feed(after, limit) {
       check('feed');
-      return held.entries
-        .slice(Math.max(0, after), Math.max(0, after) + bounded(limit))
-        .map((t) => JSON.parse(t));
+      const found: FeedEntry[] = [];
+      for (let at = Math.max(0, after); at < held.entries.length && found.length < bounded(limit); at++) {
+        const entry: FeedEntry = JSON.parse(held.entries[at] as string);
+        if ((archivedSeq(held, entry.actor) ?? 0) < entry.seq) found.push(entry);
+      }
+      return found;
+    },
+    async expired(before, limit) {
+      check('expired');
+      const ended = records().filter((record) => !record.live && changedAt(record) < before);
+      const oldest = ended.sort((a, b) => changedAt(a) - changedAt(b));
+      return oldest.slice(0, bounded(limit)).map(({ actor }) => actor);
     },
     async cursor() {
       check('cursor');
@@ -136,7 +174,28 @@ const copyOf = (held: Held): Held => ({
   entries: [...held.entries],
   records: new Map(held.records),
   past: new Map([...held.past].map(([actor, own]) => [actor, new Map(own)])),
+  births: new Map(held.births),
+  numbers: { ...held.numbers },
+  archive: new Map(held.archive),
 });
+
+/** The newest entry of an actor that lies in the archive. */
+function archivedSeq({ archive }: Held, actor: string): number | null {
+  const text = archive.get(actor);
+  return text === undefined ? null : (JSON.parse(text) as ActorRecord).seq;
+}
+
+/** False when there is nothing to put away. */
+function putAway({ records, archive }: Held, actor: string): boolean {
+  const text = records.get(actor);
+  if (text === undefined) return false;
+  const record = JSON.parse(text) as ActorRecord;
+  if (record.live) return false;
+  records.delete(actor);
+  archive.delete(actor); // So that it is the newest there.
+  archive.set(actor, JSON.stringify({ ...record, archived: true }));
+  return true;
+}
 
 /** All or nothing: looks at every entry before it takes the first. */
 function put(held: Held, batch: Batch): void {
@@ -153,7 +212,11 @@ function put(held: Held, batch: Batch): void {
     const cursor = held.entries.push(JSON.stringify({ ...entry, cursor: held.entries.length + 1 }));
     held.past.set(entry.actor, own.set(entry.seq, cursor));
   }
-  for (const record of batch.records) held.records.set(record.actor, JSON.stringify(record));
+  for (const record of batch.records) {
+    const { actor } = record;
+    if (!held.records.has(actor)) held.births.set(actor, ++held.numbers.births);
+    held.records.set(actor, JSON.stringify(record));
+  }
 }
 
 function keep(left: Held, texts: Iterable<string>): void {

@@ -6,7 +6,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../failure.ts';
-import type { FeedEntry, Journal } from '../journal.ts';
+import type { ActorRecord, FeedEntry, Journal } from '../journal.ts';
 
 const PAGE = 1_000;
 /** Entries, or records, of one batch. */
@@ -19,7 +19,8 @@ export interface Moved {
 
 /** `say` is told how far it is. Throws Failure('wrong-state') when `to` holds something else. */
 export async function moveJournal(from: Journal, to: Journal, say: (done: Moved) => void): Promise<Moved> {
-  const actors = await actorsOf(from);
+  const [present, archived] = [await actorsOf(from, false), await actorsOf(from, true)];
+  const actors = [...archived, ...present];
   const has = await to.cursor();
   let entries = 0;
   for await (const page of entriesOf(from, actors)) {
@@ -33,17 +34,24 @@ export async function moveJournal(from: Journal, to: Journal, say: (done: Moved)
   if (has > entries) throw new Failure('wrong-state', `${strange}: it has more than the first`);
   for (let at = 0; at < actors.length; at += BATCH) {
     const part = await Promise.all(actors.slice(at, at + BATCH).map((actor) => from.record(actor)));
-    await to.append({ entries: [], records: part.filter((record) => record !== null) });
+    await to.append({ entries: [], records: part.flatMap(asBefore) });
     say({ entries, records: Math.min(actors.length, at + BATCH) });
   }
+  // One after the other, so that they lie there in the same order.
+  for (const actor of archived) await to.archive([actor]);
   return { entries, records: actors.length };
 }
 
 /** Everything that differs, in words; nothing when the two are the same. */
 export async function compareJournals(from: Journal, to: Journal): Promise<readonly string[]> {
-  const [actors, copied] = [await actorsOf(from), await actorsOf(to)];
   const wrong: string[] = [];
-  if (!isDeepStrictEqual(actors, copied)) wrong.push('the actors, or their order of birth, are not the same');
+  const actors: string[] = [];
+  for (const archived of [false, true]) {
+    const [mine, theirs] = [await actorsOf(from, archived), await actorsOf(to, archived)];
+    if (!isDeepStrictEqual(mine, theirs))
+      wrong.push(`the ${archived ? 'archived ' : ''}actors, or their order, are not the same`);
+    actors.push(...mine);
+  }
   if ((await from.cursor()) !== (await to.cursor())) wrong.push('the newest cursor is not the same');
   for (const actor of actors) {
     const records = await Promise.all([from.record(actor), to.record(actor)]);
@@ -62,6 +70,13 @@ export async function compareJournals(from: Journal, to: Journal): Promise<reado
   return wrong;
 }
 
+/** As it was before it was put away. */
+const asBefore = (record: ActorRecord | null): ActorRecord[] => {
+  if (!record) return [];
+  const { archived: _, ...rest } = record;
+  return [rest];
+};
+
 const strange = 'the second journal holds something else; name an empty one';
 
 async function copy(to: Journal, part: readonly FeedEntry[]): Promise<void> {
@@ -78,10 +93,11 @@ async function checkSame(to: Journal, page: readonly FeedEntry[], has: number): 
 }
 
 /** Oldest first. */
-async function actorsOf(journal: Journal): Promise<string[]> {
+async function actorsOf(journal: Journal, archived: boolean): Promise<string[]> {
   const found: string[] = [];
   for (let before: string | undefined; ; ) {
-    const page = await journal.records({ limit: PAGE, ...(before === undefined ? {} : { before }) });
+    const query = { archived, limit: PAGE, ...(before === undefined ? {} : { before }) };
+    const page = await journal.records(query);
     found.push(...page.map(({ actor }) => actor));
     before = page.at(-1)?.actor;
     if (page.length < PAGE || before === undefined) return found.reverse();
@@ -89,18 +105,35 @@ async function actorsOf(journal: Journal): Promise<string[]> {
 }
 
 /**
- * In the order of their cursors; what the feed does not reach back to is taken from the actors' histories.
+ * In the order of their cursors; what the feed does not reach back to, or lacks because it is archived, is
+ * taken from the actors' histories.
  */
 async function* entriesOf(journal: Journal, actors: readonly string[]): AsyncGenerator<readonly FeedEntry[]> {
-  const [oldest] = await journal.feed(0, 1);
-  const first = oldest?.cursor ?? Number.POSITIVE_INFINITY;
+  const first = await unbrokenFrom(journal);
   if (first > 1) yield* olderThan(journal, actors, first);
-  for (let after = first - 1; ; ) {
-    const page = Number.isFinite(after) ? await journal.feed(after, PAGE) : [];
+  if (Number.isFinite(first)) yield* feedOf(journal, first - 1);
+}
+
+async function* feedOf(journal: Journal, from: number): AsyncGenerator<readonly FeedEntry[]> {
+  for (let after = from; ; ) {
+    const page = await journal.feed(after, PAGE);
     if (page.length > 0) yield page;
     if (page.length < PAGE) return;
     after = page.at(-1)?.cursor ?? after;
   }
+}
+
+/** The cursor from which on the feed has everything; infinite when it lacks the newest. */
+async function unbrokenFrom(journal: Journal): Promise<number> {
+  let first = Number.POSITIVE_INFINITY;
+  let last = 0;
+  for await (const page of feedOf(journal, 0)) {
+    for (const { cursor } of page) {
+      if (cursor !== last + 1 || last === 0) first = cursor;
+      last = cursor;
+    }
+  }
+  return last === (await journal.cursor()) ? first : Number.POSITIVE_INFINITY;
 }
 
 async function* olderThan(

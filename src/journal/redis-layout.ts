@@ -17,6 +17,11 @@ export interface Layout {
   log(id: string): string;
   /** Actors by birth; `kind` null: of every kind, `live` null: also those that have ended. */
   index(kind: ActorKind | null, live: boolean | null): string;
+  /** Actors that have ended, by the time of their newest entry; 0: it was not looked up yet. */
+  readonly endedSince: string;
+  /** Actors that were put away, in that order, and each of them. */
+  readonly archive: string;
+  archived(id: string): string;
 }
 
 export function layoutOf(prefix: string): Layout {
@@ -30,6 +35,9 @@ export function layoutOf(prefix: string): Layout {
     actor: (id) => `${prefix}:actor:${id}`,
     log: (id) => `${prefix}:log:${id}`,
     index: (kind, live) => [prefix, lives(live), ...(kind === null ? [] : [kind])].join(':'),
+    endedSince: `${prefix}:ended-since`,
+    archive: `${prefix}:archive`,
+    archived: (id) => `${prefix}:archive:${id}`,
   };
 }
 

@@ -12,6 +12,7 @@ import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { ActorKind, ActorRecord, Batch } from '../journal.ts';
+import { gather, putAway } from './redis-archive.ts';
 import {
   type EntryText,
   eventFields,
@@ -86,6 +87,21 @@ export class Writer {
     return this.#inTurn(() => this.#append(batch));
   }
 
+  /** As `Journal.archive`. */
+  archive(actors: readonly string[]): Promise<number> {
+    return this.#inTurn(async () => {
+      if (!this.#isArmed && !this.#lost) await this.#arm();
+      if (this.#lost) throw this.#lost;
+      const { redis, layout } = this.#given;
+      const gathered = await gather(redis, layout, actors);
+      if (gathered.length === 0) return 0;
+      const multi = redis.multi();
+      for (const one of gathered) putAway(multi, layout, one);
+      await this.#exec(multi);
+      return gathered.length;
+    });
+  }
+
   settled(): Promise<unknown> {
     return this.#turn;
   }
@@ -158,11 +174,17 @@ export class Writer {
     const strange = [...actors].filter((actor) => !this.#known.has(actor));
     if (strange.length === 0) return;
     const found = await Promise.all(
-      strange.map((actor) => redis.hmget(layout.actor(actor), 'last', 'live', 'birth')),
+      strange.map((actor) =>
+        Promise.all([
+          redis.hmget(layout.actor(actor), 'last', 'live', 'birth'),
+          redis.hget(layout.archived(actor), 'seq'),
+        ]),
+      ),
     );
-    found.forEach(([last, live, birth], i) => {
+    found.forEach(([[last, live, birth], archived], i) => {
       const isLive = birth == null ? null : live === '1';
-      const known = { last: Number(last ?? 0), live: isLive, birth: Number(birth ?? 0) };
+      const newest = Math.max(Number(last ?? 0), Number(archived ?? 0));
+      const known = { last: newest, live: isLive, birth: Number(birth ?? 0) };
       this.#known.set(strange[i] as string, known);
     });
   }
@@ -203,26 +225,31 @@ export class Writer {
       if (!states.has(actor)) multi.hset(layout.actor(actor), 'last', last);
     const { cursor, births } = plan.after;
     multi.hset(layout.meta, 'cursor', cursor, 'births', births, 'batch', id);
-    this.#isArmed = false;
     try {
-      // One write, one round trip; the last two are for the next batch.
-      const [done, , found] = await Promise.all([
-        multi.exec(),
-        redis.watch(layout.lease),
-        redis.hget(layout.lease, 'token'),
-      ]);
-      if (done === null) {
-        await this.#lose();
-        throw this.#lost;
-      }
-      const [failed] = done.flatMap(([error]) => error ?? []);
-      if (failed) throw failed;
-      if (found === token) this.#isArmed = true;
-      else await this.#lose();
+      await this.#exec(multi);
     } catch (thrown) {
       if (isAway(thrown)) this.#doubt = { batch, id, after: plan.after, isIn: null };
       throw thrown;
     }
+  }
+
+  /** One write, one round trip; what is asked behind it is for the next transaction. */
+  async #exec(multi: Multi): Promise<void> {
+    const { redis, layout, token } = this.#given;
+    this.#isArmed = false;
+    const [done, , found] = await Promise.all([
+      multi.exec(),
+      redis.watch(layout.lease),
+      redis.hget(layout.lease, 'token'),
+    ]);
+    if (done === null) {
+      await this.#lose();
+      throw this.#lost;
+    }
+    const [failed] = done.flatMap(([error]) => error ?? []);
+    if (failed) throw failed;
+    if (found === token) this.#isArmed = true;
+    else await this.#lose();
   }
 
   #addEntry(multi: Multi, text: EntryText, state: string): void {
@@ -244,6 +271,8 @@ export class Writer {
     if (!hasTurned) return;
     for (const index of indices(layout, kind, !live)) multi.zrem(index, actor);
     for (const index of indices(layout, kind, live)) multi.zadd(index, birth, actor);
+    if (live) multi.zrem(layout.endedSince, actor);
+    else multi.zadd(layout.endedSince, 0, actor);
   }
 }
 

@@ -14,6 +14,7 @@ import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { ActorRecord, FeedEntry, Journal, JournalReader, RecordQuery } from '../journal.ts';
 import type { Log } from '../log.ts';
+import { entriesInArchive, expiredIn, recordInArchive, recordsInArchive } from './redis-archive.ts';
 import { type Connection, connect } from './redis-connection.ts';
 import {
   entryOfFeed,
@@ -64,6 +65,10 @@ export async function redisJournal(options: RedisJournalOptions): Promise<Journa
     const { clock, onLost, eventsMax = EVENTS_MAX } = options;
     const writer = new Writer({ redis: main.redis, layout, clock, token, eventsMax, onLost });
     await writer.arrived();
+    // For a journal that was begun before the archive.
+    const { endedSince } = layout;
+    const ended = layout.index(null, false);
+    await main.redis.zunionstore(endedSince, 2, ended, endedSince, 'WEIGHTS', 0, 1, 'AGGREGATE', 'MAX');
     arrivals.heard = () => void writer.arrived().catch(() => {}); // The next append finds out again.
     const reader = await connect({ url, silentMs, onReady: () => {} });
     return journalOver({ main, reader, writer, layout, token, options });
@@ -106,6 +111,10 @@ function journalOver({ main, reader, writer, layout, token, options }: Parts): J
     async append(batch) {
       check('append', main);
       return await writer.append(batch);
+    },
+    async archive(actors) {
+      check('archive', main);
+      return await writer.archive(actors);
     },
     ...readsOf(reader.redis, layout, (call) => check(call, reader)),
     trouble() {
@@ -151,9 +160,12 @@ function readsOf(redis: Redis, layout: Layout, check: (call: string) => void): R
     (await Promise.all(actors.map(one))).filter((record) => record !== null);
   return {
     live: () => asked('live', () => allLive(redis, layout, many)),
-    record: (actor) => asked('record', () => one(actor)),
+    record: (actor) =>
+      asked('record', async () => (await one(actor)) ?? (await recordInArchive(redis, layout, actor))),
     records: (query) =>
       asked('records', async () => {
+        if (query.archived)
+          return await recordsInArchive(redis, layout, { ...query, limit: bounded(query.limit) });
         const actors = await chosen(redis, layout, query);
         // One may have ended since it was chosen.
         const { live } = query;
@@ -162,8 +174,14 @@ function readsOf(redis: Redis, layout: Layout, check: (call: string) => void): R
     history: (actor, from, limit) =>
       asked('history', async () => {
         const rows = await range(redis, layout.log(actor), { from, limit });
-        return rows.map((row): FeedEntry => entryOfLog(actor, row));
+        const found = rows.map((row): FeedEntry => entryOfLog(actor, row));
+        // Where the log begins later than it was asked for, its beginning is in the archive, or all of it.
+        if (found[0]?.seq === from) return found;
+        const earlier = await entriesInArchive(redis, layout, { actor, from });
+        return [...earlier, ...found].slice(0, bounded(limit));
       }),
+    expired: (before, limit) =>
+      asked('expired', () => expiredIn(redis, layout, { before, limit: bounded(limit) })),
     feed: (after, limit) =>
       asked('feed', async () => {
         const rows = await range(redis, layout.events, { from: after + 1, limit });
@@ -201,7 +219,9 @@ async function chosen(redis: Redis, layout: Layout, query: RecordQuery): Promise
   const { kind = null, live = null, before, limit } = query;
   let below = '+inf';
   if (before !== undefined) {
-    const birth = await redis.zscore(layout.index(null, null), before);
+    const present = await redis.zscore(layout.index(null, null), before);
+    // It may have been put away since.
+    const birth = present ?? (await redis.hget(layout.archived(before), 'birth'));
     // An actor that nobody knows has nothing after it.
     if (birth === null) return [];
     below = `(${birth}`;

@@ -1,7 +1,7 @@
 /** What the journal and its thread say to each other. Everything is text and numbers: cheap to hand over. */
 import type { FailureInfo } from '../failure.ts';
 import type { RecordQuery } from '../journal.ts';
-import type { EntryRow, FeedRow, LiveRow, RecordRow } from './sqlite-store.ts';
+import type { EntryRow, FeedRow, LiveRow, RecordRow } from './sqlite-rows.ts';
 
 /** Each call: what goes in, what comes out. */
 export interface Calls {
@@ -13,6 +13,8 @@ export interface Calls {
   history: { args: { actor: string; from: number; limit: number }; reply: FeedRow[] };
   feed: { args: { after: number; limit: number }; reply: FeedRow[] };
   cursor: { args: null; reply: number };
+  expired: { args: { before: number; limit: number }; reply: string[] };
+  archive: { args: { actors: readonly string[] }; reply: number };
   close: { args: null; reply: null };
 }
 

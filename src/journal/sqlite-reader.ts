@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { Failure } from '../failure.ts';
 import type { ActorRecord, JournalReader } from '../journal.ts';
-import { bounded, entryOf, recordOf } from './sqlite-rows.ts';
-import { type LiveRow, openForReading } from './sqlite-store.ts';
+import { bounded, entryOf, type LiveRow, recordOf } from './sqlite-rows.ts';
+import { openForReading } from './sqlite-store.ts';
 
 const LIVE_PART = 2_000;
 
@@ -28,6 +28,7 @@ export function sqliteReader(path: string): JournalReader {
     history: async (actor, from, limit) => store.history(actor, from, bounded(limit)).map(entryOf),
     feed: async (after, limit) => store.feed(after, bounded(limit)).map(entryOf),
     cursor: async () => store.cursor(),
+    expired: async (before, limit) => store.expired(before, bounded(limit)),
     close: async () => store.close(),
   };
 }

@@ -1,32 +1,61 @@
 /** Rows of the SQLite file and what they say. */
-import type { ActorRecord, Batch, FeedEntry } from '../journal.ts';
-import type { EntryRow, FeedRow, RecordRow } from './sqlite-store.ts';
+import type { ActorKind, ActorRecord, Batch, FeedEntry, JournalEntry } from '../journal.ts';
+
+export interface EntryRow {
+  readonly actor: string;
+  readonly kind: ActorKind;
+  readonly seq: number;
+  readonly at: number;
+  readonly event: string;
+}
+
+export interface FeedRow extends EntryRow {
+  readonly cursor: number;
+}
+
+export interface RecordRow {
+  readonly actor: string;
+  readonly kind: ActorKind;
+  readonly version: number;
+  readonly seq: number;
+  readonly live: number;
+  readonly spec: string;
+  readonly snapshot: string;
+  readonly archived?: number;
+}
+
+export interface LiveRow extends RecordRow {
+  readonly id: number;
+}
 
 /** The most that one call of `records`, `history` and `feed` gives. */
 const ROWS_MAX = 1_000;
 
 export const bounded = (limit: number): number => Math.max(0, Math.min(limit, ROWS_MAX));
 
-export function rowsOf(batch: Batch): { entries: EntryRow[]; records: RecordRow[] } {
-  return {
-    entries: batch.entries.map(({ actor, kind, seq, at, event }) => ({
-      actor,
-      kind,
-      seq,
-      at,
-      event: JSON.stringify(event),
-    })),
-    records: batch.records.map(({ actor, kind, version, seq, live, spec, snapshot }) => ({
-      actor,
-      kind,
-      version,
-      seq,
-      live: live ? 1 : 0,
-      spec: JSON.stringify(spec ?? null),
-      snapshot: JSON.stringify(snapshot ?? null),
-    })),
-  };
-}
+export const entryRowOf = ({ actor, kind, seq, at, event }: JournalEntry): EntryRow => ({
+  actor,
+  kind,
+  seq,
+  at,
+  event: JSON.stringify(event),
+});
+
+export const recordRowOf = ({ live, spec, snapshot, ...record }: ActorRecord): RecordRow => ({
+  actor: record.actor,
+  kind: record.kind,
+  version: record.version,
+  seq: record.seq,
+  live: live ? 1 : 0,
+  spec: JSON.stringify(spec ?? null),
+  snapshot: JSON.stringify(snapshot ?? null),
+  ...(record.archived ? { archived: 1 } : {}),
+});
+
+export const rowsOf = ({ entries, records }: Batch): { entries: EntryRow[]; records: RecordRow[] } => ({
+  entries: entries.map(entryRowOf),
+  records: records.map(recordRowOf),
+});
 
 export const recordOf = (row: RecordRow): ActorRecord => ({
   actor: row.actor,
@@ -36,6 +65,7 @@ export const recordOf = (row: RecordRow): ActorRecord => ({
   live: row.live === 1,
   spec: JSON.parse(row.spec),
   snapshot: JSON.parse(row.snapshot),
+  ...(row.archived ? { archived: true } : {}),
 });
 
 export const entryOf = (row: FeedRow): FeedEntry => ({

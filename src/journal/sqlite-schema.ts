@@ -38,6 +38,24 @@ export const steps: readonly Step[] = [
       'CREATE INDEX actor_kind ON actor (kind, id)',
     ],
   },
+  {
+    version: 2,
+    name: 'archive',
+    sql: [
+      // When an actor ended; 0 while it lives.
+      'ALTER TABLE actor ADD COLUMN ended_at INTEGER NOT NULL DEFAULT 0',
+      `UPDATE actor SET ended_at = coalesce(
+         (SELECT at FROM entry WHERE entry.actor = actor.actor AND entry.seq = actor.seq), 0) WHERE live = 0`,
+      'CREATE INDEX actor_ended ON actor (ended_at, id) WHERE live = 0',
+      // `place` is the order in which they were put away, `birth` the id among the actors. `life` is zstd of
+      // JSON: spec, snapshot and entries.
+      `CREATE TABLE archive (
+         place INTEGER PRIMARY KEY AUTOINCREMENT,
+         actor TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, version INTEGER NOT NULL, seq INTEGER NOT NULL,
+         birth INTEGER NOT NULL, life BLOB NOT NULL
+       )`,
+    ],
+  },
 ];
 
 export const SCHEMA_VERSION = steps.at(-1)?.version ?? 0;

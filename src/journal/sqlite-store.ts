@@ -8,7 +8,9 @@
 import { Database, type SQLQueryBindings, type Statement } from 'bun:sqlite';
 import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { Failure } from '../failure.ts';
-import type { ActorKind, RecordQuery } from '../journal.ts';
+import type { RecordQuery } from '../journal.ts';
+import { type Archive, archiveIn, archiveReads } from './sqlite-archive.ts';
+import type { EntryRow, FeedRow, LiveRow, RecordRow } from './sqlite-rows.ts';
 import { checkIntegrity, checkReadable, migrate } from './sqlite-schema.ts';
 
 /** Above this the check after a crash would hold up the start; `PRAGMA quick_check` does it by hand. */
@@ -18,32 +20,6 @@ const WAL_BYTES_MAX = 64 * 1024 ** 2;
 /** How long a write waits for someone who writes to the file by hand. */
 const BUSY_MS = 2_000;
 
-export interface EntryRow {
-  readonly actor: string;
-  readonly kind: ActorKind;
-  readonly seq: number;
-  readonly at: number;
-  readonly event: string;
-}
-
-export interface FeedRow extends EntryRow {
-  readonly cursor: number;
-}
-
-export interface RecordRow {
-  readonly actor: string;
-  readonly kind: ActorKind;
-  readonly version: number;
-  readonly seq: number;
-  readonly live: number;
-  readonly spec: string;
-  readonly snapshot: string;
-}
-
-export interface LiveRow extends RecordRow {
-  readonly id: number;
-}
-
 export interface StoreReads {
   /** Live actors whose `id` is above `after`, oldest first. */
   live(after: number, limit: number): LiveRow[];
@@ -52,11 +28,13 @@ export interface StoreReads {
   history(actor: string, from: number, limit: number): FeedRow[];
   feed(after: number, limit: number): FeedRow[];
   cursor(): number;
+  expired(before: number, limit: number): string[];
   close(): void;
 }
 
 export interface Store extends StoreReads {
   append(entries: readonly EntryRow[], records: readonly RecordRow[]): number;
+  archive(actors: readonly string[]): number;
 }
 
 /** For looking only, beside the server that writes: nothing is locked, tuned or migrated. */
@@ -99,9 +77,22 @@ function tune(db: Database): void {
 }
 
 function storeOver(db: Database, path: string): Store {
-  const append = appendTo(db, path);
+  const archive = archiveIn(db);
+  const checkPlace = placeOf(path);
+  const append = appendTo(db, archive);
+  const putAway = db.transaction((actors: readonly string[]) => archive.put(actors));
   const reads = readsOf(db);
-  return { ...reads, append: (entries, records) => append(entries, records) ?? reads.cursor() };
+  return {
+    ...reads,
+    append(entries, records) {
+      checkPlace();
+      return append.immediate(entries, records) ?? reads.cursor();
+    },
+    archive(actors) {
+      checkPlace();
+      return putAway.immediate(actors);
+    },
+  };
 }
 
 function readsOf(db: Database): StoreReads {
@@ -120,43 +111,64 @@ function readsOf(db: Database): StoreReads {
   const feed = all<FeedRow>(`SELECT ${entryColumns} FROM entry WHERE cursor > ? ORDER BY cursor LIMIT ?`);
   const newest = all<{ cursor: number }>("SELECT seq AS cursor FROM sqlite_sequence WHERE name = 'entry'");
   const cursor = () => newest()[0]?.cursor ?? 0;
+  const archive = archiveReads(db);
   return {
     live,
-    record: (actor) => record(actor)[0] ?? null,
-    records: (query) => queryRecords(db, columns, query),
-    history,
+    record: (actor) => record(actor)[0] ?? archive.record(actor),
+    records: (query) => (query.archived ? archive.records(query) : queryRecords(db, columns, query)),
+    history(actor, from, limit) {
+      const found = history(actor, from, limit);
+      // Where the log begins later than it was asked for, its beginning is in the archive, or all of it.
+      if (found[0]?.seq === from) return found;
+      return [...archive.history(actor, from), ...found].slice(0, limit);
+    },
     feed,
     cursor,
+    expired: archive.expired,
     close: () => db.close(true),
   };
 }
 
 /** The cursor of the last entry, null when the batch has none. */
-function appendTo(db: Database, path: string) {
-  const here = fileAt(path);
+function appendTo(db: Database, archive: Archive) {
   const addEntry = db.query('INSERT INTO entry (actor, kind, seq, at, event) VALUES (?, ?, ?, ?, ?)');
   const putRecord = db.query(
-    `INSERT INTO actor (actor, kind, version, seq, live, spec, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO actor (actor, kind, version, seq, live, spec, snapshot, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (actor) DO UPDATE SET kind = excluded.kind, version = excluded.version, seq = excluded.seq,
-       live = excluded.live, spec = excluded.spec, snapshot = excluded.snapshot`,
+       live = excluded.live, spec = excluded.spec, snapshot = excluded.snapshot, ended_at = excluded.ended_at`,
   );
-  const write = db.transaction((entries: readonly EntryRow[], records: readonly RecordRow[]) => {
+  const timeOf = db.query<{ at: number }, [string, number]>(
+    'SELECT at FROM entry WHERE actor = ? AND seq = ?',
+  );
+  return db.transaction((entries: readonly EntryRow[], records: readonly RecordRow[]) => {
     let last: number | null = null;
-    for (const e of entries) last = addOne(addEntry, e);
-    for (const r of records) putRecord.run(r.actor, r.kind, r.version, r.seq, r.live, r.spec, r.snapshot);
+    for (const e of entries) {
+      if (archive.seqOf(e.actor) >= e.seq) throw isThere(e);
+      last = addOne(addEntry, e);
+    }
+    for (const r of records) {
+      const endedAt = r.live ? 0 : (timeOf.get(r.actor, r.seq)?.at ?? 0);
+      putRecord.run(r.actor, r.kind, r.version, r.seq, r.live, r.spec, r.snapshot, endedAt);
+    }
     return last;
   });
-  return (entries: readonly EntryRow[], records: readonly RecordRow[]): number | null => {
-    if (fileAt(path) !== here) {
-      throw new Failure(
-        'journal-away',
-        `write the journal ${path}: the file was moved, replaced or deleted while in use; ` +
-          'put it back, or restart the server',
-      );
-    }
-    return write.immediate(entries, records);
+}
+
+/** Throws Failure('journal-away') once the file is not where it was. */
+function placeOf(path: string): () => void {
+  const here = fileAt(path);
+  return () => {
+    if (fileAt(path) === here) return;
+    throw new Failure(
+      'journal-away',
+      `write the journal ${path}: the file was moved, replaced or deleted while in use; ` +
+        'put it back, or restart the server',
+    );
   };
 }
+
+const isThere = ({ actor, seq }: EntryRow, cause?: unknown): Failure =>
+  new Failure('wrong-state', `append to ${actor}: entry ${seq} is already there`, { cause });
 
 function addOne(statement: Statement, e: EntryRow): number {
   try {
@@ -164,9 +176,7 @@ function addOne(statement: Statement, e: EntryRow): number {
   } catch (thrown) {
     if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'SQLITE_CONSTRAINT_UNIQUE'))
       throw thrown;
-    throw new Failure('wrong-state', `append to ${e.actor}: entry ${e.seq} is already there`, {
-      cause: thrown,
-    });
+    throw isThere(e, thrown);
   }
 }
 
@@ -181,8 +191,10 @@ function queryRecords(db: Database, columns: string, query: RecordQuery): Record
   if (query.kind !== undefined) where.push('kind = ?') && values.push(query.kind);
   if (query.live !== undefined) where.push('live = ?') && values.push(query.live ? 1 : 0);
   if (query.before !== undefined) {
-    where.push('id < (SELECT id FROM actor WHERE actor = ?)');
-    values.push(query.before);
+    // It may have been put away since.
+    const births = '(SELECT id FROM actor WHERE actor = ?), (SELECT birth FROM archive WHERE actor = ?)';
+    where.push(`id < coalesce(${births})`);
+    values.push(query.before, query.before);
   }
   values.push(query.limit);
   const condition = where.length > 0 ? `WHERE ${where.join(' AND ')}` : '';

@@ -67,6 +67,10 @@ function perform(request: Request): Calls[Request['call']]['reply'] {
       return theStore().feed(request.args.after, request.args.limit);
     case 'cursor':
       return theStore().cursor();
+    case 'expired':
+      return theStore().expired(request.args.before, request.args.limit);
+    case 'archive':
+      return theStore().archive(request.args.actors);
   }
 }
 

@@ -17,8 +17,8 @@ import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { ActorRecord, Journal } from '../journal.ts';
 import type { CallName, Calls, Reply, Request } from './sqlite-calls.ts';
+import type { LiveRow } from './sqlite-rows.ts';
 import { bounded, entryOf, recordOf, rowsOf } from './sqlite-rows.ts';
-import type { LiveRow } from './sqlite-store.ts';
 
 /** Live actors are handed over in parts of this many, so that no message is huge. */
 const LIVE_PART = 2_000;
@@ -51,6 +51,8 @@ export async function sqliteJournal(options: SqliteOptions): Promise<Journal> {
       (await ask('history', { actor, from, limit: bounded(limit) })).map(entryOf),
     feed: async (after, limit) => (await ask('feed', { after, limit: bounded(limit) })).map(entryOf),
     cursor: () => ask('cursor', null),
+    expired: (before, limit) => ask('expired', { before, limit: bounded(limit) }),
+    archive: (actors) => ask('archive', { actors }),
     trouble: () => null,
     close: thread.close,
   };

@@ -46,6 +46,9 @@ export function journalContract(name: string, open: () => Promise<OpenJournal>):
     const give = () => journal;
     writing(give);
     reading(give);
+    archiving(give, async () => {
+      journal = await opened.reopen();
+    });
 
     test('[J6] what was acknowledged is there after a reopening, and cursors go on above', async () => {
       const before = await journal.append({
@@ -177,5 +180,92 @@ function reading(journal: () => Journal): void {
     expect(await journal().history('a', 1, 5_000)).toHaveLength(1_000);
     expect(await journal().feed(0, 5_000)).toHaveLength(1_000);
     expect(await journal().history('a', 1, 3)).toHaveLength(3);
+  });
+}
+
+/** One that ended, with so many entries; the last of them is from `1_000 + entries`. */
+async function ended(journal: Journal, actor: string, entries = 2): Promise<void> {
+  const all = Array.from({ length: entries }, (_, i) => entry(actor, i + 1, { text: `naïve ${i}` }));
+  await journal.append({ entries: all, records: [record(actor, entries, { live: false })] });
+}
+
+function archiving(journal: () => Journal, reopen: () => Promise<void>): void {
+  const names = async (query: Partial<Parameters<Journal['records']>[0]>) =>
+    (await journal().records({ limit: 1_000, ...query })).map((r) => r.actor);
+
+  test('[J22] what ended before a time is found, the oldest first', async () => {
+    await ended(journal(), 'long', 9);
+    await ended(journal(), 'short', 3);
+    await journal().append({ entries: [entry('alive', 1)], records: [record('alive', 1)] });
+    expect(await journal().expired(1_003, 10)).toEqual([]);
+    expect(await journal().expired(1_009, 10)).toEqual(['short']);
+    expect(await journal().expired(2_000, 10)).toEqual(['short', 'long']);
+    expect(await journal().expired(2_000, 1)).toEqual(['short']);
+    await journal().append({ entries: [entry('short', 4)], records: [record('short', 4, { live: true })] });
+    expect(await journal().expired(2_000, 10)).toEqual(['long']);
+  });
+
+  test('[J22] records alone that ended are as old as their newest entry', async () => {
+    await journal().append({ entries: [entry('a', 1), entry('a', 2)], records: [] });
+    await journal().append({ entries: [], records: [record('a', 2, { live: false })] });
+    expect(await journal().expired(1_002, 10)).toEqual([]);
+    expect(await journal().expired(1_003, 10)).toEqual(['a']);
+  });
+
+  test('[J23] who is put away is read as before, and is listed only where the archive is asked for', async () => {
+    for (const actor of ['a', 'b', 'c']) await ended(journal(), actor);
+    const before = await journal().history('b', 1, 10);
+    expect(await journal().archive(['b', 'a'])).toBe(2);
+    await reopen();
+    expect(await journal().history('b', 1, 10)).toEqual(before);
+    expect(await journal().history('b', 2, 10)).toEqual(before.slice(1));
+    expect(await journal().history('b', 1, 1)).toEqual(before.slice(0, 1));
+    expect(await journal().record('b')).toEqual(record('b', 2, { live: false, archived: true }));
+    expect(await names({})).toEqual(['c']);
+    expect(await names({ live: false })).toEqual(['c']);
+    expect(await names({ archived: true })).toEqual(['a', 'b']);
+    expect(await names({ archived: true, before: 'a' })).toEqual(['b']);
+    expect(await names({ archived: true, before: 'c' })).toEqual([]);
+    expect(await names({ archived: true, kind: 'hitl' })).toEqual([]);
+    expect(await names({ archived: true, live: true })).toEqual([]);
+    expect(await journal().expired(2_000, 10)).toEqual(['c']);
+    expect((await journal().live()).length).toBe(0);
+    expect((await journal().feed(0, 10)).filter(({ actor }) => actor === 'c')).toHaveLength(2);
+  });
+
+  test('[J23] a page goes on after an actor that was put away meanwhile', async () => {
+    for (const actor of ['a', 'b', 'c', 'd']) await ended(journal(), actor);
+    expect(await names({ limit: 2 })).toEqual(['d', 'c']);
+    await journal().archive(['c', 'a']);
+    expect(await names({ limit: 2, before: 'c' })).toEqual(['b']);
+  });
+
+  test('[J24] who lives, is archived already or never was is passed over', async () => {
+    await journal().append({ entries: [entry('a', 1)], records: [record('a', 1)] });
+    await ended(journal(), 'b');
+    expect(await journal().archive(['a', 'b', 'nobody'])).toBe(1);
+    expect(await journal().archive(['a', 'b', 'b'])).toBe(0);
+    expect(await names({})).toEqual(['a']);
+    expect(await journal().record('a')).toEqual(record('a', 1));
+  });
+
+  test('[J25] a name that is used again goes on after what is archived of it, and may be archived again', async () => {
+    await ended(journal(), 'a', 3);
+    const cursor = await journal().cursor();
+    await journal().archive(['a']);
+    for (const seq of [1, 3])
+      expect(await codeOf(journal().append({ entries: [entry('a', seq)], records: [] }))).toBe('wrong-state');
+    await journal().append({ entries: [entry('a', 4)], records: [record('a', 4)] });
+    expect((await journal().history('a', 2, 10)).map((e) => e.seq)).toEqual([2, 3, 4]);
+    expect((await journal().history('a', 1, 2)).map((e) => e.seq)).toEqual([1, 2]);
+    expect(await journal().record('a')).toEqual(record('a', 4));
+    expect(await names({ archived: true })).toEqual([]);
+    expect(await names({ live: true })).toEqual(['a']);
+    await journal().append({ entries: [entry('a', 5)], records: [record('a', 5, { live: false })] });
+    expect(await journal().archive(['a'])).toBe(1);
+    await reopen();
+    expect((await journal().history('a', 1, 10)).map((e) => e.seq)).toEqual([1, 2, 3, 4, 5]);
+    expect(await journal().record('a')).toEqual(record('a', 5, { live: false, archived: true }));
+    expect(await journal().cursor()).toBe(cursor + 2);
   });
 }

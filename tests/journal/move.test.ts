@@ -71,6 +71,27 @@ test('[J21] from a file to Redis and back, with every cursor, although the feed 
   await copy.close();
 });
 
+test('[J21] what is archived comes along as it lay there, also of a name that lives again', async () => {
+  const [path, prefix] = [join(dir, 'archived.db'), 'archived'];
+  const from = await sqliteJournal({ path, clock: systemClock });
+  await live(from);
+  const ended = await from.expired(Number.MAX_SAFE_INTEGER, ACTORS);
+  const [reborn = '', ...gone] = ended;
+  await from.archive([...gone].reverse());
+  await from.archive([reborn]);
+  await from.append({ entries: [entry(reborn, ROUNDS + 1)], records: [record(reborn, ROUNDS + 1)] });
+  await from.close();
+  expect(move(path, `unix://${server.path}#${prefix}`).said).toContain(' 0 differences');
+  const back = join(dir, 'archived-back.db');
+  expect(move(`unix://${server.path}#${prefix}`, back).said).toContain(' 0 differences');
+  const copy = await sqliteJournal({ path: back, clock: systemClock });
+  const lying = await copy.records({ archived: true, limit: ACTORS });
+  expect(lying.map(({ actor }) => actor)).toEqual(gone);
+  expect(await copy.history(gone[0] as string, 1, 1_000)).toHaveLength(ROUNDS);
+  expect(await copy.history(reborn, 1, 1_000)).toHaveLength(ROUNDS + 1);
+  await copy.close();
+});
+
 test('[J21] an interrupted move goes on, and what is not its copy is refused', async () => {
   const from = memoryJournal();
   await live(from);

@@ -125,6 +125,35 @@ describe('one server writes', () => {
   });
 });
 
+test('[J22] of a journal from before the archive it is known who ended when', async () => {
+  const prefix = fresh();
+  const journal = await open(prefix);
+  for (const [actor, seqs] of [
+    ['late', 3],
+    ['early', 1],
+  ] as const) {
+    const entries = Array.from({ length: seqs }, (_, i) => entry(actor, i + 1));
+    await journal.append({ entries, records: [record(actor, seqs, { live: false })] });
+  }
+  await journal.append(one('alive', 1));
+  await journal.close();
+  server.cli('del', `${prefix}:ended-since`);
+  const again = await open(prefix);
+  expect(await again.expired(1_002, 10)).toEqual(['early']);
+  expect(await again.expired(2_000, 10)).toEqual(['early', 'late']);
+});
+
+test('[J16] whoever was overtaken archives nothing', async () => {
+  const prefix = fresh();
+  const sleeper = await open(prefix);
+  await sleeper.append({ entries: [entry('a', 1)], records: [record('a', 1, { live: false })] });
+  server.cli('del', `${prefix}:lease:beat`);
+  const next = await open(prefix);
+  expect(await codeOf(sleeper.archive(['a']))).toBe('wrong-state');
+  expect(await next.record('a')).toEqual(record('a', 1, { live: false }));
+  expect(await next.archive(['a'])).toBe(1);
+});
+
 describe('connections that break', () => {
   test('[J17] a batch whose answer was lost is acknowledged when it is appended again, and is in once', async () => {
     const between = await relay(server.path);

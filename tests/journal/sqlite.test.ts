@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
 import { sqliteJournal } from '../../src/journal/sqlite.ts';
+import { steps } from '../../src/journal/sqlite-schema.ts';
 import { entry, journalContract, record } from '../contracts/journal.ts';
 import { seqs, until, writer } from './writing.ts';
 
@@ -146,7 +147,36 @@ describe('the file', () => {
     const db = new Database(path, { readonly: true });
     expect(
       db.query<{ version: number; name: string }, []>('SELECT version, name FROM schema_step').all(),
-    ).toEqual([{ version: 1, name: 'entries and actors' }]);
+    ).toEqual([
+      { version: 1, name: 'entries and actors' },
+      { version: 2, name: 'archive' },
+    ]);
     db.close();
+  });
+
+  test('[J14] a file from before the archive knows when its actors ended once it is opened', async () => {
+    const old = new Database(path, { create: true });
+    for (const sql of steps[0]?.sql ?? []) old.run(sql);
+    old.run(
+      'CREATE TABLE schema_step (version INTEGER PRIMARY KEY, name TEXT NOT NULL, at INTEGER NOT NULL)',
+    );
+    old.run("INSERT INTO schema_step VALUES (1, 'entries and actors', 0)");
+    old.run('PRAGMA application_id = 0x4167534a');
+    old.run('PRAGMA user_version = 1');
+    for (const [actor, live, at] of [
+      ['a', 0, 500],
+      ['b', 0, 700],
+      ['c', 1, 100],
+    ] as const) {
+      old.run("INSERT INTO entry (actor, kind, seq, at, event) VALUES (?, 'task', 1, ?, '{}')", [actor, at]);
+      const columns = 'actor, kind, version, seq, live, spec, snapshot';
+      old.run(`INSERT INTO actor (${columns}) VALUES (?, 'task', 1, 1, ?, '{}', '{}')`, [actor, live]);
+    }
+    old.close();
+    const journal = await open();
+    expect(await journal.expired(700, 10)).toEqual(['a']);
+    expect(await journal.expired(701, 10)).toEqual(['a', 'b']);
+    expect((await journal.live()).map(({ actor }) => actor)).toEqual(['c']);
+    await journal.close();
   });
 });
