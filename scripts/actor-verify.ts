@@ -14,7 +14,7 @@ const usage = `Usage: bun run actor:verify [--json]
 Recomputes the state of every actor from its entries and compares it with the stored one. The journal is that of
 AGENTIC_DATA_DIR (.run) or REDIS_URL; its server may be running. Exits with 1 when anything differs.
 
-  --json   one JSON object at the end: {"actors", "live", "entries", "differences": [{"actor", "path", "stored", "folded"}]}
+  --json   one JSON object at the end: {"actors", "live", "archived", "entries", "differences": [{"actor", "path", "stored", "folded"}]}
 `;
 
 const PAGE = 1_000;
@@ -29,24 +29,36 @@ interface Found {
 interface Sums {
   actors: number;
   live: number;
+  archived: number;
   entries: number;
   readonly differences: Found[];
 }
 
 async function verifyAll(journal: JournalReader): Promise<Sums> {
-  const sums: Sums = { actors: 0, live: 0, entries: 0, differences: [] };
+  const sums: Sums = { actors: 0, live: 0, archived: 0, entries: 0, differences: [] };
+  // An actor that is put away meanwhile is looked at in both places.
+  for (const archived of [false, true]) await verifyThose(journal, archived, sums);
+  return sums;
+}
+
+async function verifyThose(journal: JournalReader, archived: boolean, sums: Sums): Promise<void> {
   for (let before: string | undefined; ; ) {
-    const page = await journal.records({ limit: PAGE, ...(before === undefined ? {} : { before }) });
+    const page = await journal.records({
+      archived,
+      limit: PAGE,
+      ...(before === undefined ? {} : { before }),
+    });
     for (const record of page) {
       const entries = await historyOf(journal, record.actor, record.seq);
       sums.actors += 1;
       sums.live += record.live ? 1 : 0;
+      sums.archived += record.archived ? 1 : 0;
       sums.entries += entries.length;
       const wrong = verify(machines[record.kind], record, entries);
       sums.differences.push(...wrong.map((one) => found(record.actor, one)));
     }
     before = page.at(-1)?.actor;
-    if (page.length < PAGE || before === undefined) return sums;
+    if (page.length < PAGE || before === undefined) return;
   }
 }
 
@@ -81,16 +93,16 @@ async function main(words: readonly string[]): Promise<number> {
   const { journal: place } = readConfig(process.env, process.cwd(), import.meta.dir);
   const journal = await openReader(place);
   try {
-    const { actors, live, entries, differences } = await verifyAll(journal);
+    const { actors, live, archived, entries, differences } = await verifyAll(journal);
     if (words.includes('--json')) {
-      process.stdout.write(`${JSON.stringify({ actors, live, entries, differences })}\n`);
+      process.stdout.write(`${JSON.stringify({ actors, live, archived, entries, differences })}\n`);
     } else {
       for (const { actor, path, stored, folded } of differences)
         process.stdout.write(
           `${actor}: ${path} is ${JSON.stringify(stored)} and should be ${JSON.stringify(folded)}\n`,
         );
       process.stdout.write(
-        `${actors} actors (${live} live), ${entries} entries, ${differences.length} differences\n`,
+        `${actors} actors (${live} live, ${archived} archived), ${entries} entries, ${differences.length} differences\n`,
       );
     }
     return differences.length === 0 ? 0 : 1;

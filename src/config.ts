@@ -31,6 +31,10 @@ export interface Config {
     readonly withinMs: number;
     readonly backoffMs: readonly number[];
   };
+  /** What becomes of a session that an agent runs and nobody here knows. */
+  readonly unknownSessions: 'adopt' | 'end';
+  /** How long an actor rests in the journal after its end before it is archived; null: for ever. */
+  readonly archiveAfterMs: number | null;
   /** What instances on this host get of our environment. */
   readonly instanceEnv: Readonly<Record<string, string>>;
   /** Where `claude` is, when it is not on PATH. */
@@ -83,6 +87,12 @@ function level(env: Env): Level {
   throw bad('LOG_LEVEL', `"${text}" is not one of debug, info, warn, error`);
 }
 
+function unknownSessions(env: Env): Config['unknownSessions'] {
+  const text = env['AGENTIC_UNKNOWN_SESSIONS'] || 'adopt';
+  if (text === 'adopt' || text === 'end') return text;
+  throw bad('AGENTIC_UNKNOWN_SESSIONS', `"${text}" is neither adopt nor end`);
+}
+
 /** Names of variables that an instance on this host sees of ours, besides those of AGENTIC_INSTANCE_ENV. */
 const passedOn = ['PATH', 'LANG', 'LC_ALL', 'TZ', 'SHELL', 'AGENTIC_CLAUDE_BIN'];
 
@@ -114,6 +124,7 @@ function journalPlace(env: Env, dataDir: string): JournalPlace {
 export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
   const listen = address(env);
   const expires = integer(env, 'AGENTIC_HITL_EXPIRES_SECONDS', { fallback: 0, min: 0, max: 31_536_000 });
+  const archiveHours = integer(env, 'AGENTIC_ARCHIVE_AFTER_HOURS', { fallback: 720, min: 0, max: 876_000 });
   const agent = env['AGENTIC_AGENT_BIN'];
   const dataDir = resolve(cwd, env['AGENTIC_DATA_DIR'] || '.run');
   return Object.freeze({
@@ -138,6 +149,8 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
       withinMs: integer(env, 'AGENTIC_CRASH_WINDOW_SECONDS', { fallback: 600, min: 1, max: 86_400 }) * 1_000,
       backoffMs: [200, 1_000, 5_000, 15_000, 30_000],
     },
+    unknownSessions: unknownSessions(env),
+    archiveAfterMs: archiveHours === 0 ? null : archiveHours * 3_600_000,
     instanceEnv: instanceEnv(env),
     claudeBin: env['AGENTIC_CLAUDE_BIN'] || null,
     env,

@@ -23,6 +23,12 @@ import type {
   TaskView,
 } from './views.ts';
 
+/**
+ * Looks up an actor, `<kind>:<id>`, that ended longer ago than memory reaches, so that the desks find it. One
+ * that never was is passed over. Throws 'journal-away' when that cannot be told.
+ */
+export type Recall = (actor: string) => Promise<void>;
+
 export interface InstanceDesk {
   list(): readonly InstanceView[];
   find(name: string): InstanceView | null;
@@ -196,7 +202,13 @@ export interface Gauges {
   sessionsByAgent(): Readonly<Record<string, number>>;
   hitlOpen(): number;
   instancesByState(): Readonly<Record<string, number>>;
+  /** How often each instance was started again after a crash. */
+  restartsByInstance(): Readonly<Record<string, number>>;
+  /** What an operator should look at just now, by the name of the alert; 0 when all is well. */
+  alerts(): Readonly<Record<string, number>>;
   recordedBytes(): number;
+  /** How often the recording of a terminal could not be written. */
+  recordingFailures(): number;
   skippedFrames(): number;
 }
 

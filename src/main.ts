@@ -39,6 +39,7 @@ import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk, makeInstance } from './wiring/instances.ts';
 import { forgetLinks, liveness, presence } from './wiring/presence.ts';
 import { actorDesk } from './wiring/replay.ts';
+import { retention } from './wiring/retention.ts';
 import { observedSession, sessionDesk } from './wiring/sessions.ts';
 import { taskDesk, told } from './wiring/task-desk.ts';
 import { logsOf } from './wiring/task-story.ts';
@@ -200,6 +201,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
   };
   const http = await httpDoors({
     desks: {
+      recall: (actor) => house.fleet.remind([actor]),
       actors: actorDesk(house.fleet, journal),
       instances: instanceDesk(house),
       agents: agentDesk(house),
@@ -244,6 +246,11 @@ async function firstInstance(house: House): Promise<void> {
   const name = config.firstInstance;
   await makeInstance(house, { name, runtime: 'host' }, 'house');
   log.info('first instance made', { name });
+}
+
+/** Returns how to stop. */
+function keeping({ journal, log, config: { archiveAfterMs } }: Ground): () => void {
+  return archiveAfterMs === null ? () => {} : retention({ journal, clock, log, afterMs: archiveAfterMs });
 }
 
 /** Waits until the agents that should be there are, but not for ever. */
@@ -314,9 +321,11 @@ async function main(): Promise<void> {
   });
   const url = await publish(on, doors.http);
   const stopLooking = liveness(house);
+  const stopKeeping = keeping(on);
   await firstInstance(house);
   stopBySignal(on, async () => {
     stopLooking();
+    stopKeeping();
     doors.grpc.stopAccepting();
     await doors.http.close(DRAIN_MS);
     await fleet.close();

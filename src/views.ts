@@ -213,6 +213,8 @@ export interface ActorView {
   readonly version: number;
   readonly seq: number;
   readonly live: boolean;
+  /** It ended long ago and lies in the archive. */
+  readonly archived: boolean;
   /** What it waits for. */
   readonly ports: readonly string[];
   /** As the route of its kind shows it; null when it is not in memory any more. */

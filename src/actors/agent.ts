@@ -11,7 +11,7 @@
  */
 import { assign, type SnapshotFrom, setup } from 'xstate';
 import type { SystemFacts } from '../agent-link.ts';
-import type { AgentId, TaskId } from '../ids.ts';
+import type { AgentId, SessionId, TaskId } from '../ids.ts';
 import type { RuntimeKind } from '../runtime.ts';
 import type { AgentView } from '../views.ts';
 import { houseActions, type Told } from './port.ts';
@@ -48,6 +48,15 @@ export interface AgentContext extends AgentInput {
   readonly reason: string | null;
 }
 
+export interface SettledSessions {
+  /** It runs them and nobody here knew them: they are ours now. */
+  readonly adopted: readonly SessionId[];
+  /** It runs them and they are over here, or are not wanted: it was told to end them. */
+  readonly ended: readonly SessionId[];
+  /** It does not run them any more, and has not said how they ended. */
+  readonly lost: readonly SessionId[];
+}
+
 export type AgentEvent =
   | (Told & { readonly type: 'link.up'; readonly facts: AgentFacts; readonly isSetUp: boolean })
   | (Told & { readonly type: 'link.lost'; readonly reason: string })
@@ -57,6 +66,8 @@ export type AgentEvent =
   | (Told & { readonly type: 'heartbeat.seen' })
   | (Told & { readonly type: 'reserve'; readonly task: TaskId })
   | (Told & { readonly type: 'release'; readonly task: TaskId })
+  /** What became of sessions that only one side knew when it came back. Told only when there were any. */
+  | (Told & { readonly type: 'sessions.settled' } & SettledSessions)
   | (Told & { readonly type: 'instance.stopped' })
   | (Told & { readonly type: 'remove' });
 
@@ -121,6 +132,7 @@ export const agentMachine = setup({
       target: '.disconnected',
       actions: { type: 'keepReason', params: ({ event }) => ({ reason: event.reason }) },
     },
+    'sessions.settled': {},
     'instance.stopped': '.awaited',
     remove: '.gone',
     release: {

@@ -7,8 +7,8 @@
  *        failed          └── destroy, from anywhere ──▶ destroying ──▶ destroyed
  *
  * Owns the runtime's handle, so that a restarted server finds what runs [I1]. Restarts what dies by itself,
- * at most `crashesMax` times inside the window, then stops and waits for an operator; storage is never
- * destroyed by policy [I2]. Knows nothing of processes.
+ * at most `crashesMax` times inside the window [I2], then raises an alert and waits for an operator; storage
+ * is never destroyed by policy [I3]. Knows nothing of processes.
  */
 import { assign, type SnapshotFrom, setup } from 'xstate';
 import { rfc3339 } from '../clock.ts';
@@ -61,6 +61,8 @@ export type InstanceEvent =
   | (Told & { readonly type: 'reprovision' })
   | (Told & { readonly type: 'reset' })
   | (Told & { readonly type: 'destroy' })
+  /** The alert that it waits for an operator; told by the machine itself, so that it is in the log. */
+  | (Told & { readonly type: 'crashes.exceeded'; readonly crashes: number; readonly reason: string | null })
   | RuntimeExited
   | AlarmRang;
 
@@ -310,8 +312,23 @@ export const instanceMachine = setup({
       },
     },
     'crash-looping': {
-      entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
+      entry: [
+        { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },
+        {
+          type: 'tell',
+          params: ({ context: c, event }) => ({
+            to: `instance:${c.spec.name}`,
+            event: {
+              type: 'crashes.exceeded',
+              at: atOf(event),
+              crashes: c.crashTimes.length + 1,
+              reason: c.reason,
+            } as Told,
+          }),
+        },
+      ],
       on: {
+        'crashes.exceeded': {},
         reset: { target: 'stopped', actions: ['forgive', { type: 'want', params: { wanted: 'stopped' } }] },
         reprovision: {
           target: 'provisioning',

@@ -63,6 +63,8 @@ export type SessionEvent =
   | (Told & { readonly type: 'link.lost' })
   | (Told & { readonly type: 'link.up' })
   | (Told & { readonly type: 'session.missing'; readonly reason: string; readonly outputBytes?: number })
+  /** The alert that what it says is not being recorded just now; what is missing will be a gap. */
+  | (Told & { readonly type: 'recording.failed'; readonly reason: string })
   | (Told & { readonly type: 'resized'; readonly cols: number; readonly rows: number })
   | (Told & { readonly type: 'question.opened'; readonly hitl: HitlId })
   | (Told & { readonly type: 'question.closed'; readonly hitl: HitlId })
@@ -132,6 +134,7 @@ export const sessionMachine = setup({
   on: {
     'question.opened': { actions: { type: 'keepQuestion', params: ({ event }) => ({ hitl: event.hitl }) } },
     'question.closed': { actions: { type: 'dropQuestion', params: ({ event }) => ({ hitl: event.hitl }) } },
+    'recording.failed': {},
     resized: { actions: { type: 'keepSize', params: ({ event: { cols, rows } }) => ({ cols, rows }) } },
     'session.exited': [
       {

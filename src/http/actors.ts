@@ -12,6 +12,7 @@ const LIMIT = 100;
 
 const kinds = ['instance', 'agent', 'session', 'task', 'hitl'] as const satisfies readonly ActorKind[];
 const anything = t.Unknown();
+const flag = t.Union([t.Literal('true'), t.Literal('false')]);
 
 const summary = {
   id: t.String({ description: '`<kind>:<id>`' }),
@@ -22,6 +23,7 @@ const summary = {
   version: integer({ description: 'of the machine that wrote its snapshot' }),
   seq: integer({ description: 'of its newest entry' }),
   live: t.Boolean(),
+  archived: t.Boolean({ description: 'it ended long ago and lies in the archive' }),
   ports: t.Array(t.String(), { description: 'what it waits for' }),
   view: anything,
 };
@@ -50,10 +52,12 @@ function present(desk: ActorDesk): Route[] {
       path: '/api/v1/actors',
       role: 'viewer',
       tag: 'actors',
-      summary: 'All actors, newest first, also those that have ended',
+      summary:
+        'All actors, newest first, also those that have ended; with `archived=true` those of the archive',
       query: t.Object({
         kind: t.Optional(t.Union(kinds.map((kind) => t.Literal(kind)))),
-        live: t.Optional(t.Union([t.Literal('true'), t.Literal('false')])),
+        live: t.Optional(flag),
+        archived: t.Optional(flag),
         before: t.Optional(t.String({ description: 'an id to go on after' })),
         limit: t.Optional(integer({ minimum: 1, maximum: LIMIT_MAX })),
       }),
@@ -63,11 +67,12 @@ function present(desk: ActorDesk): Route[] {
           t.Object({ actors: t.Array(t.Object(summary)), next: t.Union([t.String(), t.Null()]) }),
         ),
       },
-      async run({ query: { kind, live, before, limit = LIMIT } }) {
+      async run({ query: { kind, live, archived, before, limit = LIMIT } }) {
         const actors = await desk.list({
           limit,
           ...(kind === undefined ? {} : { kind }),
           ...(live === undefined ? {} : { live: live === 'true' }),
+          ...(archived === undefined ? {} : { archived: archived === 'true' }),
           ...(before === undefined ? {} : { before }),
         });
         return { actors, next: actors.length < limit ? null : (actors.at(-1)?.id ?? null) };

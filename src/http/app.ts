@@ -6,6 +6,7 @@
 import { Elysia } from 'elysia';
 import { type Access, type Caller, demand } from '../access.ts';
 import type { Clock } from '../clock.ts';
+import type { Recall } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { bodyOf, UnsupportedType } from './body.ts';
@@ -18,6 +19,7 @@ import { checking, queryOf } from './validation.ts';
 export interface AppOptions {
   readonly routes: readonly Route[];
   readonly access: Access;
+  readonly recall: Recall;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Log;
@@ -73,7 +75,11 @@ interface Context {
 
 type Answering = (request: Request, params: Readonly<Record<string, string | null>>) => Promise<Response>;
 
-function answerer(one: Route, { access, bodyBytesMax }: AppOptions): Answering {
+/** What a path names that may have ended longer ago than memory reaches. */
+const ofActor = /^\/api\/v1\/(task|session|hitl)s?\/:id(\/|$)/;
+
+function answerer(one: Route, { access, recall, bodyBytesMax }: AppOptions): Answering {
+  const [, kind] = ofActor.exec(one.path) ?? [];
   const checkQuery = one.query ? checking('query', one.query) : null;
   const checkBody = one.body ? checking('body', one.body) : null;
   const [status] = Object.keys(one.answers);
@@ -86,6 +92,7 @@ function answerer(one: Route, { access, bodyBytesMax }: AppOptions): Answering {
     const params = named(given);
     const query = checkQuery && one.query ? checkQuery(queryOf(request.url, one.query)) : {};
     const body = checkBody?.(await bodyOf(request, one, bodyBytesMax));
+    if (kind) await recall(`${kind}:${params['id']}`);
     const answered = await one.run({ params, query, body, request, caller });
     if (answered instanceof Response) return answered;
     return Response.json(answered, { status: Number(status), headers: { 'cache-control': 'no-store' } });

@@ -4,7 +4,7 @@
 import type { ServerWebSocket } from 'bun';
 import type { Caller } from '../access.ts';
 import type { Clock } from '../clock.ts';
-import type { SessionDesk } from '../desk.ts';
+import type { Recall, SessionDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import type { Role, Terminal } from '../terminal.ts';
@@ -26,6 +26,7 @@ export interface SocketData {
 
 export interface SocketDoor {
   readonly sessions: SessionDesk;
+  readonly recall: Recall;
   readonly question: (id: string) => HitlView | null;
   readonly clock: Clock;
   readonly log: Log;

@@ -14,6 +14,7 @@ import type {
   HealthDesk,
   HitlDesk,
   InstanceDesk,
+  Recall,
   SessionDesk,
   TaskDesk,
 } from '../desk.ts';
@@ -53,6 +54,7 @@ import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
 
 export interface Desks {
+  readonly recall: Recall;
   readonly actors: ActorDesk;
   readonly instances: InstanceDesk;
   readonly agents: AgentDesk;
@@ -121,7 +123,8 @@ export function front(
   closing: AbortSignal,
 ): Front {
   const question = (id: string) => desks.hitl.find(id);
-  const talk = sockets({ sessions: desks.sessions, question, clock, log });
+  const { recall } = desks;
+  const talk = sockets({ sessions: desks.sessions, recall, question, clock, log });
   const counted = metrics({ gauges, sockets: () => talk.count, clock });
   const open = streams({ access, clock, closing });
   const streaming = { clock, streams: open };
@@ -153,7 +156,7 @@ export function front(
     metrics: counted,
     sockets: talk,
     recheck,
-    app: app({ routes, access, metrics: counted, clock, log, bodyBytesMax }),
+    app: app({ routes, access, recall, metrics: counted, clock, log, bodyBytesMax }),
   };
 }
 

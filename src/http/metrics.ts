@@ -65,11 +65,22 @@ export function metrics({ gauges, sockets, clock }: MetricSources): Metrics {
     label: 'state',
     read: () => gauges.instancesByState(),
   });
+  by('agentic_instance_restarts_total', 'Times an instance was started again after a crash', {
+    label: 'instance',
+    read: () => gauges.restartsByInstance(),
+  });
+  by('agentic_alerts', 'What an operator should look at now: instances that crash-loop, the journal away', {
+    label: 'alert',
+    read: () => gauges.alerts(),
+  });
   by('agentic_tasks_by_state', 'Tasks by state', { label: 'state', read: () => gauges.tasksByState() });
   gauge('agentic_hitl_open', 'Questions that wait for a human', () => gauges.hitlOpen());
   gauge('agentic_ws_connections_current', 'Open WebSockets', sockets);
   gauge('agentic_terminal_recorded_bytes', 'Terminal output recorded since this server started', () =>
     gauges.recordedBytes(),
+  );
+  gauge('agentic_terminal_recording_failures', 'Times the recording of a terminal could not be written', () =>
+    gauges.recordingFailures(),
   );
   gauge('agentic_terminal_viewer_skips', 'Times a slow viewer was skipped forward', () =>
     gauges.skippedFrames(),

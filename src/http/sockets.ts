@@ -122,7 +122,10 @@ interface Asked {
   readonly caller: Caller;
 }
 
-async function checked({ sessions }: SocketDoor, { url, session, caller }: Asked): Promise<Connecting> {
+async function checked(
+  { sessions, recall }: SocketDoor,
+  { url, session, caller }: Asked,
+): Promise<Connecting> {
   const role = url.searchParams.get('role') ?? 'observer';
   if (role !== 'observer' && role !== 'controller') {
     throw new Failure('bad-input', `role "${role}" is neither observer nor controller`);
@@ -133,6 +136,7 @@ async function checked({ sessions }: SocketDoor, { url, session, caller }: Asked
   if (from !== null && (!Number.isSafeInteger(from) || from < 0)) {
     throw new Failure('bad-input', `from "${text}" is not an offset`);
   }
+  await recall(`session:${session}`);
   if (!sessions.find(session))
     throw new Failure('not-found', `there is no session "${session}"; see GET /api/v1/sessions`);
   const terminal = await sessions.terminal(session);

@@ -30,7 +30,11 @@ export interface TerminalsOptions {
 }
 
 export interface DataPlane extends Terminals {
-  readonly numbers: { recordedBytes(): number; skippedFrames(): number };
+  readonly numbers: {
+    recordedBytes(): number;
+    recordingFailures(): number;
+    skippedFrames(): number;
+  };
 }
 
 export function terminals(options: TerminalsOptions): DataPlane {
@@ -39,6 +43,7 @@ export function terminals(options: TerminalsOptions): DataPlane {
   const live = new Map<SessionId, LiveTerminal>();
   const recalled = new Map<SessionId, LiveTerminal>();
   let recordedBytes = 0;
+  let failures = 0;
   let skips = 0;
 
   const make = (session: SessionId, given: TerminalSpec | null): LiveTerminal => {
@@ -46,7 +51,10 @@ export function terminals(options: TerminalsOptions): DataPlane {
     const recording = new Recording({
       dir: at,
       clock,
-      onFailure: (reason) => listener.recordingFailed(session, reason),
+      onFailure(reason) {
+        failures += 1;
+        listener.recordingFailed(session, reason);
+      },
     });
     const isNew = recording.next === 0 && given !== null;
     if (isNew && given.pty) recording.resized(given.cols, given.rows);
@@ -115,6 +123,10 @@ export function terminals(options: TerminalsOptions): DataPlane {
       for (const session of [...recalled.keys()]) drop(recalled, session);
       log.debug('terminals closed');
     },
-    numbers: { recordedBytes: () => recordedBytes, skippedFrames: () => skips },
+    numbers: {
+      recordedBytes: () => recordedBytes,
+      recordingFailures: () => failures,
+      skippedFrames: () => skips,
+    },
   };
 }

@@ -1,5 +1,6 @@
 /** What the data plane tells the house, and what the house tells the data plane when an actor has changed. */
 import type { Change } from '../actors/fleet.ts';
+import type { Told } from '../actors/port.ts';
 import type { AgentId, SessionId } from '../ids.ts';
 import type { TerminalListener } from '../terminal.ts';
 import { type House, sessionOf } from './house.ts';
@@ -31,18 +32,25 @@ export function terminalListener(house: () => House): TerminalListener {
       house().signals.tell(`recorded:${session}`);
     },
     recordingFailed(session, reason) {
-      house().log.error('terminal not recorded; the session goes on and the gap will show', {
-        session,
-        reason,
-      });
+      const { log, fleet, clock } = house();
+      log.error('terminal not recorded; the session goes on and the gap will show', { session, reason });
+      fleet.note(`session:${session}`, { type: 'recording.failed', at: clock.now(), reason } as Told);
     },
   };
 }
 
 /** Wakes who waits for an actor, and settles what hangs on it. */
 export function changed(house: House, { entry, view }: Change): void {
-  const { fleet, signals, clock, asked: screens } = house;
+  const { fleet, signals, clock, log, asked: screens } = house;
   signals.tell(`changed:${entry.actor}`);
+  if (entry.event.type === 'crashes.exceeded') {
+    const cure = 'look at its log, then POST /api/v1/instances/{name}/reset';
+    log.error('an instance crashes too often; it waits for you', {
+      ...entry.event,
+      actor: entry.actor,
+      cure,
+    });
+  }
   if (entry.kind === 'hitl')
     questionChanged(house, view as { state: string; session_id: string; hitl_id: string });
   if (entry.kind !== 'session' || fleet.isLive(entry.actor)) return;

@@ -20,6 +20,7 @@ const words: Readonly<Record<string, string>> = {
   'hitl supersede': 'hitl.superseded',
   'instance born': 'instance.created',
   'instance runtime.exited': 'instance.crashed',
+  'instance crashes.exceeded': 'instance.crash_looping',
   'session born': 'session.created',
   'session xstate.done.actor.launch': 'session.started',
   'session xstate.error.actor.launch': 'session.failed',

@@ -38,12 +38,14 @@ export function healthDesk(house: House, build: Build): HealthDesk {
 
 export interface DataPlaneNumbers {
   recordedBytes(): number;
+  recordingFailures(): number;
   skippedFrames(): number;
 }
 
 export function gauges(house: House, numbers: DataPlaneNumbers): Gauges {
   const { fleet, links } = house;
   const live = <T>(kind: 'agent' | 'hitl' | 'instance') => fleet.views(kind) as T[];
+  const instances = () => live<InstanceView>('instance').filter(({ state }) => state !== 'destroyed');
   return {
     agentsByStatus: () =>
       count(
@@ -55,7 +57,14 @@ export function gauges(house: House, numbers: DataPlaneNumbers): Gauges {
       Object.fromEntries([...links.keys()].map((agent) => [agent, sessionsOf(house, agent).length])),
     hitlOpen: () => live<HitlView>('hitl').filter(({ state }) => state === 'open').length,
     instancesByState: () => count(live<InstanceView>('instance'), ({ state }) => state),
+    restartsByInstance: () =>
+      Object.fromEntries(instances().map(({ name, restarts_total: restarts }) => [name, restarts])),
+    alerts: () => ({
+      crash_looping: instances().filter(({ state }) => state === 'crash-looping').length,
+      journal_away: fleet.away() === null ? 0 : 1,
+    }),
     recordedBytes: () => numbers.recordedBytes(),
+    recordingFailures: () => numbers.recordingFailures(),
     skippedFrames: () => numbers.skippedFrames(),
   };
 }

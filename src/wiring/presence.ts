@@ -2,10 +2,11 @@
  * What agents tell us, made into events of the fleet and bytes of the data plane.
  *
  * After every (re)connect: what the agent reports is matched with what we remember. Known and reported goes
- * on from the byte we have [N3]; reported and unknown is adopted, never killed [N4]; known and not reported
- * has ended and says so, or is lost after a grace [N5].
+ * on from the byte we have [N3]; reported and unknown is adopted, unless the operator wants such sessions
+ * ended [N4]; known and not reported has ended and says so, or is lost after a grace [N5]. Each of these
+ * decisions is in the log of the agent [N8].
  */
-import type { AgentFacts } from '../actors/agent.ts';
+import type { AgentFacts, SettledSessions } from '../actors/agent.ts';
 import type { ChildSpec, Told } from '../actors/port.ts';
 import type { SessionExited, SessionInput } from '../actors/session.ts';
 import type {
@@ -77,14 +78,17 @@ export function presence(house: House, admit: Admit): AgentListener {
       await fleet.remind(reported.map(({ session }) => `session:${session}`));
       const known = new Map(sessionsOf(house, link.agent).map((session) => [session.id, session]));
       const unknown = reported.filter(({ session }) => fleet.view(`session:${session}`) === null);
+      const adopted = house.config.unknownSessions === 'adopt' ? unknown : [];
       await fleet.together(() => {
-        for (const session of unknown) adopt(house, link, session);
+        for (const session of adopted) adopt(house, link, session);
         for (const { session } of reported) {
           if (isOf(house, link, session)) fleet.note(`session:${session}`, { type: 'link.up', at });
         }
+        const ended = reported.map(({ session }) => session).filter((id) => !fleet.isLive(`session:${id}`));
+        settled(house, link, { adopted: adopted.map(({ session }) => session), ended });
       });
       endForgotten(house, link, reported);
-      for (const id of new Set([...known.keys(), ...unknown.map(({ session }) => session)])) {
+      for (const id of new Set([...known.keys(), ...adopted.map(({ session }) => session)])) {
         const context = sessionOf(house, id);
         if (!context) continue;
         const terminal = openTerminal(house, context);
@@ -255,9 +259,21 @@ function loseMissing(house: House, link: AgentLink, missing: readonly SessionId[
   const { links } = house;
   if (links.get(link.agent) !== link) return;
   const reason = 'its agent came back without it';
-  for (const id of missing) {
-    loseSession(house, id, reason);
-  }
+  const lost = missing.filter((id) => house.fleet.isLive(`session:${id}`));
+  for (const id of lost) loseSession(house, id, reason);
+  settled(house, link, { lost });
+}
+
+/** Named in one entry; more are counted by the log lines that go with them. */
+const SETTLED_MAX = 1_000;
+
+/** What was decided about sessions that only one side knew is in the log of their agent. */
+function settled({ fleet, clock }: House, link: AgentLink, found: Partial<SettledSessions>) {
+  const { adopted = [], ended = [], lost = [] } = found;
+  if (adopted.length + ended.length + lost.length === 0) return;
+  const [a, e, l] = [adopted, ended, lost].map((ids) => ids.slice(0, SETTLED_MAX));
+  const event = { type: 'sessions.settled', at: clock.now(), adopted: a, ended: e, lost: l };
+  fleet.note(`agent:${link.agent}`, event as Told);
 }
 
 /** It is over without its agent's word: the recording ends where it ends. */

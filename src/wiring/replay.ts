@@ -78,7 +78,8 @@ const entryView = ({ seq, cursor, at, event }: FeedEntry): ActorEntryView => ({
   event,
 });
 
-function viewOf({ actor, kind, version, seq, live, spec, snapshot }: ActorRecord, fleet: Fleet): ActorView {
+function viewOf(record: ActorRecord, fleet: Fleet): ActorView {
+  const { actor, kind, version, seq, live, archived = false, spec, snapshot } = record;
   const { parent, restart } = spec as { readonly parent: string | null; readonly restart: string };
   const { value, ports } = snapshot as { readonly value: unknown; readonly ports?: object };
   return {
@@ -90,6 +91,7 @@ function viewOf({ actor, kind, version, seq, live, spec, snapshot }: ActorRecord
     version,
     seq,
     live,
+    archived,
     ports: Object.keys(ports ?? {}),
     // Of one that ended long ago the view is not in memory; its snapshot says the same.
     view: fleet.view(actor),

@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
 import { instanceMachine, instanceView } from '../../src/actors/instance.ts';
+import type { Told } from '../../src/actors/port.ts';
 import { handle, instanceInput } from './inputs.ts';
 import { done, failed, told, walk } from './walk.ts';
 
@@ -31,6 +32,8 @@ test('[I2] what dies by itself is started again after its backoff, until it dies
   const thrice = [...running, crash(200), ...again, crash(300), ...again, crash(400)];
   expect(view(thrice)).toMatchObject({ state: 'crash-looping', reason: 'exited with 1' });
   expect(run(thrice).living.ports).toEqual({});
+  const alert: object = { type: 'crashes.exceeded', at: 400, crashes: 3, reason: 'exited with 1' };
+  expect(told(run(thrice).acts, 'instance:local')).toEqual([alert as Told]);
 });
 
 test('[I3] a crash-looping instance waits for an operator and keeps what it has', () => {

@@ -3,6 +3,8 @@ import { Database } from 'bun:sqlite';
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { systemClock } from '../../src/clock.ts';
+import { sqliteJournal } from '../../src/journal/sqlite.ts';
 import type { InstanceView, TaskView } from '../../src/views.ts';
 import { taskOf } from './ground.ts';
 import { type House, openHouse, root, until } from './house.ts';
@@ -74,6 +76,7 @@ test('[E8] a task that is submitted right after a restart runs on the instance t
 interface Verdict {
   readonly actors: number;
   readonly live: number;
+  readonly archived: number;
   readonly entries: number;
   readonly differences: readonly { readonly actor: string; readonly path: string }[];
 }
@@ -85,12 +88,35 @@ function verify(dataDir: string): { readonly code: number; readonly verdict: Ver
   return { code: exitCode, verdict: JSON.parse(stdout.toString()) };
 }
 
+test('[S17] a task that was archived is found by its id, whole, with what it said', async () => {
+  const id = await submit('Archived', 'echo remember me');
+  const before = await reached(id, 'COMPLETED');
+  await house.kill9();
+  const journal = await sqliteJournal({ path: join(house.dataDir, 'journal.db'), clock: systemClock });
+  const ended = await journal.expired(Date.now() + 60_000, 1_000);
+  expect(await journal.archive(ended)).toBeGreaterThan(4);
+  await journal.close();
+  await house.start();
+  const { tasks } = await house.get<{ tasks: TaskView[] }>('tasks');
+  expect(tasks).toEqual([]);
+  expect(await house.get<TaskView>(`tasks/${id}`)).toEqual(before);
+  const session = before.session_id as string;
+  const { bytes } = await house.bytes(`sessions/${session}/output`);
+  expect(Buffer.from(bytes).toString()).toContain('remember me');
+  const actor = await house.get<{ archived: boolean; seq: number }>(`actors/task:${id}`);
+  expect(actor.archived).toBeTrue();
+  const first = await house.get<{ entry: { type: string } }>(`actors/task:${id}/at/1`);
+  expect(first.entry.type).toBe('born');
+  const listed = await house.get<{ actors: { id: string }[] }>('actors?archived=true&kind=task');
+  expect(listed.actors.map((one) => one.id)).toContain(`task:${id}`);
+}, 60_000);
+
 test('[E9] every actor is what its entries say, and what was changed by hand is found', async () => {
   const { code, verdict } = verify(house.dataDir);
   expect(verdict.differences).toEqual([]);
   expect(code).toBe(0);
-  // Instance and agent live; four tasks and their sessions have ended.
-  expect([verdict.live, verdict.actors]).toEqual([2, 10]);
+  // Instance and agent live; five tasks and their sessions have ended, and were archived.
+  expect([verdict.live, verdict.archived, verdict.actors]).toEqual([2, 10, 12]);
   expect(verdict.entries).toBeGreaterThan(verdict.actors);
   const copy = join(house.dir, 'copy');
   cpSync(house.dataDir, copy, { recursive: true, filter: (path) => !path.includes('agent') });

@@ -55,6 +55,20 @@ test('[W35] every actor is listed, newest first, by kind and life, page after pa
   expect(await list('?limit=1&before=hitl:h2')).toEqual([[one], 'hitl:h1']);
 });
 
+test('[W38] a task, session or question is looked up before it is said not to be there', async () => {
+  on.recalled.length = 0;
+  for (const path of [
+    '/api/v1/tasks/a',
+    '/api/v1/tasks/b/logs',
+    '/api/v1/sessions/c/screen',
+    '/api/v1/hitl/d',
+  ])
+    expect((await problemOf(await on.get(path))).status).toBe(404);
+  const upgrade = { connection: 'upgrade', upgrade: 'websocket' };
+  await on.get('/ws/sessions/e/attach', { headers: upgrade });
+  expect(on.recalled).toEqual(['task:a', 'task:b', 'session:c', 'hitl:d', 'session:e']);
+});
+
 test('[W36] an actor is shown whole, with its log; its id may be written with a colon or without', async () => {
   const [plain, encoded] = [await get<object>('/hitl:h1'), await get<object>('/hitl%3Ah1')];
   expect(plain).toEqual(encoded);

@@ -206,6 +206,9 @@ describe('metrics', () => {
       'agentic_tasks_by_state{state="running"} 2',
       'agentic_ws_connections_current 0',
       'agentic_terminal_recorded_bytes 7',
+      'agentic_alerts{alert="crash_looping"} 1',
+      'agentic_alerts{alert="journal_away"} 0',
+      'agentic_instance_restarts_total{instance="local"} 3',
     ]) {
       expect(text).toContain(name);
     }

@@ -64,7 +64,10 @@ const gauges: Gauges = {
   sessionsByAgent: () => ({ local: 1 }),
   hitlOpen: () => 0,
   instancesByState: () => ({ running: 1 }),
+  restartsByInstance: () => ({ local: 3 }),
+  alerts: () => ({ crash_looping: 1, journal_away: 0 }),
   recordedBytes: () => 7,
+  recordingFailures: () => 0,
   skippedFrames: () => 0,
 };
 
@@ -84,6 +87,8 @@ export interface World extends DoorWorld {
   readonly life: ActorWorld;
   /** Lines that were logged as errors. */
   readonly errors: string[];
+  /** Actors that were looked up because they may have ended long ago. */
+  readonly recalled: string[];
   remove(): Promise<void>;
 }
 
@@ -96,6 +101,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
   const dir = mkdtempSync(join(tmpdir(), 'http-test-'));
   const calls: Calls = [];
   const errors: string[] = [];
+  const recalled: string[] = [];
   const clock = fastClock(speed);
   const plane = terminals({
     dir: join(dir, 'recordings'),
@@ -115,12 +121,14 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     dir,
     calls,
     errors,
+    recalled,
     clock,
     log,
     gauges,
     access: await operators({ path: join(dir, 'secrets', 'tokens.json'), clock, uid: 4711 }),
     life,
     desks: {
+      recall: async (actor) => void recalled.push(actor),
       actors: actorDesk(life.fleet, life.journal),
       instances: instanceDesk(calls),
       agents: agentDesk(),

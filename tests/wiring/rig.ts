@@ -97,6 +97,7 @@ export interface Rig {
 export async function rig(
   journal = memoryJournal(),
   dir = mkdtempSync(join(tmpdir(), 'rig-')),
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Rig> {
   const clock = new SimulatedClock();
   clock.increment(1_000_000);
@@ -115,7 +116,7 @@ export async function rig(
   const house: House = {
     clock,
     log: lines,
-    config: readConfig({ AGENTIC_DATA_DIR: dir }, dir, dir),
+    config: readConfig({ ...env, AGENTIC_DATA_DIR: dir }, dir, dir),
     runtimes: new Map(),
     terminals: data,
     links: new Map(),
@@ -165,7 +166,7 @@ export async function rig(
     },
     async crash() {
       await settle();
-      return await rig(journal.crash('kept'), dir);
+      return await rig(journal.crash('kept'), dir, env);
     },
     async remove() {
       await fleet.close();

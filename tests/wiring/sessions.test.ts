@@ -74,6 +74,38 @@ test('[N4] a session that the server does not know is adopted, not killed', asyn
   expect(link.acks).toContainEqual({ session: 's-unknown', offset: 0, resume: true });
 });
 
+test('[N4] an operator may have such sessions ended instead', async () => {
+  on = await rig(undefined, undefined, { AGENTIC_UNKNOWN_SESSIONS: 'end' });
+  const link = await on.connect('box');
+  await on.listener.reported(link, [reported('s-unknown')]);
+  expect(view('s-unknown')).toBeNull();
+  expect(link.killed).toEqual(['s-unknown']);
+});
+
+test('[N8] what was decided about sessions that only one side knew is in the log of their agent', async () => {
+  on = await rig();
+  const first = await on.connect('box');
+  const [over, gone] = [await started(first), 's-gone'];
+  await on.house.fleet.send(`session:${over}`, {
+    type: 'session.exited',
+    at: 1,
+    exitCode: 0,
+    error: '',
+    outputBytes: 0,
+  } as never);
+  await on.listener.reported(first, [reported(gone), reported(over)]);
+  const second = await on.connect('box');
+  await on.listener.reported(second, []);
+  await on.pass(5_000);
+  await on.settle();
+  const entries = await on.journal.history('agent:box', 1, 100);
+  const settled = entries.map(({ event }) => event).filter(({ type }) => type === 'sessions.settled');
+  expect(settled).toMatchObject([
+    { adopted: [gone], ended: [over], lost: [] },
+    { adopted: [], ended: [], lost: [gone] },
+  ]);
+});
+
 test('a session that is over here and still runs there is ended there', async () => {
   on = await rig();
   const link = await on.connect('box');
