@@ -37,6 +37,7 @@ import { hitlDesk } from './wiring/hitl.ts';
 import { type House, signals, until } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk, makeInstance } from './wiring/instances.ts';
+import { adoptOrphans } from './wiring/orphans.ts';
 import { forgetLinks, liveness, presence } from './wiring/presence.ts';
 import { actorDesk } from './wiring/replay.ts';
 import { retention } from './wiring/retention.ts';
@@ -314,6 +315,7 @@ async function main(): Promise<void> {
   const restored = await fleet.restore();
   log.info('restored', restored);
   forgetLinks(house);
+  await adoptOrphans(house);
   const doors = await openDoors(on, built, startedAt).catch(async (thrown) => {
     await fleet.close();
     await on.journal.close();

@@ -47,9 +47,18 @@ export interface RuntimeExit {
   readonly at: number;
 }
 
+/** Something that `create` made, as it is found without being told of it. */
+export interface Found {
+  /** As it was created, without its labels. */
+  readonly spec: InstanceSpec;
+  readonly runs: boolean;
+}
+
 export interface Runtime {
   readonly kind: RuntimeKind;
   probe(): Promise<Probe>;
+  /** All that was created in its place and not destroyed, whoever did it. */
+  inventory(): Promise<readonly Found[]>;
   /** Makes what the instance needs to start; a second call finds it. */
   create(spec: InstanceSpec, signal: AbortSignal): Promise<Handle>;
   /** Starts it, or finds it running. The new handle replaces the old one. */

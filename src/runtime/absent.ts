@@ -37,6 +37,7 @@ export function absentRuntime(kind: 'container' | 'vm', options: AbsentOptions):
   return {
     kind,
     probe,
+    inventory: async () => [],
     create: refuse,
     start: refuse,
     stop: refuse,

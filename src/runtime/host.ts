@@ -10,7 +10,7 @@
  */
 import { constants as osConstants } from 'node:os';
 import { Failure } from '../failure.ts';
-import type { Handle, InstanceSpec, Probe, Runtime } from '../runtime.ts';
+import type { Found, Handle, InstanceSpec, Probe, Runtime } from '../runtime.ts';
 import { controlGroups } from './cgroup.ts';
 import {
   HANDLE_VERSION,
@@ -29,6 +29,7 @@ import {
   closeLog,
   type InstanceDir,
   instanceDir,
+  instanceNames,
   makeInstanceDir,
   openLog,
   readJson,
@@ -53,6 +54,7 @@ export function hostRuntime(options: HostOptions): HostRuntime {
   return {
     kind: 'host',
     probe: async () => probe(host),
+    inventory: async () => inventory(host),
     create: async (spec, signal) => create(host, spec, signal),
     start: (handle, signal) => inTurn(handle, () => start(host, mine(handle), signal)),
     stop: (handle, graceMs) => inTurn(handle, () => stopInstance(host, mine(handle), graceMs)),
@@ -113,6 +115,26 @@ async function create(host: Host, spec: InstanceSpec, signal: AbortSignal): Prom
   };
   writeJson(dir.handle, handle);
   return handle;
+}
+
+function inventory(host: Host): readonly Found[] {
+  return instanceNames(host.options.root).flatMap((name) => {
+    const dir = instanceDir(host.options.root, name);
+    const there = readJson(dir.handle) as Partial<HostHandle> | null;
+    // What is damaged, or of another version, is left for a person to look at.
+    if (there?.runtime !== 'host' || there.version !== HANDLE_VERSION || there.name !== name) return [];
+    const handle = mine(there as Handle);
+    const { instanceId, profile, loadout, workingDir } = handle;
+    const spec: InstanceSpec = {
+      name,
+      instanceId,
+      runtime: 'host',
+      ...(profile ? { profile } : {}),
+      ...(loadout ? { loadout } : {}),
+      ...(workingDir === dir.work ? {} : { workingDir }),
+    };
+    return [{ spec, runs: running(host, handle) !== null }];
+  });
 }
 
 function refuseWhenCancelled(signal: AbortSignal, what: string): void {

@@ -11,6 +11,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   statSync,
@@ -50,6 +51,17 @@ export function instanceDir(root: string, name: string): InstanceDir {
     log: join(path, 'agent.log'),
     handle: join(path, 'handle.json'),
   };
+}
+
+/** Of every directory there whose name could be an instance's. */
+export function instanceNames(root: string): readonly string[] {
+  try {
+    return readdirSync(root, { withFileTypes: true })
+      .filter((one) => one.isDirectory() && instanceNamePattern.test(one.name))
+      .map(({ name }) => name);
+  } catch {
+    return []; // Nothing was ever made here.
+  }
 }
 
 /** Makes what is missing. A symlink where the directory should be is refused: it would lead us out. */

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { Failure } from '../../src/failure.ts';
-import type { Handle, InstanceSpec, Runtime, RuntimeExit } from '../../src/runtime.ts';
+import type { Found, Handle, InstanceSpec, Runtime, RuntimeExit } from '../../src/runtime.ts';
 
 export interface OpenRuntime {
   readonly runtime: Runtime;
@@ -142,6 +142,23 @@ function watchingAndFinding(world: () => OpenRuntime): void {
     await second.stop(handle, 2_000);
     expect((await told.promise).at).toBeGreaterThan(0);
     expect(await world().runtime.recover(handle)).toBe(false);
+  });
+
+  test('[R20] another server finds what was made, whether it runs, and nothing that was destroyed', async () => {
+    const { runtime, spec, again } = world();
+    const sorted = async () =>
+      (await again().inventory()).toSorted((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
+    expect(await sorted()).toEqual([]);
+    const runs = await running('web-1');
+    const other = { ...spec('web-2'), instanceId: `${spec('web-2').instanceId}-other`, profile: 'small' };
+    const rests = await runtime.create(other, never());
+    const [first, second] = await sorted();
+    expect(first).toEqual({ spec: { ...spec('web-1'), instanceId: expect.any(String) }, runs: true });
+    expect(second).toEqual({ spec: other, runs: false });
+    // The same spec finds the same instance.
+    expect(await again().create((second as Found).spec, never())).toEqual(rests);
+    await runtime.destroy(runs);
+    expect((await sorted()).map((one) => one.spec.name)).toEqual(['web-2']);
   });
 
   test('[R9] usage counts what runs, and is null when nothing does', async () => {
