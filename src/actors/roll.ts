@@ -14,8 +14,8 @@ export interface Enrolled {
 export class Roll<Actor extends Enrolled> {
   readonly #actors = new Map<string, Actor>();
   readonly #kinds = new Map<ActorKind, Map<string, Actor>>();
-  /** Live children by parent, oldest first. */
-  readonly #families = new Map<string, Set<Actor>>();
+  /** Live children by parent, oldest first. Most have one or a few: a set for each would be a quarter of it all. */
+  readonly #families = new Map<string, Actor[]>();
   /** Those of each kind that have ended, oldest end first. */
   readonly #ended = new Map<ActorKind, Set<string>>();
 
@@ -35,7 +35,7 @@ export class Roll<Actor extends Enrolled> {
     this.#actors.set(id, actor);
     of(this.#kinds, kind, () => new Map<string, Actor>()).set(id, actor);
     if (!actor.live) this.end(actor);
-    else if (parent !== null) of(this.#families, parent, () => new Set<Actor>()).add(actor);
+    else if (parent !== null) of(this.#families, parent, (): Actor[] => []).push(actor);
   }
 
   /** It has ended, and is still known. */
@@ -76,8 +76,10 @@ export class Roll<Actor extends Enrolled> {
     const { id, kind, parent } = actor.spec;
     this.#ended.get(kind)?.delete(id);
     const family = parent === null ? undefined : this.#families.get(parent);
-    family?.delete(actor);
-    if (parent !== null && family?.size === 0) this.#families.delete(parent);
+    const at = family?.indexOf(actor) ?? -1;
+    if (at < 0) return;
+    family?.splice(at, 1);
+    if (family?.length === 0) this.#families.delete(parent as string);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Rows of the SQLite file and what they say. */
-import type { ActorRecord, Batch, FeedEntry } from '../journal.ts';
-import type { EntryRow, FeedRow, RecordRow } from './sqlite-store.ts';
+import type { ActorKind, ActorRecord, Batch, FeedEntry } from '../journal.ts';
+import type { EntryRow, FeedRow, LiveRow, RecordRow } from './sqlite-store.ts';
 
 /** The most that one call of `records`, `history` and `feed` gives. */
 const ROWS_MAX = 1_000;
@@ -37,6 +37,41 @@ export const recordOf = (row: RecordRow): ActorRecord => ({
   spec: JSON.parse(row.spec),
   snapshot: JSON.parse(row.snapshot),
 });
+
+/** Stands in no JSON, and so between two of them. */
+const BETWEEN = '\x1f';
+const LIVE_FIELDS = 6;
+
+/** Live rows as one text: copied from thread to thread at half the cost of as many objects. */
+export interface LivePart {
+  readonly rows: number;
+  /** The `id` of the last row; 0 when there is none. */
+  readonly last: number;
+  readonly text: string;
+}
+
+export function livePart(rows: readonly LiveRow[]): LivePart {
+  const fields: (string | number)[] = [];
+  for (const { actor, kind, version, seq, spec, snapshot } of rows)
+    fields.push(JSON.stringify(actor), kind, version, seq, spec, snapshot);
+  return { rows: rows.length, last: rows.at(-1)?.id ?? 0, text: fields.join(BETWEEN) };
+}
+
+export function* recordsOf({ rows, text }: LivePart): Generator<ActorRecord> {
+  const fields = text.split(BETWEEN);
+  for (let at = 0; at < rows * LIVE_FIELDS; at += LIVE_FIELDS) {
+    const [actor = '', kind, version, seq, spec = '', snapshot = ''] = fields.slice(at, at + LIVE_FIELDS);
+    yield {
+      actor: JSON.parse(actor),
+      kind: kind as ActorKind,
+      version: Number(version),
+      seq: Number(seq),
+      live: true,
+      spec: JSON.parse(spec),
+      snapshot: JSON.parse(snapshot),
+    };
+  }
+}
 
 export const entryOf = (row: FeedRow): FeedEntry => ({
   cursor: row.cursor,
