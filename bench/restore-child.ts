@@ -4,7 +4,9 @@ import { memoryJournal } from '../src/journal/memory.ts';
 import { openJournal } from '../src/journal/open.ts';
 import type { Journal } from '../src/journal.ts';
 import { silentLog } from '../src/log.ts';
-import { plan } from './restore-fleet.ts';
+import { idle, plan } from './restore-fleet.ts';
+import { type Held, houseHeld, screensHeld } from './restore-memory.ts';
+import { type Costs, costs } from './restore-transitions.ts';
 import { create, digest, fill, fleetOver, noJournal } from './restore-world.ts';
 
 export interface Place {
@@ -14,7 +16,11 @@ export interface Place {
 }
 
 export type Wish =
-  | { readonly do: 'create' | 'fill' | 'restore'; readonly place: Place; readonly count: number };
+  | { readonly do: 'create' | 'fill' | 'restore'; readonly place: Place; readonly count: number }
+  /** `dir`: where recordings may be made. */
+  | { readonly do: 'fill-idle' | 'house'; readonly place: Place; readonly count: number; readonly dir: string }
+  | { readonly do: 'screens'; readonly count: number }
+  | { readonly do: 'costs'; readonly count: number; readonly dir: string };
 
 export interface Timed {
   readonly ms: number;
@@ -35,14 +41,14 @@ function open({ kind, path }: Place): Promise<Journal> {
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-async function measure({ do: what, place, count }: Wish): Promise<Timed> {
-  const wanted = plan(count);
+async function timed({ do: what, place, count }: Wish & { readonly place: Place }): Promise<Timed> {
+  const wanted = what === 'fill-idle' ? idle(count) : plan(count);
   const startedAt = performance.now();
   const journal = await open(place);
-  const root = fleetOver(journal, what === 'fill' ? 'willing' : 'mute');
+  const root = fleetOver(journal, what.startsWith('fill') ? 'willing' : 'mute');
   if (what === 'create') await create(root, wanted);
-  if (what === 'fill') await fill(root, wanted);
-  if (what === 'restore') await root.restore();
+  else if (what === 'restore') await root.restore();
+  else await fill(root, wanted);
   await turn();
   const ms = performance.now() - startedAt;
   const live = root.specs().filter((spec) => spec.live).length;
@@ -50,6 +56,13 @@ async function measure({ do: what, place, count }: Wish): Promise<Timed> {
   await root.close();
   await journal.close();
   return found;
+}
+
+async function measure(wish: Wish): Promise<Timed | Held | Costs> {
+  if (wish.do === 'screens') return await screensHeld(wish.count);
+  if (wish.do === 'costs') return await costs(wish.count, wish.dir);
+  if (wish.do === 'house') return await houseHeld(await open(wish.place), wish.dir);
+  return await timed(wish);
 }
 
 const found = await measure(JSON.parse(Bun.argv[2] ?? '') as Wish);

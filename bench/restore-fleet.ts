@@ -120,8 +120,6 @@ const question = (i: number): ChildSpec =>
     parent: `session:${idOf(2, i)}`,
   });
 
-const isAtWork = (i: number) => i % TASK_EVERY === 0;
-
 export interface Plan {
   /** What is started; the agent of each instance and the session of each task come by themselves. */
   readonly roots: readonly ChildSpec[];
@@ -129,6 +127,13 @@ export interface Plan {
   readonly ofTasks: readonly ChildSpec[];
   readonly agents: readonly string[];
 }
+
+/** So many instances with one agent and one session each, and nothing else. */
+export const idle = (agents: number): Plan => ({
+  roots: Array.from({ length: agents }, (_, i) => [instance(i), session(i, nameOf(i), null)]).flat(),
+  ofTasks: [],
+  agents: Array.from({ length: agents }, (_, i) => nameOf(i)),
+});
 
 /** Exactly `count` actors, 3 at least. */
 export function plan(count: number): Plan {
@@ -140,7 +145,7 @@ export function plan(count: number): Plan {
     agents.push(nameOf(i));
     roots.push(instance(i));
     left -= 3;
-    if (isAtWork(i) && left > 0) {
+    if (i % TASK_EVERY === 0 && left > 0) {
       roots.push(task(i));
       ofTasks.push(session(i, nameOf(i), idOf(3, i)));
       left -= 1;
