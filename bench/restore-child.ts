@@ -18,7 +18,12 @@ export interface Place {
 export type Wish =
   | { readonly do: 'create' | 'fill' | 'restore'; readonly place: Place; readonly count: number }
   /** `dir`: where recordings may be made. */
-  | { readonly do: 'fill-idle' | 'house'; readonly place: Place; readonly count: number; readonly dir: string }
+  | {
+      readonly do: 'fill-idle' | 'house';
+      readonly place: Place;
+      readonly count: number;
+      readonly dir: string;
+    }
   | { readonly do: 'screens'; readonly count: number }
   | { readonly do: 'costs'; readonly count: number; readonly dir: string };
 

@@ -84,7 +84,12 @@ const task = (i: number): ChildSpec =>
       mode: 'headless',
       model: null,
       prompt: 'make check',
-      repository: { url: 'https://git.example.org/core/app.git', branch: 'main', commit: null, subpath: null },
+      repository: {
+        url: 'https://git.example.org/core/app.git',
+        branch: 'main',
+        commit: null,
+        subpath: null,
+      },
       timeoutMs: 7_200_000,
       retries: 0,
       backoffMs: 5_000,

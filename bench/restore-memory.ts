@@ -3,6 +3,7 @@ import { fullGC, heapStats } from 'bun:jsc';
 import { readdirSync } from 'node:fs';
 import { SerializeAddon } from '@xterm/addon-serialize';
 import { type ITerminalAddon, Terminal } from '@xterm/headless';
+import type { ChildSpec } from '../src/actors/port.ts';
 import type { AgentId, SessionId } from '../src/ids.ts';
 import type { Journal } from '../src/journal.ts';
 import { SCROLLBACK_LINES } from '../src/terminal/screen.ts';
@@ -64,8 +65,8 @@ export async function houseHeld(journal: Journal, dir: string): Promise<Held> {
 
 /** The screens alone, of the same size and with the same on them. */
 export async function screensHeld(count: number): Promise<Held> {
-  const [, session] = idle(1).roots;
-  const { cols, rows } = session?.input as { cols: number; rows: number };
+  const [, session] = idle(1).roots as readonly [unknown, ChildSpec];
+  const { cols, rows } = session.input as { cols: number; rows: number };
   const screens = Array.from({ length: count }, () => {
     const terminal = new Terminal({
       cols,

@@ -128,7 +128,9 @@ export async function fill(root: Fleet, { roots, agents, ofTasks }: Plan): Promi
   await root.together(() => {});
 }
 
-/** Tells two fleets apart: every actor with its view, its newest entry, whether it lives, and its children. */
+/**
+ * Tells two fleets apart: every actor with its view, its newest entry, whether it lives, and its children.
+ */
 export function digest(root: Fleet): string {
   const actors = root.specs().toSorted((a, b) => (a.id < b.id ? -1 : 1));
   let sum = 0n;

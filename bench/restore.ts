@@ -3,13 +3,13 @@
  *
  * What a start costs a house with many actors, what idle ones hold, and what a transition costs beside them.
  *
- * Restoring is compared with creating as many actors in memory: the same fleet, over no journal at all, starts
- * each of them and is told that it is durable. Births only: what they went through afterwards, and what a
- * journal in memory would add, is not counted, so that the bar is as low as it can be. Restoring is opening a
- * journal that another process has written, reading and parsing it, reviving every actor with its view, and
- * opening its ports. Each measurement is a process of its own, the two take turns, and medians count. What
- * was restored must be what was written: actors, newest entries, views and children. The files are warm in
- * the system's cache. The last line is one JSON object.
+ * Restoring is compared with creating as many actors in memory: the same fleet, over no journal at all,
+ * starts each of them and is told that it is durable. Births only: what they went through afterwards, and
+ * what a journal in memory would add, is not counted, so that the bar is as low as it can be. Restoring is
+ * opening a journal that another process has written, reading and parsing it, reviving every actor with its
+ * view, and opening its ports. Each measurement is a process of its own, the two take turns, and medians
+ * count. What was restored must be what was written: actors, newest entries, views and children. The files
+ * are warm in the system's cache. The last line is one JSON object.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -14,7 +14,10 @@ export interface Enrolled {
 export class Roll<Actor extends Enrolled> {
   readonly #actors = new Map<string, Actor>();
   readonly #kinds = new Map<ActorKind, Map<string, Actor>>();
-  /** Live children by parent, oldest first. Most have one or a few: a set for each would be a quarter of it all. */
+  /**
+   * Live children by parent, oldest first. Most have one or a few: a set for each would be a quarter of it
+   * all.
+   */
   readonly #families = new Map<string, Actor[]>();
   /** Those of each kind that have ended, oldest end first. */
   readonly #ended = new Map<ActorKind, Set<string>>();

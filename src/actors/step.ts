@@ -158,8 +158,8 @@ export const remember = ({ snapshot, ports }: Living): Remembered => ({
 const resolved = new WeakMap<AnyStateMachine, Map<string, AnyMachineSnapshot>>();
 
 /**
- * A machine's snapshot in a state, whatever its context. Resolving costs ten times the rest of a recall, and a
- * machine has few states.
+ * A machine's snapshot in a state, whatever its context. Resolving costs ten times the rest of a recall, and
+ * a machine has few states.
  */
 function snapshotIn(machine: AnyStateMachine, value: StateValue): AnyMachineSnapshot {
   const known = resolved.get(machine) ?? new Map<string, AnyMachineSnapshot>();

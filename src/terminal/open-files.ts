@@ -1,8 +1,8 @@
 /**
  * Which files of recordings are open: at most so many, however many terminals there are.
  *
- * The file that was used longest ago is closed for the next one; whoever needs it again opens it again. A file
- * that was just used is never the one that is closed.
+ * The file that was used longest ago is closed for the next one; whoever needs it again opens it again. A
+ * file that was just used is never the one that is closed.
  */
 
 /** Far below what a process may open (1,024 on many systems), far above the terminals that talk at once. */
