@@ -72,6 +72,8 @@ export const fleetOver = (journal: Journal, world: 'mute' | 'willing'): Fleet =>
     kinds: kindsWith(world === 'mute' ? mute : willing),
     log: silentLog,
     defer: setImmediate,
+    // What is written at once is large, and the disk or Redis may be somebody else's just now.
+    limits: { promiseMs: FILL_MS },
     fatal: (thrown) => {
       throw thrown;
     },

@@ -306,7 +306,7 @@ async function main(): Promise<void> {
   fleet.watch((change) => changed(house, change));
   const restored = await fleet.restore();
   log.info('restored', restored);
-  forgetLinks(house);
+  const stopOpening = forgetLinks(house);
   const doors = await openDoors(on, built, startedAt).catch(async (thrown) => {
     await fleet.close();
     await on.journal.close();
@@ -317,6 +317,7 @@ async function main(): Promise<void> {
   await firstInstance(house);
   stopBySignal(on, async () => {
     stopLooking();
+    stopOpening();
     doors.grpc.stopAccepting();
     await doors.http.close(DRAIN_MS);
     await fleet.close();
