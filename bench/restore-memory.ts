@@ -8,7 +8,7 @@ import type { AgentId, SessionId } from '../src/ids.ts';
 import type { Journal } from '../src/journal.ts';
 import { SCROLLBACK_LINES } from '../src/terminal/screen.ts';
 import type { SessionView } from '../src/views.ts';
-import { forgetLinks } from '../src/wiring/presence.ts';
+import { forgetLinks, reopenTerminals } from '../src/wiring/presence.ts';
 import { idle } from './restore-fleet.ts';
 import { heartbeat, quietLink, registrationOf, standing } from './restore-house.ts';
 import { rssBytes } from './terminal-figures.ts';
@@ -45,6 +45,7 @@ export async function houseHeld(journal: Journal, dir: string): Promise<Held> {
   const { house, listener } = standing(dir, journal);
   await house.fleet.restore();
   forgetLinks(house);
+  reopenTerminals(house);
   const sessions = house.fleet.views('session') as SessionView[];
   for (const { session_id, agent_id, cols, rows } of sessions) {
     const link = quietLink(agent_id);

@@ -37,7 +37,7 @@ import { hitlDesk } from './wiring/hitl.ts';
 import { type House, signals, until } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk, makeInstance } from './wiring/instances.ts';
-import { forgetLinks, liveness, presence } from './wiring/presence.ts';
+import { forgetLinks, liveness, presence, reopenTerminals } from './wiring/presence.ts';
 import { actorDesk } from './wiring/replay.ts';
 import { observedSession, sessionDesk } from './wiring/sessions.ts';
 import { taskDesk, told } from './wiring/task-desk.ts';
@@ -306,12 +306,13 @@ async function main(): Promise<void> {
   fleet.watch((change) => changed(house, change));
   const restored = await fleet.restore();
   log.info('restored', restored);
-  const stopOpening = forgetLinks(house);
+  forgetLinks(house);
   const doors = await openDoors(on, built, startedAt).catch(async (thrown) => {
     await fleet.close();
     await on.journal.close();
     throw thrown;
   });
+  const stopOpening = reopenTerminals(house);
   const url = await publish(on, doors.http);
   const stopLooking = liveness(house);
   await firstInstance(house);

@@ -7,7 +7,7 @@
  */
 import type { AgentFacts } from '../actors/agent.ts';
 import type { ChildSpec, Told } from '../actors/port.ts';
-import type { SessionExited, SessionInput } from '../actors/session.ts';
+import type { SessionContext, SessionExited, SessionInput } from '../actors/session.ts';
 import type {
   AgentLink,
   AgentListener,
@@ -29,7 +29,7 @@ const RESULT_WAIT_MS = 10_000;
 /** Without a heartbeat for so long an agent is stale. */
 const STALE_AFTER_MS = 60_000;
 const LOOK_EVERY_MS = 5_000;
-/** Terminals that are opened after a restart: before any door is, and in each turn from then on. */
+/** Terminals that are opened after a restart: in the first turn, and in each that follows. */
 const OPENED_AT_ONCE = 64;
 const OPENED_A_TURN = 4;
 
@@ -164,32 +164,27 @@ export function liveness(house: House): () => void {
   return () => clock.clearTimeout(timer);
 }
 
-/**
- * After a restart nobody is connected until they say so. Terminals are opened again, those of tasks first, and
- * beyond a few of them while the house is open already. Returns how to stop that.
- */
-export function forgetLinks(house: House): () => void {
+/** After a restart nobody is connected until they say so. */
+export function forgetLinks(house: House): void {
   const { fleet, clock } = house;
   const at = clock.now();
   const reason = 'the server was restarted';
-  const sessions: SessionInput[] = [];
   for (const { id, kind, live } of fleet.specs()) {
     if (!live) continue;
     const state = stateOf(house, id);
     if (kind === 'agent' && state !== 'awaited') fleet.note(id, { type: 'link.lost', at, reason } as Told);
-    if (kind === 'session') {
-      sessions.push(fleet.context(id) as SessionInput);
-      fleet.note(id, { type: 'link.lost', at });
-    }
+    if (kind === 'session') fleet.note(id, { type: 'link.lost', at });
   }
-  return openInTurns(house, [
-    ...sessions.filter(({ task }) => task !== null),
-    ...sessions.filter(({ task }) => task === null),
-  ]);
 }
 
-/** Building a screen takes a millisecond or two: thousands of them must not keep the doors shut. */
-function openInTurns(house: House, sessions: readonly SessionInput[]): () => void {
+/**
+ * Opens the terminals of live sessions again after a restart, those of tasks first: a few at once, the others
+ * a few each turn, because building a screen takes a millisecond or two. Returns how to stop.
+ */
+export function reopenTerminals(house: House): () => void {
+  const live = house.fleet.specs().filter((spec) => spec.kind === 'session' && spec.live);
+  const all = live.flatMap(({ id }) => (house.fleet.context(id) as SessionContext | null) ?? []);
+  const sessions = [...all.filter(({ task }) => task !== null), ...all.filter(({ task }) => task === null)];
   let timer: unknown = null;
   const open = (from: number, count: number) => {
     for (const { id } of sessions.slice(from, from + count)) terminalOf(house, id);
