@@ -38,7 +38,7 @@ import { type House, signals, until } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk, makeInstance } from './wiring/instances.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
-import { forgetLinks, liveness, presence } from './wiring/presence.ts';
+import { forgetLinks, liveness, presence, reopenTerminals } from './wiring/presence.ts';
 import { actorDesk } from './wiring/replay.ts';
 import { retention } from './wiring/retention.ts';
 import { observedSession, sessionDesk } from './wiring/sessions.ts';
@@ -321,6 +321,7 @@ async function main(): Promise<void> {
     await on.journal.close();
     throw thrown;
   });
+  const stopOpening = reopenTerminals(house);
   const url = await publish(on, doors.http);
   const stopLooking = liveness(house);
   const stopKeeping = keeping(on);
@@ -328,6 +329,7 @@ async function main(): Promise<void> {
   stopBySignal(on, async () => {
     stopLooking();
     stopKeeping();
+    stopOpening();
     doors.grpc.stopAccepting();
     await doors.http.close(DRAIN_MS);
     await fleet.close();

@@ -17,6 +17,7 @@ import { revive } from './kinds.ts';
 import { type OpenPorts, openPorts } from './open-ports.ts';
 import type { ChildSpec, Told } from './port.ts';
 import { judge, type RestartPolicy } from './restarts.ts';
+import { Roll } from './roll.ts';
 import { type Act, born, type Living, remember, step } from './step.ts';
 
 /** How often an actor may come back from a bug. */
@@ -85,8 +86,7 @@ export function fleet(world: FleetWorld): Fleet {
 class Root implements Fleet {
   readonly #world: FleetWorld;
   readonly #limits: FleetLimits;
-  readonly #actors = new Map<string, Actor>();
-  readonly #endedIds = new Map<ActorKind, string[]>();
+  readonly #actors = new Roll<Actor>();
   readonly #watchers = new Set<(change: Change) => void>();
   readonly #ports: OpenPorts;
   readonly #commit: GroupCommit;
@@ -185,17 +185,15 @@ class Root implements Fleet {
   }
 
   views(kind: ActorKind) {
-    return [...this.#actors.values()].filter(({ spec }) => spec.kind === kind).map(({ view }) => view);
+    return Array.from(this.#actors.ofKind(kind), ({ view }) => view);
   }
 
   children(parent: string) {
-    return [...this.#actors.values()]
-      .filter((a) => a.live && a.spec.parent === parent)
-      .map(({ spec }) => spec);
+    return Array.from(this.#actors.childrenOf(parent), ({ spec }) => spec);
   }
 
   specs() {
-    return [...this.#actors.values()].map(({ spec, live, living }) => ({ ...spec, live, seq: living.seq }));
+    return Array.from(this.#actors.all(), ({ spec, live, living }) => ({ ...spec, live, seq: living.seq }));
   }
 
   watch(listener: (change: Change) => void) {
@@ -218,36 +216,23 @@ class Root implements Fleet {
     const living = revive(this.#world.kinds, record);
     const spec = record.spec as ChildSpec;
     const view = this.#world.kinds[record.kind].view(living.snapshot);
-    this.#actors.set(record.actor, {
-      spec,
-      living,
-      live: record.live,
-      durable: record.seq,
-      deaths: [],
-      view,
-    });
-    if (!record.live) this.#ended(spec);
+    this.#actors.enter({ spec, living, live: record.live, durable: record.seq, deaths: [], view });
+    if (!record.live) this.#forgetOld(record.kind);
   }
 
   #spawn(spec: ChildSpec, at: number) {
     const { machine, view } = this.#world.kinds[spec.kind];
     const before = this.#actors.get(spec.id);
     const { next, acts } = born(machine, spec.input, (before?.living.seq ?? 0) + 1);
-    const live = next.snapshot.status === 'active';
-    const actor = {
+    const actor: Actor = {
       spec,
       living: next,
-      live,
+      live: next.snapshot.status === 'active',
       durable: before?.durable ?? 0,
       deaths: [],
       view: view(next.snapshot),
     };
-    if (before)
-      this.#endedIds.set(
-        spec.kind,
-        (this.#endedIds.get(spec.kind) ?? []).filter((id) => id !== spec.id),
-      );
-    this.#actors.set(spec.id, actor);
+    this.#actors.enter(actor);
     this.#record(actor, { type: 'born', at, input: spec.input, parent: spec.parent } as Told);
     this.#perform(acts);
   }
@@ -279,10 +264,13 @@ class Root implements Fleet {
     }
   }
 
-  #record({ spec, living, view, live }: Actor, event: Told) {
+  #record(actor: Actor, event: Told) {
+    const { spec, living, view, live } = actor;
     const entry = { actor: spec.id, kind: spec.kind, seq: living.seq, at: event.at, event };
     this.#commit.keep({ entry, view });
-    if (!live) this.#ended(spec);
+    if (live) return;
+    this.#actors.end(actor);
+    this.#forgetOld(spec.kind);
   }
 
   #written({ kept, records, touched, first }: Written) {
@@ -346,15 +334,13 @@ class Root implements Fleet {
   }
 
   /** Forgets the oldest ended actors of a kind beyond the limit; the journal keeps them. */
-  #ended({ kind, id }: ChildSpec) {
-    const ids = this.#endedIds.get(kind) ?? [];
-    ids.push(id);
-    this.#endedIds.set(kind, ids);
-    while (ids.length > this.#limits.endedKeptMax) {
-      const oldest = ids[0] as string;
-      if (this.#commit.isPending(oldest)) return; // Not written yet; the next one to end tries again.
-      ids.shift();
-      this.#actors.delete(oldest);
+  #forgetOld(kind: ActorKind) {
+    const { endedKeptMax } = this.#limits;
+    for (;;) {
+      const oldest = this.#actors.surplus(kind, endedKeptMax);
+      // One that is not written yet stays; the next one to end tries again.
+      if (!oldest || this.#commit.isPending(oldest.spec.id)) return;
+      this.#actors.forget(oldest);
     }
   }
 }

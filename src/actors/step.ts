@@ -155,9 +155,24 @@ export const remember = ({ snapshot, ports }: Living): Remembered => ({
   ports,
 });
 
-export function recall(machine: AnyStateMachine, kept: Remembered, seq: number): Living {
-  const snapshot = machine.resolveState({ value: kept.value, context: kept.context as never });
-  return { snapshot, ports: kept.ports, seq };
+const resolved = new WeakMap<AnyStateMachine, Map<string, AnyMachineSnapshot>>();
+
+/**
+ * A machine's snapshot in a state, whatever its context. Resolving costs ten times the rest of a recall, and
+ * a machine has few states.
+ */
+function snapshotIn(machine: AnyStateMachine, value: StateValue): AnyMachineSnapshot {
+  const known = resolved.get(machine) ?? new Map<string, AnyMachineSnapshot>();
+  resolved.set(machine, known);
+  const name = JSON.stringify(value);
+  const found = known.get(name) ?? machine.resolveState({ value, context: {} as never });
+  known.set(name, found);
+  return found;
+}
+
+export function recall(machine: AnyStateMachine, { value, context, ports }: Remembered, seq: number): Living {
+  const snapshot = { ...snapshotIn(machine, value), context } as AnyMachineSnapshot;
+  return { snapshot, ports, seq };
 }
 
 /** Recomputes an actor from its entries; a name that was used again begins at its last birth. */

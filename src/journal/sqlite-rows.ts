@@ -68,6 +68,34 @@ export const recordOf = (row: RecordRow): ActorRecord => ({
   ...(row.archived ? { archived: true } : {}),
 });
 
+/** Stands in no JSON, and so between two of them. */
+const BETWEEN = '\x1f';
+
+/** Live rows as one text: it goes from thread to thread at half the cost of as many objects. */
+export interface LivePart {
+  readonly rows: number;
+  /** The `id` of the last row; 0 when there is none. */
+  readonly last: number;
+  readonly text: string;
+}
+
+export function livePart(rows: readonly LiveRow[]): LivePart {
+  const texts: string[] = [];
+  for (const { actor, kind, version, seq, spec, snapshot } of rows)
+    texts.push(JSON.stringify([actor, kind, version, seq]), spec, snapshot);
+  return { rows: rows.length, last: rows.at(-1)?.id ?? 0, text: texts.join(BETWEEN) };
+}
+
+export function recordsOf({ rows, text }: LivePart): ActorRecord[] {
+  const texts = text.split(BETWEEN);
+  return Array.from({ length: rows }, (_, i) => {
+    const [actor, kind, version, seq] = JSON.parse(texts[i * 3] as string);
+    const spec = JSON.parse(texts[i * 3 + 1] as string);
+    const snapshot = JSON.parse(texts[i * 3 + 2] as string);
+    return { actor, kind, version, seq, live: true, spec, snapshot };
+  });
+}
+
 export const entryOf = (row: FeedRow): FeedEntry => ({
   cursor: row.cursor,
   actor: row.actor,

@@ -10,6 +10,7 @@ import { dirname } from 'node:path';
 import { Failure } from '../failure.ts';
 import type { Calls, Reply, Request } from './sqlite-calls.ts';
 import { type Lock, takeLock } from './sqlite-lock.ts';
+import { livePart } from './sqlite-rows.ts';
 import { openStore, type Store } from './sqlite-store.ts';
 
 declare const self: { onmessage: ((message: { data: Request }) => void) | null };
@@ -56,7 +57,7 @@ function perform(request: Request): Calls[Request['call']]['reply'] {
     case 'append':
       return theStore().append(request.args.entries, request.args.records);
     case 'live':
-      return theStore().live(request.args.after, request.args.limit);
+      return livePart(theStore().live(request.args.after, request.args.limit));
     case 'record':
       return theStore().record(request.args.actor);
     case 'records':

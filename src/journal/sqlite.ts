@@ -17,8 +17,7 @@ import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { ActorRecord, Journal } from '../journal.ts';
 import type { CallName, Calls, Reply, Request } from './sqlite-calls.ts';
-import type { LiveRow } from './sqlite-rows.ts';
-import { bounded, entryOf, recordOf, rowsOf } from './sqlite-rows.ts';
+import { bounded, entryOf, recordOf, recordsOf, rowsOf } from './sqlite-rows.ts';
 
 /** Live actors are handed over in parts of this many, so that no message is huge. */
 const LIVE_PART = 2_000;
@@ -161,12 +160,15 @@ function openCalls() {
 
 async function allLive(ask: Ask): Promise<readonly ActorRecord[]> {
   const found: ActorRecord[] = [];
-  let after = 0;
-  for (;;) {
-    const part: LiveRow[] = await ask('live', { after, limit: LIVE_PART });
-    for (const row of part) found.push(recordOf(row));
-    const lastRow = part.at(-1);
-    if (!lastRow || part.length < LIVE_PART) return found;
-    after = lastRow.id;
+  for (let asked = ask('live', { after: 0, limit: LIVE_PART }); ; ) {
+    const part = await asked;
+    const isLast = part.rows < LIVE_PART;
+    if (!isLast) {
+      // The thread reads the next part while this one is parsed.
+      asked = ask('live', { after: part.last, limit: LIVE_PART });
+      asked.catch(() => {}); // Should this part be no JSON, nobody waits for it.
+    }
+    for (const record of recordsOf(part)) found.push(record);
+    if (isLast) return found;
   }
 }

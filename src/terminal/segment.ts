@@ -1,9 +1,11 @@
 /**
  * One file of a recording: records one after the other, and where they are.
  *
- * Only the newest segment is written. A segment is indexed when it is first read, in one pass.
+ * Only the newest segment is written. A segment is indexed when it is first read, in one pass. Its file is
+ * closed when too many are open (open-files.ts) and opened again when it is needed.
  */
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writevSync } from 'node:fs';
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writevSync } from 'node:fs';
+import { closed, used } from './open-files.ts';
 import { HEADER_BYTES, headOf, isOutput, isSound, missingOf, type RecordHead, readHead } from './records.ts';
 
 /** Records of output are indexed at least so far apart. */
@@ -24,6 +26,8 @@ export class Segment {
   readonly first: number;
   readonly path: string;
   #fd: number | null = null;
+  /** What the open file may be used for, besides reading. */
+  #isForWriting = false;
   #marks: Mark[] | null = null;
   #end = 0;
   /** What was found last: whoever reads on begins there. */
@@ -49,14 +53,15 @@ export class Segment {
   /** Makes the file, or opens what a crash left and cuts off what is torn. */
   openForWriting(): void {
     this.#fd = openSync(this.path, 'a+', 0o600);
+    this.#isForWriting = true;
+    used(this);
     const whole = this.#scan(this.#fd);
     if (fstatSync(this.#fd).size > whole) ftruncateSync(this.#fd, whole);
   }
 
   /** Throws what the system throws; then nothing of the record is in. */
   append(head: RecordHead, payload: Uint8Array): void {
-    const fd = this.#fd;
-    if (fd === null) throw new Error(`segment ${this.path} is not open`);
+    const fd = this.#open('writing');
     const wanted = HEADER_BYTES + payload.length;
     try {
       const written = writevSync(fd, [headOf(head, payload), payload]);
@@ -111,9 +116,11 @@ export class Segment {
 
   /** Every record, oldest first. */
   *records(): Generator<Found> {
-    const fd = this.#reading();
-    for (let at = 0; fd !== null && at < this.#end; ) {
-      const head = this.#headAt(fd, at);
+    if (this.#reading() === null) return;
+    for (let at = 0; at < this.#end; ) {
+      // Whoever takes a record may have had other files opened meanwhile.
+      const fd = this.#reading();
+      const head = fd === null ? null : this.#headAt(fd, at);
       if (!head) return;
       yield { head, at: at + HEADER_BYTES };
       at += HEADER_BYTES + head.bytes;
@@ -121,19 +128,32 @@ export class Segment {
   }
 
   close(): void {
-    if (this.#fd !== null) closeSync(this.#fd);
+    if (this.#fd === null) return;
+    closeSync(this.#fd);
     this.#fd = null;
+    closed(this);
+  }
+
+  /** Throws what the system throws. Never makes a file anew: what it held would be missing. */
+  #open(why: 'reading' | 'writing'): number {
+    if (why === 'writing' && !this.#isForWriting) this.close();
+    if (this.#fd === null) {
+      this.#isForWriting = why === 'writing';
+      this.#fd = openSync(this.path, this.#isForWriting ? constants.O_RDWR | constants.O_APPEND : 'r');
+    }
+    used(this);
+    return this.#fd;
   }
 
   #reading(): number | null {
-    if (this.#fd !== null) return this.#fd;
+    let fd: number;
     try {
-      this.#fd = openSync(this.path, 'r');
+      fd = this.#open('reading');
     } catch {
       return null; // Erased meanwhile.
     }
-    if (this.#marks === null) this.#scan(this.#fd);
-    return this.#fd;
+    if (this.#marks === null) this.#scan(fd);
+    return fd;
   }
 
   #headAt(fd: number, at: number): RecordHead | null {

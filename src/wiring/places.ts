@@ -8,7 +8,7 @@ import { Failure } from '../failure.ts';
 import type { AgentId, TaskId } from '../ids.ts';
 import type { RuntimeKind } from '../runtime.ts';
 import type { Manifest } from '../tasks/manifest.ts';
-import type { InstanceView } from '../views.ts';
+import type { AgentView, InstanceView } from '../views.ts';
 import { agentOf, type House, stateOf, until } from './house.ts';
 import { makeInstance } from './instances.ts';
 
@@ -42,12 +42,10 @@ export const acquire =
   };
 
 function reservedBy({ fleet }: House, task: TaskId): AgentId | null {
-  const agents = fleet.specs().filter(({ kind, live }) => kind === 'agent' && live);
-  for (const { id } of agents) {
-    const context = fleet.context(id) as AgentContext;
-    if (context.task === task) return context.id;
-  }
-  return null;
+  const mine = (fleet.views('agent') as AgentView[]).find(
+    ({ id, task_id }) => task_id === task && fleet.isLive(`agent:${id}`),
+  );
+  return (mine?.id as AgentId | undefined) ?? null;
 }
 
 const isMadeFor = ({ fleet }: House, agent: string, task: TaskId): boolean =>

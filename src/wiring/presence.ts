@@ -8,7 +8,7 @@
  */
 import type { AgentFacts, SettledSessions } from '../actors/agent.ts';
 import type { ChildSpec, Told } from '../actors/port.ts';
-import type { SessionExited, SessionInput } from '../actors/session.ts';
+import type { SessionContext, SessionExited, SessionInput } from '../actors/session.ts';
 import type {
   AgentLink,
   AgentListener,
@@ -20,6 +20,7 @@ import type {
   SessionResult,
 } from '../agent-link.ts';
 import type { SessionId } from '../ids.ts';
+import type { Terminal } from '../terminal.ts';
 import { agentOf, type House, sessionOf, sessionsOf, stateOf } from './house.ts';
 
 /** How long a session that its agent does not report may still send its result. */
@@ -29,24 +30,28 @@ const RESULT_WAIT_MS = 10_000;
 /** Without a heartbeat for so long an agent is stale. */
 const STALE_AFTER_MS = 60_000;
 const LOOK_EVERY_MS = 5_000;
+/** Terminals that are opened after a restart: in the first turn, and in each that follows. */
+const OPENED_AT_ONCE = 64;
+const OPENED_A_TURN = 4;
 
 export type Admit = (proof: Proof, agent: string, instanceId: string) => Promise<void>;
 
 export function presence(house: House, admit: Admit): AgentListener {
-  const { fleet, clock, links, log, signals, terminals } = house;
+  const { fleet, clock, links, log, signals } = house;
   const results = new Map<SessionId, { link: AgentLink; result: SessionResult }>();
 
   const finish = async (link: AgentLink, result: SessionResult) => {
     results.delete(result.session);
     const at = clock.now();
+    const terminal = terminalOf(house, result.session);
     const exited: SessionExited = {
       type: 'session.exited',
       at,
       exitCode: result.exitCode,
       error: result.error,
-      outputBytes: terminals.find(result.session)?.nextOffset() ?? result.outputBytes ?? 0,
+      outputBytes: terminal?.nextOffset() ?? result.outputBytes ?? 0,
     };
-    terminals.find(result.session)?.ended(result.exitCode, result.error);
+    terminal?.ended(result.exitCode, result.error);
     await fleet.send(`session:${result.session}`, exited);
     link.ackResult(result.session);
   };
@@ -121,7 +126,7 @@ export function presence(house: House, admit: Admit): AgentListener {
     },
 
     terminalState(link, session, state) {
-      if (isOf(house, link, session)) terminals.find(session)?.evidence(state);
+      if (isOf(house, link, session)) terminalOf(house, session)?.evidence(state);
     },
 
     async result(link, result) {
@@ -172,12 +177,34 @@ export function forgetLinks(house: House): void {
     if (!live) continue;
     const state = stateOf(house, id);
     if (kind === 'agent' && state !== 'awaited') fleet.note(id, { type: 'link.lost', at, reason } as Told);
-    if (kind === 'session') {
-      const context = fleet.context(id) as SessionInput;
-      openTerminal(house, context);
-      fleet.note(id, { type: 'link.lost', at });
-    }
+    if (kind === 'session') fleet.note(id, { type: 'link.lost', at });
   }
+}
+
+/**
+ * Opens the terminals of live sessions again after a restart, those of tasks first: a few at once, the others
+ * a few each turn, because building a screen takes a millisecond or two. Returns how to stop.
+ */
+export function reopenTerminals(house: House): () => void {
+  const live = house.fleet.specs().filter((spec) => spec.kind === 'session' && spec.live);
+  const all = live.flatMap(({ id }) => (house.fleet.context(id) as SessionContext | null) ?? []);
+  const sessions = [...all.filter(({ task }) => task !== null), ...all.filter(({ task }) => task === null)];
+  let timer: unknown = null;
+  const open = (from: number, count: number) => {
+    for (const { id } of sessions.slice(from, from + count)) terminalOf(house, id);
+    const next = from + count;
+    if (next < sessions.length) timer = house.clock.setTimeout(() => open(next, OPENED_A_TURN), 0);
+  };
+  open(0, OPENED_AT_ONCE);
+  return () => house.clock.clearTimeout(timer);
+}
+
+/** The terminal of a live session, opened when nobody has done so yet; null when there is no such session. */
+function terminalOf(house: House, id: SessionId): Terminal | null {
+  const found = house.terminals.find(id);
+  if (found) return found;
+  const context = sessionOf(house, id);
+  return context && house.fleet.isLive(`session:${id}`) ? openTerminal(house, context) : null;
 }
 
 export function openTerminal({ terminals }: House, { id, cols, rows, type }: SessionInput) {
@@ -277,8 +304,9 @@ function settled({ fleet, clock }: House, link: AgentLink, found: Partial<Settle
 }
 
 /** It is over without its agent's word: the recording ends where it ends. */
-export function loseSession({ terminals, fleet, clock }: House, id: SessionId, reason: string): void {
-  const terminal = terminals.find(id);
+export function loseSession(house: House, id: SessionId, reason: string): void {
+  const { fleet, clock } = house;
+  const terminal = terminalOf(house, id);
   terminal?.ended(null, reason);
   const said = { outputBytes: terminal?.nextOffset() ?? 0 };
   fleet.note(`session:${id}`, { type: 'session.missing', at: clock.now(), reason, ...said } as Told);
@@ -332,7 +360,7 @@ function endForgotten(house: House, link: AgentLink, reported: readonly Reported
   });
 }
 
-function isWhole({ terminals }: House, { session, outputBytes }: SessionResult): boolean {
-  const terminal = terminals.find(session);
+function isWhole(house: House, { session, outputBytes }: SessionResult): boolean {
+  const terminal = terminalOf(house, session);
   return outputBytes === null || !terminal || terminal.nextOffset() >= outputBytes;
 }

@@ -1,6 +1,15 @@
 /** The recording: what was said is there after whatever happens, and what is missing is said to be. */
 import { afterEach, expect, test } from 'bun:test';
-import { appendFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Terminal } from '../../src/terminal.ts';
 import { random } from '../sim/random.ts';
@@ -148,4 +157,47 @@ test('[T2] what is recorded is told while bytes flow, at least every 256 KiB, an
   terminal.ended(0, 'exited');
   expect(on.told.recorded.at(-1)).toBe((4 << 20) + 3);
   expect(on.plane.numbers.recordedBytes()).toBe((4 << 20) + 3);
+});
+
+test('[T13] however many terminals are open, few files are, and every terminal is written and read', async () => {
+  on = ground();
+  const names = Array.from({ length: 400 }, (_, i) => `s${i}`);
+  const openFiles = () => {
+    let count = 0;
+    for (const fd of readdirSync('/proc/self/fd')) {
+      try {
+        if (readlinkSync(`/proc/self/fd/${fd}`).startsWith(on.dir)) count += 1;
+      } catch {
+        // It was the descriptor of this very listing.
+      }
+    }
+    return count;
+  };
+  const say = (text: string) => {
+    for (const name of names) on.plane.open(id(name), piped).output('stdout', Buffer.from(text), null);
+  };
+  say('once ');
+  say('twice ');
+  expect(openFiles()).toBeLessThanOrEqual(256);
+  on.restart();
+  say('thrice');
+  expect(openFiles()).toBeLessThanOrEqual(256);
+  for (const name of names) {
+    expect(await whole(on.plane.open(id(name), piped))).toEqual({ text: 'once twice thrice', gaps: 0 });
+  }
+  expect(on.told.failures).toEqual([]);
+  await on.plane.close();
+  expect(openFiles()).toBe(0);
+});
+
+test('[T3] a recording that is erased under a terminal is not begun anew: what it held is missing', () => {
+  on = ground();
+  const others = Array.from({ length: 300 }, (_, i) => `s${i}`);
+  const erased = on.plane.open(id('erased'), piped);
+  erased.output('stdout', Buffer.from('gone'), null);
+  for (const name of others) on.plane.open(id(name), piped).output('stdout', Buffer.from('x'), null);
+  rmSync(segments(on.dir, 'erased')[0] as string);
+  erased.output('stdout', Buffer.from('later'), null);
+  expect(segments(on.dir, 'erased')).toEqual([]);
+  expect(on.told.failures.length).toBe(1);
 });

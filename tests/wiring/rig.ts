@@ -18,7 +18,7 @@ import { terminals } from '../../src/terminal/terminals.ts';
 import type { AskedOnScreen } from '../../src/terminal.ts';
 import { changed, terminalListener } from '../../src/wiring/data-plane.ts';
 import { type House, signals } from '../../src/wiring/house.ts';
-import { forgetLinks, presence } from '../../src/wiring/presence.ts';
+import { forgetLinks, presence, reopenTerminals } from '../../src/wiring/presence.ts';
 import { wire } from '../../src/wiring/wire.ts';
 
 export const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -143,6 +143,7 @@ export async function rig(
   fleet.watch((change) => changed(house, change));
   await fleet.restore();
   forgetLinks(house);
+  reopenTerminals(house);
   const listener = presence(house, async () => {});
   const settle = async () => {
     for (let i = 0; i < 20; i++) await turn();

@@ -3,6 +3,7 @@ import { afterEach, expect, test } from 'bun:test';
 import { Failure } from '../../src/failure.ts';
 import type { SessionId } from '../../src/ids.ts';
 import type { SessionView } from '../../src/views.ts';
+import { loseSession } from '../../src/wiring/presence.ts';
 import { sessionDesk } from '../../src/wiring/sessions.ts';
 import { type HandLink, type Rig, reported, rig } from './rig.ts';
 
@@ -214,4 +215,36 @@ test('[N7] a launch whose link is lost before its agent has answered goes over t
   const id = await made;
   expect(second.launches.map(({ session }) => session)).toEqual([id]);
   expect(view(id).state).toBe('live');
+});
+
+test('[N9] terminals of many sessions are opened in turns after a restart, and sooner when they are needed', async () => {
+  on = await rig();
+  const first = await on.connect('box');
+  const ids: SessionId[] = [];
+  for (let i = 0; i < 70; i++) {
+    const wish = { ...wanted, name: `work-${i}`, type: 'headless' as const };
+    const { session_id } = await sessionDesk(on.house).create('box', wish, 'ada');
+    ids.push(session_id as SessionId);
+    said(first, session_id as SessionId, 'seven b', 0);
+  }
+  on = await on.crash();
+  const { terminals } = on.house;
+  const waiting = ids.filter((id) => terminals.find(id) === null);
+  expect(waiting.length).toBeGreaterThan(3);
+  expect(waiting.length).toBeLessThan(70);
+  const [looked, ended, missing] = waiting as [SessionId, SessionId, SessionId];
+  // Somebody looks at one.
+  const terminal = await sessionDesk(on.house).terminal(looked);
+  expect(Buffer.from((await terminal?.read(0, 100))?.bytes ?? []).toString()).toBe('seven b');
+  // The result of one comes before its report, and one is lost with its instance.
+  const link = await on.connect('box');
+  await on.listener.result(link, { session: ended, exitCode: 0, error: '', durationMs: 1, outputBytes: 7 });
+  expect(view(ended)).toMatchObject({ state: 'exited', output_bytes: 7 });
+  loseSession(on.house, missing, 'its instance was stopped');
+  expect(view(missing)).toMatchObject({ state: 'lost', output_bytes: 7 });
+  // The others follow by themselves.
+  for (let i = 0; i < 4; i++) await on.pass(1);
+  const live = ids.filter((id) => on.house.fleet.isLive(`session:${id}`));
+  expect(live.length).toBe(68);
+  for (const id of live) expect(terminals.find(id)?.nextOffset()).toBe(7);
 });

@@ -1,0 +1,121 @@
+/** What one transition costs in a fleet of a size, and what is looked up around it. */
+import type { Fleet } from '../src/actors/fleet.ts';
+import type { Told } from '../src/actors/port.ts';
+import type { AgentId } from '../src/ids.ts';
+import { memoryJournal } from '../src/journal/memory.ts';
+import { sessionsOf } from '../src/wiring/house.ts';
+import { random } from '../tests/sim/random.ts';
+import { plan } from './restore-fleet.ts';
+import { heartbeat, quietLink, registrationOf, standing } from './restore-house.ts';
+import { create, fleetOver } from './restore-world.ts';
+import { median } from './terminal-figures.ts';
+
+/** Commands on their way at once, as 64 writers of bench/journal.ts. */
+const AT_ONCE = 64;
+const WARM_UP = 20_000;
+const TRANSITIONS = 20_000;
+/** Stretches of which the median counts: one of them may meet a neighbour or the collector. */
+const STRETCHES = 5;
+const LOOKS = 20_000;
+const LINKS = 1_000;
+
+export interface Costs {
+  readonly actors: number;
+  /** Microseconds of each. */
+  readonly transition: number;
+  readonly children: number;
+  readonly sessionsOf: number;
+  readonly isLive: number;
+  readonly heartbeat: number;
+  /** A link that is lost and comes back: two transitions of the agent, one of its session. */
+  readonly link: number;
+  /** A session started, and ended again by its agent's word. */
+  readonly session: number;
+  /** One of a list of all sessions. */
+  readonly listed: number;
+}
+
+const microseconds = (ms: number, count: number) => (ms * 1e3) / count;
+
+async function timed(count: number, work: (i: number) => unknown): Promise<number> {
+  const from = performance.now();
+  for (let i = 0; i < count; i++) {
+    const done = work(i);
+    if (done instanceof Promise) await done;
+  }
+  return microseconds(performance.now() - from, count);
+}
+
+/** Commands to random actors, so many at once; each is durable when it counts as done. */
+async function send(root: Fleet, ids: readonly string[], count: number): Promise<number> {
+  const pick = random(count);
+  const from = performance.now();
+  for (let done = 0; done < count; done += AT_ONCE) {
+    const sent = Array.from({ length: AT_ONCE }, (_, i) => {
+      const type = (done / AT_ONCE) % 2 === 0 ? 'question.opened' : 'question.closed';
+      const event = { type, at: done, hitl: `h${i}` } as Told;
+      return root.send(ids[pick(ids.length)] as string, event);
+    });
+    await Promise.all(sent);
+  }
+  return microseconds(performance.now() - from, count);
+}
+
+async function links({ house, listener }: ReturnType<typeof standing>, agents: readonly string[]) {
+  const pick = random(3);
+  const some = Array.from({ length: LINKS }, () => quietLink(agents[pick(agents.length)] as string));
+  for (const link of some) await listener.connected(link, registrationOf(link.agent));
+  const beat = await timed(LOOKS, (i) => {
+    const link = some[i % some.length] as (typeof some)[number];
+    listener.heartbeat(link, heartbeat(i));
+  });
+  const link = await timed(LINKS, async (i) => {
+    const one = house.links.get(some[i]?.agent as AgentId);
+    if (!one) throw new Error('a link is missing');
+    listener.lost(one, 'bench');
+    await listener.connected(one, registrationOf(one.agent));
+  });
+  return { beat, link };
+}
+
+/** Births and ends of sessions beside the others. */
+function comings(root: Fleet, agents: readonly string[]): Promise<number> {
+  const [, , ...others] = plan(100).roots;
+  const model = others.find(({ kind }) => kind === 'session');
+  if (!model) throw new Error('the plan has no session');
+  return timed(LINKS, async (i) => {
+    const agent = agents[i % agents.length];
+    const id = `session:new-${i}`;
+    const input = { ...(model.input as object), id: `new-${i}`, agent, adopted: true };
+    await root.start({ ...model, id, input, parent: `agent:${agent}` }, i);
+    await root.send(id, { type: 'session.exited', at: i, exitCode: 0, error: '', outputBytes: 0 } as Told);
+  });
+}
+
+export async function costs(count: number, dir: string): Promise<Costs> {
+  const wanted = plan(count);
+  const journal = memoryJournal();
+  const root = fleetOver(journal, 'mute');
+  await create(root, wanted);
+  const agents = wanted.agents;
+  const sessions = wanted.roots.filter(({ kind }) => kind === 'session').map(({ id }) => id);
+  await send(root, sessions, WARM_UP);
+  const stretches: number[] = [];
+  for (let i = 0; i < STRETCHES; i++) stretches.push(await send(root, sessions, TRANSITIONS));
+  const house = standing(dir, journal, root);
+  const pick = random(5);
+  const anyone = () => agents[pick(agents.length)] as string;
+  const all = root.views('session').length;
+  const found: Omit<Costs, 'heartbeat' | 'link' | 'session'> = {
+    actors: count,
+    transition: median(stretches),
+    children: await timed(LOOKS, () => root.children(`agent:${anyone()}`)),
+    sessionsOf: await timed(LOOKS, () => sessionsOf(house.house, anyone())),
+    isLive: await timed(LOOKS, () => root.isLive(`agent:${anyone()}`)),
+    listed: (await timed(10, () => root.views('session'))) / all,
+  };
+  const { beat, link } = await links(house, agents);
+  const session = await comings(root, agents);
+  await house.close();
+  return { ...found, heartbeat: beat, link, session };
+}

@@ -1,0 +1,182 @@
+/**
+ * `bun bench/restore.ts [--actors 10000,100000] [--rounds 3] [--sizes 100,1000,10000,100000] [--dir DIR]`
+ *
+ * What a start costs a house with many actors, what idle ones hold, and what a transition costs beside them.
+ *
+ * Restoring is compared with creating as many actors in memory: the same fleet, over no journal at all,
+ * starts each of them and is told that it is durable. Births only: what they went through afterwards, and
+ * what a journal in memory would add, is not counted, so that the bar is as low as it can be. Restoring is
+ * opening a journal that another process has written, reading and parsing it, reviving every actor with its
+ * view, and opening its ports. Each measurement is a process of its own, the two take turns, and medians
+ * count. What was restored must be what was written: actors, newest entries, views and children. The files
+ * are warm in the system's cache. The last line is one JSON object.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { redisServer } from '../tests/journal/redis-server.ts';
+import type { Place, Timed, Wish } from './restore-child.ts';
+import type { Held } from './restore-memory.ts';
+import type { Costs } from './restore-transitions.ts';
+import { median, rounded } from './terminal-figures.ts';
+
+const { values: wanted } = parseArgs({
+  options: {
+    actors: { type: 'string', default: '10000,100000' },
+    rounds: { type: 'string', default: '3' },
+    sizes: { type: 'string', default: '100,1000,10000,100000' },
+    dir: { type: 'string', default: tmpdir() },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+if (wanted.help) {
+  console.log('bun bench/restore.ts [--actors 10000,100000] [--rounds 3] [--sizes 100,…,100000] [--dir DIR]');
+  process.exit(0);
+}
+
+const RESTORE_MAX = 3;
+const IDLE_KIB_MAX = 64;
+const FLAT_MAX = 1.5;
+/** The difference of two is what each one more takes. */
+const IDLE = [500, 2_500] as const;
+
+const rounds = Array.from({ length: Number(wanted.rounds) }, (_, i) => i + 1);
+const dir = mkdtempSync(join(wanted.dir, 'restore-bench-'));
+const none: Place = { kind: 'none', path: '' };
+const memory: Place = { kind: 'memory', path: '' };
+
+function measured<Found>(wish: Wish): Found {
+  const { do: what, count } = wish;
+  const where = 'place' in wish ? `, ${wish.place.kind}` : '';
+  process.stderr.write(`… ${what}, ${count}${where}\n`);
+  const child = new URL('./restore-child.ts', import.meta.url).pathname;
+  const { stdout, success } = Bun.spawnSync([process.execPath, child, JSON.stringify(wish)], {
+    stderr: 'inherit',
+  });
+  if (!success) throw new Error(`${what} of ${count}${where} could not be measured`);
+  return JSON.parse(stdout.toString()) as Found;
+}
+
+interface Row {
+  readonly journal: string;
+  readonly actors: number;
+  readonly createMs: number;
+  readonly inMemoryMs: number;
+  readonly restoreMs: number;
+  readonly ratio: number;
+}
+
+function restoring(count: number, places: readonly Place[]): Row[] {
+  const timed = (what: 'create' | 'fill' | 'restore', place: Place) =>
+    measured<Timed>({ do: what, place, count });
+  const written = places.map((place) => timed('fill', place).digest);
+  const creates: number[] = [];
+  const inMemory: number[] = [];
+  const restores = places.map((): number[] => []);
+  for (const _ of rounds) {
+    creates.push(timed('create', none).ms);
+    places.forEach((place, i) => {
+      const found = timed('restore', place);
+      if (found.live !== count || found.digest !== written[i])
+        throw new Error(`${place.kind}: ${found.live} of ${count} restored, ${found.digest}, ${written[i]}`);
+      restores[i]?.push(found.ms);
+    });
+    inMemory.push(timed('create', memory).ms);
+    // There and back, so that what slows with time weighs on both.
+    creates.push(timed('create', none).ms);
+  }
+  return places.map(({ kind }, i) => {
+    const [createMs, restoreMs] = [median(creates), median(restores[i] ?? [])];
+    return {
+      journal: kind,
+      actors: count,
+      createMs: Math.round(createMs),
+      inMemoryMs: Math.round(median(inMemory)),
+      restoreMs: Math.round(restoreMs),
+      ratio: rounded(restoreMs / createMs, 2),
+    };
+  });
+}
+
+function idling() {
+  const held = (count: number) => {
+    const place: Place = { kind: 'sqlite', path: join(dir, `idle-${count}.db`) };
+    const own = join(dir, `idle-${count}`);
+    mkdirSync(own);
+    measured<Timed>({ do: 'fill-idle', place, count, dir: own });
+    return measured<Held>({ do: 'house', place, count, dir: own });
+  };
+  const houses = IDLE.map(held) as [Held, Held];
+  const screens = IDLE.map((count) => measured<Held>({ do: 'screens', count })) as [Held, Held];
+  const each = ([few, many]: [Held, Held], of: 'rssBytes' | 'heapBytes') =>
+    rounded((many[of] - few[of]) / (IDLE[1] - IDLE[0]) / 1_024);
+  const found = {
+    agentRssKiB: each(houses, 'rssBytes'),
+    agentHeapKiB: each(houses, 'heapBytes'),
+    screenRssKiB: each(screens, 'rssBytes'),
+    screenHeapKiB: each(screens, 'heapBytes'),
+    descriptors: houses.map(({ descriptors }) => descriptors),
+  };
+  const { agentRssKiB, screenRssKiB, agentHeapKiB, screenHeapKiB } = found;
+  return {
+    ...found,
+    beyondRssKiB: rounded(agentRssKiB - screenRssKiB),
+    beyondHeapKiB: rounded(agentHeapKiB - screenHeapKiB),
+  };
+}
+
+function transitions(): Costs[] {
+  const sizes = wanted.sizes.split(',').map(Number);
+  const own = join(dir, 'costs');
+  const runs = rounds.map(() =>
+    sizes.map((count, i) => {
+      const place = `${own}-${i}`;
+      mkdirSync(place, { recursive: true });
+      return measured<Costs>({ do: 'costs', count, dir: place });
+    }),
+  );
+  return sizes.map((_, i) => {
+    const ofSize = runs.map((run) => run[i] as Costs);
+    const names = Object.keys(ofSize[0] as Costs) as (keyof Costs)[];
+    return Object.fromEntries(
+      names.map((name) => [name, rounded(median(ofSize.map((one) => one[name])), 2)]),
+    ) as unknown as Costs;
+  });
+}
+
+function table(rows: readonly object[]): void {
+  const lines = [Object.keys(rows[0] ?? {}), ...rows.map((row) => Object.values(row).map(String))];
+  const widths = (lines[0] ?? []).map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
+  for (const line of lines) console.log(line.map((cell, i) => cell.padStart(widths[i] ?? 0)).join('  '));
+  console.log('');
+}
+
+const verdict = (value: number, max: number, what: string) =>
+  console.log(`${value <= max ? 'ok    ' : 'missed'}  ${what}: ${value} <= ${max}`);
+
+const redis = await redisServer();
+try {
+  const rows = wanted.actors.split(',').flatMap((text) => {
+    redis.cli('flushall');
+    const sqlite: Place = { kind: 'sqlite', path: join(dir, `${text}.db`) };
+    return restoring(Number(text), [sqlite, { kind: 'redis', path: redis.path }]);
+  });
+  const idle = idling();
+  const costs = transitions();
+  table(rows);
+  table([{ ...idle, descriptors: idle.descriptors.join(' and ') }]);
+  table(costs);
+  for (const { journal, actors, ratio } of rows)
+    verdict(ratio, RESTORE_MAX, `${actors} actors from ${journal}, restored / created in memory`);
+  verdict(idle.beyondRssKiB, IDLE_KIB_MAX, 'KiB of RSS of an idle agent with one session, beyond its screen');
+  verdict(idle.beyondHeapKiB, IDLE_KIB_MAX, 'KiB of heap of the same');
+  const [first, last] = [costs[0] as Costs, costs.at(-1) as Costs];
+  const flat = rounded(last.transition / first.transition, 2);
+  verdict(flat, FLAT_MAX, `a transition beside ${last.actors} actors / beside ${first.actors}`);
+  console.log(JSON.stringify({ rows, idle, costs, flat }));
+} finally {
+  await redis.close();
+  rmSync(dir, { recursive: true, force: true });
+}
+process.exit(0);
