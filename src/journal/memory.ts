@@ -25,8 +25,14 @@ export interface MemoryJournal extends Journal {
   crash(unacknowledged: 'kept' | 'lost'): MemoryJournal;
 }
 
+/** A batch as text, made when it is given: what happens to its objects afterwards changes nothing. */
+interface Packed {
+  readonly entries: readonly { readonly actor: string; readonly seq: number; readonly text: string }[];
+  readonly records: readonly { readonly actor: string; readonly text: string }[];
+}
+
 interface Held {
-  /** JSON of a FeedEntry, by cursor from 1. */
+  /** JSON of a JournalEntry, by cursor from 1. */
   readonly entries: string[];
   /** JSON of an ActorRecord by actor, in order of birth. */
   readonly records: Map<string, string>;
@@ -40,7 +46,7 @@ export function memoryJournal(): MemoryJournal {
 
 function journalOver(held: Held): MemoryJournal {
   const knobs: MemoryKnobs = { away: null, beforeWrite: null, beforeAck: null };
-  const onTheWay = new Set<string>();
+  const onTheWay = new Set<Packed>();
   const ended = Promise.withResolvers<never>();
   ended.promise.catch(() => {});
   const acknowledged = copyOf(held);
@@ -52,10 +58,9 @@ function journalOver(held: Held): MemoryJournal {
     if (why !== null) throw new Failure('journal-away', `${call}: ${why}`);
   };
 
-  const append = async (text: string): Promise<number> => {
+  const append = async (batch: Packed): Promise<number> => {
     await knobs.beforeWrite?.();
     check('append');
-    const batch: Batch = JSON.parse(text);
     put(held, batch);
     const cursor = held.entries.length;
     await knobs.beforeAck?.();
@@ -74,10 +79,10 @@ function journalOver(held: Held): MemoryJournal {
     knobs,
     async append(batch) {
       check('append');
-      const text = JSON.stringify(batch);
-      onTheWay.add(text);
+      const packed = pack(batch);
+      onTheWay.add(packed);
       // One after the other, as one connection would.
-      const mine = turn.then(() => append(text)).finally(() => onTheWay.delete(text));
+      const mine = turn.then(() => append(packed)).finally(() => onTheWay.delete(packed));
       turn = mine.catch(() => {});
       return Promise.race([mine, ended.promise]);
     },
@@ -115,15 +120,12 @@ function readsOf(held: Held, check: (call: string) => void): Omit<JournalReader,
     async history(actor, from, limit) {
       check('history');
       const own = [...(held.past.get(actor) ?? [])].filter(([seq]) => seq >= from).sort(([a], [b]) => a - b);
-      return own
-        .slice(0, bounded(limit))
-        .map(([, cursor]): FeedEntry => JSON.parse(held.entries[cursor - 1] ?? 'null'));
+      return own.slice(0, bounded(limit)).map(([, cursor]) => told(held, cursor));
     },
     async feed(after, limit) {
       check('feed');
-      return held.entries
-        .slice(Math.max(0, after), Math.max(0, after) + bounded(limit))
-        .map((t) => JSON.parse(t));
+      const from = Math.max(0, after);
+      return held.entries.slice(from, from + bounded(limit)).map((_, i) => told(held, from + i + 1));
     },
     async cursor() {
       check('cursor');
@@ -140,8 +142,18 @@ const copyOf = (held: Held): Held => ({
   past: new Map([...held.past].map(([actor, own]) => [actor, new Map(own)])),
 });
 
+const pack = ({ entries, records }: Batch): Packed => ({
+  entries: entries.map((entry) => ({ actor: entry.actor, seq: entry.seq, text: JSON.stringify(entry) })),
+  records: records.map((record) => ({ actor: record.actor, text: JSON.stringify(record) })),
+});
+
+const told = ({ entries }: Held, cursor: number): FeedEntry => ({
+  ...JSON.parse(entries[cursor - 1] ?? 'null'),
+  cursor,
+});
+
 /** All or nothing: looks at every entry before it takes the first. */
-function put(held: Held, batch: Batch): void {
+function put(held: Held, batch: Packed): void {
   const inBatch = new Set<string>();
   for (const { actor, seq } of batch.entries) {
     const key = `${actor}\n${seq}`;
@@ -152,16 +164,16 @@ function put(held: Held, batch: Batch): void {
   }
   for (const entry of batch.entries) {
     const own = held.past.get(entry.actor) ?? new Map<number, number>();
-    const cursor = held.entries.push(JSON.stringify({ ...entry, cursor: held.entries.length + 1 }));
+    const cursor = held.entries.push(entry.text);
     held.past.set(entry.actor, own.set(entry.seq, cursor));
   }
-  for (const record of batch.records) held.records.set(record.actor, JSON.stringify(record));
+  for (const record of batch.records) held.records.set(record.actor, record.text);
 }
 
-function keep(left: Held, texts: Iterable<string>): void {
-  for (const text of texts) {
+function keep(left: Held, batches: Iterable<Packed>): void {
+  for (const batch of batches) {
     try {
-      put(left, JSON.parse(text));
+      put(left, batch);
     } catch {
       // It would have been refused before the kill as well.
     }
