@@ -12,7 +12,7 @@
 import { Failure, type FailureInfo } from '../failure.ts';
 import type { ActorKind, ActorRecord, JournalEntry } from '../journal.ts';
 import { type FleetLimits, type FleetWorld, limitsDefault } from './fleet-world.ts';
-import { GroupCommit, type Written } from './group-commit.ts';
+import { type Committing, GroupCommit, type Written } from './group-commit.ts';
 import { revive } from './kinds.ts';
 import { type OpenPorts, openPorts } from './open-ports.ts';
 import type { ChildSpec, Told } from './port.ts';
@@ -79,8 +79,16 @@ export interface Fleet {
   close(): Promise<void>;
 }
 
-export function fleet(world: FleetWorld): Fleet {
-  return new Root(world);
+/** What the root works with; others stand in where somebody looks on at its seams, as the simulation does. */
+export interface FleetParts {
+  readonly openPorts: typeof openPorts;
+  readonly groupCommit: (given: Committing) => GroupCommit;
+}
+
+export const fleetParts: FleetParts = { openPorts, groupCommit: (given) => new GroupCommit(given) };
+
+export function fleet(world: FleetWorld, parts = fleetParts): Fleet {
+  return new Root(world, parts);
 }
 
 class Root implements Fleet {
@@ -92,16 +100,16 @@ class Root implements Fleet {
   readonly #commit: GroupCommit;
   #closed = false;
 
-  constructor(world: FleetWorld) {
+  constructor(world: FleetWorld, parts: FleetParts) {
     this.#world = world;
     this.#limits = { ...limitsDefault, ...world.limits };
-    this.#commit = new GroupCommit({
+    this.#commit = parts.groupCommit({
       world,
       limits: this.#limits,
       recordOf: (id) => this.#recordOf(id),
       onWritten: (written) => this.#written(written),
     });
-    this.#ports = openPorts({
+    this.#ports = parts.openPorts({
       kinds: world.kinds,
       send: (id, event) => void this.note(id, event),
       died: (id, thrown) => this.#die(id, thrown),

@@ -18,7 +18,7 @@ export interface OpenPorts {
   closeAll(): void;
 }
 
-interface PortsWorld {
+export interface PortsWorld {
   readonly kinds: Kinds;
   readonly clock: Clock;
   send(actor: string, event: Told): void;

@@ -25,8 +25,14 @@ export interface MemoryJournal extends Journal {
   crash(unacknowledged: 'kept' | 'lost'): MemoryJournal;
 }
 
+/** A batch as text, made when it is given: what happens to its objects afterwards changes nothing. */
+interface Packed {
+  readonly entries: readonly { readonly actor: string; readonly seq: number; readonly text: string }[];
+  readonly records: readonly { readonly actor: string; readonly text: string }[];
+}
+
 interface Held {
-  /** JSON of a FeedEntry, by cursor from 1. */
+  /** JSON of a JournalEntry, by cursor from 1. */
   readonly entries: string[];
   /** JSON of an ActorRecord by actor, in order of birth. */
   readonly records: Map<string, string>;
@@ -52,7 +58,7 @@ export function memoryJournal(): MemoryJournal {
 
 function journalOver(held: Held): MemoryJournal {
   const knobs: MemoryKnobs = { away: null, beforeWrite: null, beforeAck: null };
-  const onTheWay = new Set<string>();
+  const onTheWay = new Set<Packed>();
   const ended = Promise.withResolvers<never>();
   ended.promise.catch(() => {});
   const acknowledged = copyOf(held);
@@ -64,14 +70,15 @@ function journalOver(held: Held): MemoryJournal {
     if (why !== null) throw new Failure('journal-away', `${call}: ${why}`);
   };
 
-  const append = async (text: string): Promise<number> => {
+  const append = async (batch: Packed): Promise<number> => {
     await knobs.beforeWrite?.();
     check('append');
-    put(held, JSON.parse(text));
+    put(held, batch);
     const cursor = held.entries.length;
     await knobs.beforeAck?.();
-    check('append');
-    put(acknowledged, JSON.parse(text));
+    // What is in cannot be refused any more: whoever appends it again would find it there.
+    if (over !== null) check('append');
+    put(acknowledged, batch);
     return cursor;
   };
 
@@ -84,10 +91,10 @@ function journalOver(held: Held): MemoryJournal {
     knobs,
     async append(batch) {
       check('append');
-      const text = JSON.stringify(batch);
-      onTheWay.add(text);
+      const packed = pack(batch);
+      onTheWay.add(packed);
       // One after the other, as one connection would.
-      const mine = turn.then(() => append(text)).finally(() => onTheWay.delete(text));
+      const mine = turn.then(() => append(packed)).finally(() => onTheWay.delete(packed));
       turn = mine.catch(() => {});
       return Promise.race([mine, ended.promise]);
     },
@@ -142,15 +149,13 @@ function readsOf(held: Held, check: (call: string) => void): Omit<JournalReader,
     async history(actor, from, limit) {
       check('history');
       const own = [...(held.past.get(actor) ?? [])].filter(([seq]) => seq >= from).sort(([a], [b]) => a - b);
-      return own
-        .slice(0, bounded(limit))
-        .map(([, cursor]): FeedEntry => JSON.parse(held.entries[cursor - 1] ?? 'null'));
+      return own.slice(0, bounded(limit)).map(([, cursor]) => told(held, cursor));
     },
     async feed(after, limit) {
       check('feed');
       const found: FeedEntry[] = [];
       for (let at = Math.max(0, after); at < held.entries.length && found.length < bounded(limit); at++) {
-        const entry: FeedEntry = JSON.parse(held.entries[at] as string);
+        const entry = told(held, at + 1);
         if ((archivedSeq(held, entry.actor) ?? 0) < entry.seq) found.push(entry);
       }
       return found;
@@ -197,8 +202,18 @@ function putAway({ records, archive }: Held, actor: string): boolean {
   return true;
 }
 
+const pack = ({ entries, records }: Batch): Packed => ({
+  entries: entries.map((entry) => ({ actor: entry.actor, seq: entry.seq, text: JSON.stringify(entry) })),
+  records: records.map((record) => ({ actor: record.actor, text: JSON.stringify(record) })),
+});
+
+const told = ({ entries }: Held, cursor: number): FeedEntry => ({
+  ...JSON.parse(entries[cursor - 1] ?? 'null'),
+  cursor,
+});
+
 /** All or nothing: looks at every entry before it takes the first. */
-function put(held: Held, batch: Batch): void {
+function put(held: Held, batch: Packed): void {
   const inBatch = new Set<string>();
   for (const { actor, seq } of batch.entries) {
     const key = `${actor}\n${seq}`;
@@ -209,20 +224,19 @@ function put(held: Held, batch: Batch): void {
   }
   for (const entry of batch.entries) {
     const own = held.past.get(entry.actor) ?? new Map<number, number>();
-    const cursor = held.entries.push(JSON.stringify({ ...entry, cursor: held.entries.length + 1 }));
+    const cursor = held.entries.push(entry.text);
     held.past.set(entry.actor, own.set(entry.seq, cursor));
   }
-  for (const record of batch.records) {
-    const { actor } = record;
+  for (const { actor, text } of batch.records) {
     if (!held.records.has(actor)) held.births.set(actor, ++held.numbers.births);
-    held.records.set(actor, JSON.stringify(record));
+    held.records.set(actor, text);
   }
 }
 
-function keep(left: Held, texts: Iterable<string>): void {
-  for (const text of texts) {
+function keep(left: Held, batches: Iterable<Packed>): void {
+  for (const batch of batches) {
     try {
-      put(left, JSON.parse(text));
+      put(left, batch);
     } catch {
       // It would have been refused before the kill as well.
     }

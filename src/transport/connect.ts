@@ -240,6 +240,7 @@ async function welcome(
     }),
   );
   stream.write(message({ case: 'sessionQuery', value: create(SessionQuerySchema, { reportAll: true }) }));
+  link.welcomed();
 }
 
 /** A refusal is said in the protocol's own words too, for agents that do not show a status. */

@@ -68,6 +68,8 @@ export class Link implements AgentLink {
   readonly #waiting = new Map<string, Set<Waiting>>();
   readonly #reconciling: Reconciling[] = [];
   #unsentBytes = 0;
+  /** Said before the agent was welcomed, when it could not answer yet; null: it is. */
+  #early: ManagementMessage['payload'][] | null = [];
   #gone: Failure | null = null;
   #channel: Channel | null = null;
 
@@ -183,6 +185,14 @@ export class Link implements AgentLink {
     this.#reconciling.find(({ kill }) => kill.every((id) => told.has(id)))?.resolve(value);
   }
 
+  /** The agent has been acknowledged: what the house said meanwhile follows. */
+  welcomed(): void {
+    const early = this.#early ?? [];
+    this.#early = null;
+    this.#unsentBytes = 0;
+    for (const payload of early) this.#send(payload, 0);
+  }
+
   /** Output comes by a channel of its own from now on. */
   opened(channel: Channel): void {
     if (this.#gone) return channel.close();
@@ -248,7 +258,8 @@ export class Link implements AgentLink {
   /** Throws Failure('agent-gone') when the stream is over. */
   #send(payload: ManagementMessage['payload'], bytes: number): void {
     if (this.#gone) throw this.#gone;
-    if (this.#stream.write(message(payload))) return;
+    if (this.#early) this.#early.push(payload);
+    else if (this.#stream.write(message(payload))) return;
     this.#unsentBytes += bytes + 64;
     if (this.#unsentBytes <= this.#facts.unsentBytesMax) return;
     const failure = new Failure(

@@ -163,7 +163,10 @@ export interface GivingBack {
   readonly keep: boolean;
 }
 
-/** Releases what a task reserved, and destroys what was made for it unless it is to be kept. */
+/**
+ * Releases what a task reserved, and destroys what was made for it unless it is to be kept. Facts, not
+ * commands: they are not refused while the journal is away, and are durable before the task's end is.
+ */
 export async function giveBack(
   house: House,
   { task, place, keep }: GivingBack,
@@ -172,10 +175,10 @@ export async function giveBack(
   const { fleet, clock } = house;
   const agents = new Set([place?.agent, reservedBy(house, task)].filter((agent) => agent != null));
   for (const agent of agents)
-    await fleet.send(`agent:${agent}`, { type: 'release', at: clock.now(), task } as Told);
+    fleet.note(`agent:${agent}`, { type: 'release', at: clock.now(), task } as Told);
   const own = nameFor(task);
   if (keep || !isMadeFor(house, own, task) || !fleet.isLive(`instance:${own}`)) return;
-  await fleet.send(`instance:${own}`, { type: 'destroy', at: clock.now(), by: `task:${task}` });
+  fleet.note(`instance:${own}`, { type: 'destroy', at: clock.now(), by: `task:${task}` });
   await until(house, {
     fact: `changed:instance:${own}`,
     look: () =>

@@ -9,7 +9,7 @@ import { alarm } from '../actors/alarm.ts';
 import type { EffectScope, EffectsOf } from '../actors/port.ts';
 import type { SessionInput } from '../actors/session.ts';
 import type { Collected, Collecting, OfTask, Place, Run, Staged, taskPorts } from '../actors/task-ports.ts';
-import { Failure, type FailureInfo } from '../failure.ts';
+import { Failure, type FailureInfo, toFailureInfo } from '../failure.ts';
 import { newId, type SessionId } from '../ids.ts';
 import { collectArtifacts } from '../tasks/artifacts.ts';
 import { attemptDir, taskDirs, taskEnv } from '../tasks/dirs.ts';
@@ -36,8 +36,9 @@ export function taskEffects(house: House): EffectsOf<typeof taskPorts> {
     follow: follow(house),
     collect: (input, scope) => collected(house, input, scope),
     async windUp({ task, place, run, keep }, scope) {
-      if (run)
-        await endSession(house, run.session.id, { graceMs: STOP_GRACE_MS, reason: 'its task is over' });
+      const ending = { graceMs: STOP_GRACE_MS, reason: 'its task is over' };
+      // An agent that is away ends it when it comes back; what else the task holds is released all the same.
+      if (run) await endSession(house, run.session.id, ending).catch(toFailureInfo);
       await giveBack(house, { task, place, keep }, scope);
     },
   };

@@ -144,8 +144,15 @@ const moves: Readonly<Record<string, (play: Play) => void | Promise<void>>> = {
   },
 };
 
+export interface PlayOptions {
+  readonly journal?: MemoryJournal | undefined;
+  readonly trace?: Trace | undefined;
+}
+
+type Trace = (at: number, actor: string, event: string, state: string) => void;
+
 /** Plays one schedule. Throws an Error that names the seed, the steps and the invariant that did not hold. */
-export async function play(seed: number, journal?: MemoryJournal): Promise<readonly string[]> {
+export async function play(seed: number, { journal, trace }: PlayOptions = {}): Promise<readonly string[]> {
   const game: Play = { w: world(journal), pick: random(seed), log: [], promised: [], made: 0 };
   const names = Object.keys(moves);
   let seen = 0;
@@ -163,7 +170,13 @@ export async function play(seed: number, journal?: MemoryJournal): Promise<reado
     seen = await w.journal.cursor();
     kept = promised.length;
   };
+  const tell = (w: World) =>
+    trace &&
+    w.fleet.watch(({ entry, view }) =>
+      trace(w.clock.now(), entry.actor, entry.event.type, (view as { state?: string } | null)?.state ?? ''),
+    );
   try {
+    tell(game.w);
     for (let i = 0; i < STEPS; i++) {
       // Work goes on most of the time; catastrophes are for spice.
       const name =
@@ -171,7 +184,10 @@ export async function play(seed: number, journal?: MemoryJournal): Promise<reado
           ? ['submit', 'done', 'done', 'ask', 'answer', 'settle', 'wait'][game.pick(7)]
           : names[game.pick(names.length)];
       game.log.push(name as string);
+      trace?.(game.w.clock.now(), '—', name as string, '');
+      const { w } = game;
       await moves[name as string]?.(game);
+      if (game.w !== w) tell(game.w);
       await turn();
       if (!game.w.journal.knobs.away) await check(name === 'kill');
     }

@@ -1,83 +1,272 @@
 /**
- * Journals that break one rule of durability each. The simulation must notice every one of them, or it would
- * not notice when we do.
+ * Rules of durability, broken one at a time and in test code only: a journal before the journal, a part of
+ * the fleet in the place of ours, a link, a listener or a runtime that does something else. The simulation
+ * must notice every one of them, and by an invariant, or it would not notice when we do. docs/simulation.md
+ * shows this list; tests/sim/sabotage.test.ts holds the two together.
  */
-import type { MemoryJournal } from '../../src/journal/memory.ts';
-import type { Batch } from '../../src/journal.ts';
+import { openPorts } from '../../src/actors/open-ports.ts';
+import { memoryJournal } from '../../src/journal/memory.ts';
+import { play } from './game.ts';
+import type { Breaks } from './house.ts';
+import { playHouse } from './house-game.ts';
+import { type BrokenJournal, brokenJournals } from './sabotage-journal.ts';
+import { Apart, deaf, deafAlarms, Eager, Hasty, unfenced, yes, zombies } from './sabotage-parts.ts';
 
-type Sabotage = (inner: MemoryJournal) => MemoryJournal;
+export interface Sabotage {
+  /** The rule of SPEC.md that it breaks. */
+  readonly breaks: string;
+  readonly what: string;
+  /** Rules whose invariants may be the first to notice. */
+  readonly noticedBy: readonly string[];
+  /** In so many schedules at most, from seed 1. */
+  readonly within: number;
+  readonly game: 'fleet' | 'house';
+  play(seed: number): Promise<unknown>;
+}
 
-/** The same sabotage of the journal that a restarted server finds. */
-const over = (inner: MemoryJournal, broken: Partial<MemoryJournal>, again: Sabotage): MemoryJournal => ({
-  ...inner,
-  crash: (unacknowledged) => again(inner.crash(unacknowledged)),
-  ...broken,
+type Words = Omit<Sabotage, 'game' | 'play'>;
+
+const house = (words: Words, breaks: Breaks): Sabotage => ({
+  ...words,
+  game: 'house',
+  play: (seed) => playHouse(seed, { breaks }),
 });
 
-/** Every third batch. */
-const sometimes = (): (() => boolean) => {
-  let n = 0;
-  return () => ++n % 3 === 0;
-};
+const fleet = (words: Words, broken: BrokenJournal): Sabotage => ({
+  ...words,
+  game: 'fleet',
+  play: (seed) => play(seed, { journal: broken(memoryJournal()) }),
+});
 
-const broken =
-  (append: (inner: MemoryJournal, batch: Batch) => Promise<number>): Sabotage =>
-  (inner) => {
-    const now = sometimes();
-    const mine: Sabotage = broken(append);
-    return over(inner, { append: (batch) => (now() ? append(inner, batch) : inner.append(batch)) }, mine);
-  };
+// ── The list ────────────────────────────────────────────────────────────────
 
-export const sabotages: Readonly<Record<string, Sabotage>> = {
-  'a batch is acknowledged and not written': broken(
-    async (inner, { entries }) => (await inner.cursor()) + entries.length,
+const inTheFleet: readonly Sabotage[] = brokenJournals.map(({ broken, ...words }) => fleet(words, broken));
+
+const inTheHouse: readonly Sabotage[] = [
+  house(
+    { breaks: 'S2', what: 'effects run before their batch is durable', noticedBy: ['S2'], within: 5 },
+    { groupCommit: (given) => new Eager(given) },
   ),
-  'a batch is acknowledged before it is written': broken(async (inner, batch) => {
-    const cursor = (await inner.cursor()) + batch.entries.length;
-    setTimeout(() => void inner.append(batch).catch(() => {}), 1);
-    return cursor;
-  }),
-  'entries are written without their record': broken((inner, { entries }) =>
-    inner.append({ entries, records: [] }),
+  house(
+    { breaks: 'S2', what: 'a promise is kept before its batch is durable', noticedBy: ['S2'], within: 5 },
+    { groupCommit: (given) => new Hasty(given) },
   ),
-  'records are written without their entries': broken(async (inner, { entries, records }) => {
-    await inner.append({ entries: [], records });
-    return (await inner.cursor()) + entries.length;
-  }),
-  'a batch is torn in two by a kill': (inner) =>
-    over(
-      inner,
-      {
-        async append({ entries, records }) {
-          if (entries.length > 1) await inner.append({ entries: entries.slice(0, 1), records: [] });
-          const rest = entries.length > 1 ? entries.slice(1) : entries;
-          await new Promise((resolve) => setImmediate(resolve));
-          return await inner.append({ entries: rest, records });
-        },
+  house(
+    {
+      breaks: 'S1',
+      what: 'what is told to another actor is another batch',
+      noticedBy: ['S1', 'S2', 'H1', 'S9'],
+      within: 30,
+    },
+    { groupCommit: (given) => new Apart(given) },
+  ),
+  house(
+    { breaks: 'S3', what: 'a restart forgets to open ports again', noticedBy: ['S3'], within: 20 },
+    {
+      openPorts(given, server) {
+        const ports = openPorts(given);
+        const match: typeof ports.match = (...of) => {
+          if (!server.isRestoring) ports.match(...of);
+        };
+        return { ...ports, match };
       },
-      sabotages['a batch is torn in two by a kill'] as Sabotage,
-    ),
-  'the last acknowledged batch is lost by a kill': (inner) => {
-    let held: Promise<number> | null = null;
-    const again = sabotages['the last acknowledged batch is lost by a kill'] as Sabotage;
-    return over(
-      inner,
-      {
-        async append(batch) {
-          // The one before is written when this one comes; a kill takes the newest with it.
-          await held;
-          const cursor = (await inner.cursor()) + batch.entries.length;
-          held = new Promise((resolve) => setTimeout(() => resolve(inner.append(batch).catch(() => 0)), 2));
-          return cursor;
+    },
+  ),
+  house(
+    {
+      breaks: 'S3',
+      what: 'a deadline that passed during a restart does not ring',
+      noticedBy: ['H4', 'L5', 'S16'],
+      within: 60,
+    },
+    { kinds: deafAlarms },
+  ),
+  house(
+    {
+      breaks: 'S6',
+      what: 'an outcome while the journal is away is dropped',
+      noticedBy: ['S16', 'I2', 'H4', 'L5'],
+      within: 40,
+    },
+    {
+      openPorts: (given, server) =>
+        openPorts({
+          ...given,
+          send: (actor, event) => {
+            if (server.fleet.away() === null) given.send(actor, event);
+          },
+        }),
+    },
+  ),
+  house(
+    {
+      breaks: 'S7',
+      what: 'a closed port goes on and its outcome is delivered',
+      noticedBy: ['S7', 'L1', 'N7'],
+      within: 80,
+    },
+    { kinds: zombies },
+  ),
+  house(
+    { breaks: 'J16', what: 'a batch of the server before is accepted', noticedBy: ['J16'], within: 50 },
+    { journal: unfenced },
+  ),
+  house(
+    { breaks: 'P1', what: 'an agent that is reserved is reserved again', noticedBy: ['P1'], within: 50 },
+    { fleet: yes('reserve') },
+  ),
+  house(
+    { breaks: 'L1', what: 'a task that ends keeps its agent', noticedBy: ['L1'], within: 5 },
+    { fleet: deaf((_, { type }) => type === 'release') },
+  ),
+  house(
+    { breaks: 'H3', what: 'an answer is typed without its key', noticedBy: ['H3'], within: 20 },
+    { faults: { ignoresKeys: true } },
+  ),
+  house(
+    { breaks: 'N1', what: 'a session is not told that its link is lost', noticedBy: ['N1'], within: 10 },
+    { fleet: deaf((id, { type }) => type === 'link.lost' && id.startsWith('session:')) },
+  ),
+  house(
+    {
+      breaks: 'N2',
+      what: 'a result is acknowledged before it is durable',
+      noticedBy: ['N2', 'N5', 'S16'],
+      within: 60,
+    },
+    {
+      listener: (heard) => ({
+        ...heard,
+        result(link, result) {
+          link.ackResult(result.session);
+          return heard.result(link, result);
         },
+      }),
+    },
+  ),
+  house(
+    {
+      breaks: 'N3',
+      what: 'after a reconnect output goes on from the wrong byte',
+      noticedBy: ['N3'],
+      within: 10,
+    },
+    {
+      link(link) {
+        const ack = link.ackOutput.bind(link);
+        link.ackOutput = (session, offset, resume) => ack(session, offset + (resume ? 1 : 0), resume);
       },
-      again,
+    },
+  ),
+  house(
+    {
+      breaks: 'N4',
+      what: 'a session that is reported and not known is ended',
+      noticedBy: ['N4'],
+      within: 20,
+    },
+    {
+      listener: (heard, { fleet }) => ({
+        ...heard,
+        reported(link, sessions) {
+          const kill = sessions.map(({ session }) => session).filter((id) => !fleet.view(`session:${id}`));
+          const plan = { keep: [], kill, killUnrecognized: false, graceSeconds: 1 };
+          if (kill.length > 0) link.reconcile(plan).catch(() => {});
+          return heard.reported(link, sessions);
+        },
+      }),
+    },
+  ),
+  house(
+    {
+      breaks: 'N5',
+      what: 'a session that its agent lost is held for live',
+      noticedBy: ['N5', 'S16', 'L5'],
+      within: 30,
+    },
+    { fleet: deaf((_, { type }) => type === 'session.missing') },
+  ),
+  house(
+    { breaks: 'N7', what: 'a launch that comes twice starts two processes', noticedBy: ['N7'], within: 30 },
+    { faults: { startsAgain: true } },
+  ),
+  house(
+    {
+      breaks: 'N7',
+      what: 'a launch whose link was lost is not tried again',
+      noticedBy: ['N7', 'S16'],
+      within: 100,
+    },
+    {
+      link(link) {
+        const launch = link.launch.bind(link);
+        link.launch = (wish, signal) => launch(wish, signal).catch(() => new Promise<never>(() => {}));
+      },
+    },
+  ),
+  house(
+    {
+      breaks: 'I1',
+      what: 'finding an instance again starts a second process',
+      noticedBy: ['I1'],
+      within: 10,
+    },
+    {
+      runtime(door, all) {
+        const recover = door.recover.bind(door);
+        door.recover = async (handle) => {
+          const runs = await recover(handle);
+          if (runs) all.start(handle.name);
+          return runs;
+        };
+        return door;
+      },
+    },
+  ),
+  house(
+    { breaks: 'I2', what: 'nobody is told that an instance died', noticedBy: ['I2', 'S16'], within: 60 },
+    {
+      runtime(door) {
+        door.watch = () => () => {};
+        return door;
+      },
+    },
+  ),
+  house(
+    { breaks: 'I3', what: 'the storage of what died is destroyed', noticedBy: ['I3'], within: 60 },
+    {
+      runtime(door, all) {
+        const watch = door.watch.bind(door);
+        door.watch = (handle, onExit) =>
+          watch(handle, (exit) => {
+            all.destroy(handle.name);
+            onExit(exit);
+          });
+        return door;
+      },
+    },
+  ),
+];
+
+export const sabotages: readonly Sabotage[] = [...inTheFleet, ...inTheHouse];
+
+export interface Noticed {
+  readonly seed: number;
+  /** The rule whose invariant noticed; null: what was thrown is no invariant. */
+  readonly by: string | null;
+  readonly message: string;
+}
+
+/**
+ * Plays from seed 1 on until something is noticed; null when nothing is, in as many schedules as it may take.
+ */
+export async function noticed({ play, within }: Sabotage): Promise<Noticed | null> {
+  for (let seed = 1; seed <= within; seed++) {
+    const message = await play(seed).then(
+      () => null,
+      (thrown: Error) => thrown.message,
     );
-  },
-  'a restart forgets the newest actor': (inner) =>
-    over(
-      inner,
-      { live: async () => (await inner.live()).slice(0, -1) },
-      sabotages['a restart forgets the newest actor'] as Sabotage,
-    ),
-};
+    if (message !== null) return { seed, by: /^\[([A-Z]+\d+)\]/.exec(message)?.[1] ?? null, message };
+  }
+  return null;
+}

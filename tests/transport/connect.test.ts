@@ -4,6 +4,7 @@ import { create } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import { SessionReportSchema } from '../../proto/gen/agent_pb.ts';
 import { Failure } from '../../src/failure.ts';
+import type { SessionId } from '../../src/ids.ts';
 import type { Link } from '../../src/transport/link.ts';
 import { Caller, FEATURES, greeted } from './caller.ts';
 import { type Rig, rig, until } from './house.ts';
@@ -51,6 +52,18 @@ describe('registration', () => {
     held.resolve();
     await caller.hears('registrationAck');
     expect(on.house.all('connected, durable')).toHaveLength(1);
+  });
+
+  test('[G1] what the house says to it meanwhile follows its welcome, when it can answer', async () => {
+    const held = Promise.withResolvers<void>();
+    on.house.hold = { what: 'connected', until: held.promise };
+    const caller = call();
+    caller.register();
+    await until('the house to be told', () => on.house.all('connected').length === 1);
+    on.house.all('connected')[0]?.link.closeStdin('s-1' as SessionId);
+    held.resolve();
+    await until('all three', () => caller.heard.length === 3);
+    expect(caller.heard.map((said) => said.case)).toEqual(['registrationAck', 'sessionQuery', 'stdin']);
   });
 
   const refused = async (caller: Caller, code: status, words: string) => {

@@ -30,7 +30,7 @@ const end = (w: World, id: string) =>
 const lives = async (w: World, archived: boolean) =>
   (await w.journal.records({ archived, limit: 1_000 })).map(({ actor }) => actor);
 
-test('[S16] what has rested long enough after its end is archived, what lives never is', async () => {
+test('[S19] what has rested long enough after its end is archived, what lives never is', async () => {
   const w = world();
   for (const id of ['old', 'alive', 'young']) await born(w, id);
   await end(w, 'old');
@@ -48,7 +48,7 @@ test('[S16] what has rested long enough after its end is archived, what lives ne
   expect(await lives(w, false)).toEqual(['hitl:alive']);
 });
 
-test('[S16] many are archived a few at a time, and those that live again meanwhile are left', async () => {
+test('[S19] many are archived a few at a time, and those that live again meanwhile are left', async () => {
   const w = world();
   for (let i = 0; i < 70; i++) {
     await born(w, `h${i}`);
