@@ -67,7 +67,7 @@ async function kill({ victim, redis, pick, kills }: Trial): Promise<void> {
     victim.cutLinks();
     await Bun.sleep(pick(60));
   }
-  if (pick(2) === 0) {
+  if (kills.clients === 0 || pick(2) === 0) {
     kills.clients += victim.killClients();
     await Bun.sleep(pick(400));
   }
