@@ -8,7 +8,8 @@ export async function buildAgent(outfile: string): Promise<void> {
   mkdirSync(dirname(outfile), { recursive: true });
   const built = await Bun.build({
     entrypoints: [join(import.meta.dir, 'main.ts')],
-    compile: { outfile },
+    // What lies in the directory it is started in is a session's, and not for it to run or read.
+    compile: { outfile, autoloadDotenv: false, autoloadBunfig: false },
     minify: true,
   });
   if (!built.success) throw new Error(`the agent client did not build:\n${built.logs.join('\n')}`);

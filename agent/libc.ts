@@ -9,6 +9,7 @@ const symbols = {
   tcgetattr: { args: [i32, pointer], returns: i32 },
   tcgetpgrp: { args: [i32], returns: i32 },
   fcntl: { args: [i32, i32, i32], returns: i32 },
+  prctl: { args: [i32, u64, u64, u64, u64], returns: i32 },
 } as const;
 
 /** glibc has openpty in libc since 2.34; before that, and in musl's case, look where it is. */
@@ -88,3 +89,9 @@ export function modesOf(master: number): { readonly echo: boolean; readonly cano
   const flags = termios[LFLAG_AT] ?? 0;
   return { echo: (flags & ECHO) !== 0, canonical: (flags & ICANON) !== 0 };
 }
+
+const PR_SET_PDEATHSIG = 1;
+const SIGKILL = 9n;
+
+/** The kernel kills this process when the thread that started it ends. False: it will not. */
+export const dieWithParent = (): boolean => libc().prctl(PR_SET_PDEATHSIG, SIGKILL, 0n, 0n, 0n) === 0;

@@ -1,15 +1,15 @@
 /**
- * The one stream to the server: registration, heartbeats, and what both sides have to say about sessions.
+ * The one stream to the server: registration, heartbeats, and what both sides have to say about sessions,
+ * which is handed on as it is.
  *
  * It comes back by itself, with a backoff that doubles and is jittered; nothing about sessions is lost
- * meanwhile, for they are not here. A server that does not speak our additions (RegistrationAck.config
- * without
- * `agentic.acks`) gets only what the original protocol has.
+ * meanwhile, for they are not here but with the holder. A server that does not speak our additions
+ * (RegistrationAck.config without `agentic.acks`) gets only what the original protocol has.
  */
 
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { create } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   type ChannelCredentials,
   Client,
@@ -28,18 +28,13 @@ import {
   AgentStatus,
   HeartbeatSchema,
   type ManagementMessage,
+  ManagementMessageSchema,
   MetricsSchema,
-  type OutputChunk,
-  SessionReportSchema,
 } from '../proto/gen/agent_pb.ts';
-import { isOutputStream } from '../proto/output.ts';
 import { agentService } from '../proto/service.ts';
 import * as facts from './facts.ts';
 import type { Log } from './log.ts';
 import type { Options } from './options.ts';
-import { type OutputChannel, openOutput } from './output.ts';
-import type { Outlet } from './session.ts';
-import type { Sessions } from './sessions.ts';
 
 export const FEATURES = `offsets,started,stdin-acks,terminal-state,${CHANNEL_FEATURE}`;
 
@@ -51,29 +46,57 @@ const near = /^(unix:|localhost:|127\.|\[::1\])/;
 /** A link that was lost sooner does not count as a success. */
 const GOOD_AFTER_MS = 3_000;
 const ACCEPT_WITHIN_MS = 15_000;
+/** How long the server may take to close its half. */
+const CLOSE_MS = 500;
 /** What the server may say at once. */
 const MESSAGE_BYTES_MAX = 16 << 20;
-const LOOK_EVERY_MS = 50;
 
-type Call = ClientDuplexStream<AgentMessage, ManagementMessage>;
+/** What the server said, as it was sent, and what it means. */
+interface Heard {
+  readonly bytes: Buffer;
+  readonly payload: ManagementMessage['payload'];
+}
 
-export interface Shutdown {
-  readonly reason: string;
-  readonly graceMs: number;
+type Call = ClientDuplexStream<Uint8Array, Heard>;
+
+/** A link that the server has accepted, for the holder. */
+export interface Sink {
+  /** An AgentMessage, which the sink keeps. False: it is kept, and `drained` will be called. */
+  say(message: Buffer): boolean;
+  /** The output channel of this link is over. */
+  lost(reason: string): void;
+  /** More may be heard. */
+  goOn(): void;
+}
+
+/** Who has the sessions. */
+export interface Holder {
+  /** Sessions whose process runs. */
+  readonly running: number;
+  /** True when output goes by a channel; also resolves when it is detached meanwhile. */
+  attach(
+    offer: { readonly acks: boolean; readonly ticket: string | null; readonly address: string },
+    to: Sink,
+  ): Promise<boolean>;
+  /** The sink takes no more. */
+  detach(): void;
+  /** A ManagementMessage. False: enough, until the sink is told to go on. */
+  hear(message: Uint8Array): boolean;
+  /** What the sink kept has been sent. */
+  drained(): void;
 }
 
 export interface LinkOptions {
   readonly options: Options;
-  readonly sessions: Sessions;
+  readonly holder: Holder;
   readonly log: Log;
-  readonly onShutdown: (shutdown: Shutdown) => void;
 }
 
 export interface Link {
   /** Drops the stream and connects anew at once. */
   renew(): void;
-  /** Says goodbye and ends. */
-  close(): Promise<void>;
+  /** Sends what was said and ends; `goodbye`: the agent ends as well. */
+  close(goodbye: boolean): Promise<void>;
 }
 
 export function link(given: LinkOptions): Link {
@@ -102,9 +125,9 @@ export function link(given: LinkOptions): Link {
       connection?.drop('asked to register again');
       wake();
     },
-    async close() {
+    async close(goodbye) {
       isClosed = true;
-      connection?.end();
+      connection?.end(goodbye);
       wake();
       await over;
     },
@@ -114,7 +137,7 @@ export function link(given: LinkOptions): Link {
 interface Connection {
   readonly over: Promise<{ readonly reason: string; readonly hurry: boolean }>;
   drop(reason: string): void;
-  end(): void;
+  end(goodbye: boolean): void;
 }
 
 function channelCredentials({ target }: Options): ChannelCredentials {
@@ -143,12 +166,17 @@ function open(options: Options): { client: Client; call: Call } {
     'grpc.use_local_subchannel_pool': 1,
     ...(options.target.tls ? { 'grpc.ssl_target_name_override': options.target.tls.serverName } : {}),
   });
-  const { path, requestSerialize, responseDeserialize } = agentService.connect;
-  const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata(options));
+  const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const heard = (bytes: Buffer): Heard => ({
+    bytes,
+    payload: fromBinary(ManagementMessageSchema, bytes).payload,
+  });
+  const { path } = agentService.connect;
+  const call = client.makeBidiStreamRequest(path, asIs, heard, metadata(options));
   return { client, call };
 }
 
-function connect({ options, sessions, log, onShutdown }: LinkOptions): Connection {
+function connect({ options, holder, log }: LinkOptions): Connection {
   const over = Promise.withResolvers<{ reason: string; hurry: boolean }>();
   let opened: { client: Client; call: Call };
   try {
@@ -158,114 +186,67 @@ function connect({ options, sessions, log, onShutdown }: LinkOptions): Connectio
     return { over: Promise.resolve({ reason, hurry: false }), drop() {}, end() {} };
   }
   const { client, call } = opened;
-  let outlet: (Outlet & { drained(): void }) | null = null;
   let pulse: ReturnType<typeof beat> | null = null;
-  let channel: OutputChannel | null = null;
   let isFinished = false;
   const patience = setTimeout(() => finish('the server did not answer the registration'), ACCEPT_WITHIN_MS);
   const finish = (reason: string, hurry = false) => {
+    if (isFinished) return;
     isFinished = true;
     clearTimeout(patience);
     pulse?.stop();
-    if (outlet) sessions.detach(outlet);
-    outlet = null;
-    channel?.close();
+    holder.detach();
     call.cancel();
     client.close();
     over.resolve({ reason, hurry });
   };
-  const send = (payload: AgentMessage['payload']) => call.write(create(AgentMessageSchema, { payload }));
-  /** What the server says next waits: output that it asks for goes the one way or the other, never both. */
+  const send = (payload: AgentMessage['payload']) =>
+    call.write(toBinary(AgentMessageSchema, create(AgentMessageSchema, { payload })));
+  const sink: Sink = {
+    say: (message) => call.write(message),
+    lost: (reason) => finish(reason),
+    goOn: () => call.resume(),
+  };
+  /** What the server says next waits until the holder knows which way output goes. */
   const settle = async (config: Readonly<Record<string, string>>, seconds: number) => {
-    const ticket = config[CHANNEL_KEY];
     call.pause();
-    const events = {
-      heard: (payload: ManagementMessage['payload']) => void sessions.take(payload),
-      drained: () => sessions.wake(),
-      lost: (reason: string) => finish(reason),
-    };
-    const opened = ticket ? await openOutput(options.target.address, ticket, events) : null;
-    if (isFinished) return opened?.close();
-    channel = opened;
-    outlet = outletOf(call, { acks: config['agentic.acks'] === '1', sessions, channel });
-    sessions.attach(outlet);
-    pulse = beat({ options, sessions, send, seconds });
+    const acks = config['agentic.acks'] === '1';
+    const ticket = config[CHANNEL_KEY] ?? null;
+    const { address } = options.target;
+    const isChannel = await holder.attach({ acks, ticket, address }, sink);
+    if (isFinished) return;
+    pulse = beat({ options, holder, send, seconds });
     log('info', 'registered', {
-      server: options.target.address,
-      acks: outlet.acks,
-      output_channel: channel !== null,
+      server: address,
+      acks,
+      output_channel: isChannel,
       heartbeat_seconds: seconds,
     });
     call.resume();
   };
   call.on('error', ({ details, message, code }: ServiceError) => finish(`${details || message} (${code})`));
   call.on('end', () => finish('the server ended the stream'));
-  call.on('drain', () => outlet?.drained());
-  call.on('data', ({ payload }: ManagementMessage) => {
-    switch (payload.case) {
-      case 'registrationAck': {
-        const { accepted, message, config, heartbeatIntervalSeconds } = payload.value;
-        if (!accepted) return finish(`the server refused: ${message}`);
-        clearTimeout(patience);
-        const seconds =
-          options.heartbeatSeconds ?? (heartbeatIntervalSeconds > 0 ? heartbeatIntervalSeconds : 5);
-        return void settle(config, seconds);
-      }
-      case 'sessionQuery': {
-        const { reportAll, sessionIds } = payload.value;
-        const found = sessions.report(reportAll ? [] : sessionIds);
-        const timestampMs = BigInt(Date.now());
-        const report = create(SessionReportSchema, {
-          agentId: options.agentId,
-          sessions: found,
-          timestampMs,
-        });
-        return void send({ case: 'sessionReport', value: report });
-      }
-      case 'shutdown':
-        return onShutdown({
-          reason: payload.value.reason,
-          graceMs: payload.value.gracePeriodSeconds * 1_000,
-        });
-      case 'config':
-        Object.assign(options.childEnv, payload.value.config);
-        return;
-      default:
-        sessions.take(payload);
+  call.on('drain', () => holder.drained());
+  call.on('data', ({ bytes, payload }: Heard) => {
+    if (isFinished) return;
+    if (payload.case !== 'registrationAck') {
+      if (!holder.hear(bytes)) call.pause();
+      return;
     }
+    const { accepted, message, config, heartbeatIntervalSeconds } = payload.value;
+    if (!accepted) return finish(`the server refused: ${message}`);
+    clearTimeout(patience);
+    const seconds = options.heartbeatSeconds ?? (heartbeatIntervalSeconds > 0 ? heartbeatIntervalSeconds : 5);
+    void settle(config, seconds);
   });
   send({ case: 'registration', value: registration(options) });
   return {
     over: over.promise,
     drop: (reason) => finish(reason, true),
-    end() {
-      pulse?.say(AgentStatus.SHUTTING_DOWN);
+    end(goodbye) {
+      if (goodbye) pulse?.say(AgentStatus.SHUTTING_DOWN);
       call.end();
       // The server closes its half; if it does not, we do.
-      setTimeout(() => finish('closed'), 500);
-    },
-  };
-}
-
-interface Ways {
-  readonly acks: boolean;
-  readonly sessions: Sessions;
-  readonly channel: OutputChannel | null;
-}
-
-function outletOf(call: Call, { acks, sessions, channel }: Ways): Outlet & { drained(): void } {
-  let isOpen = true;
-  return {
-    acks,
-    isOpen: () => (channel ? channel.isOpen() : isOpen),
-    send(payload) {
-      if (channel && isOutputStream(payload.case))
-        return channel.send(payload.case, payload.value as OutputChunk);
-      if (!call.write(create(AgentMessageSchema, { payload }))) isOpen = false;
-    },
-    drained() {
-      isOpen = true;
-      sessions.wake();
+      setTimeout(() => finish('closed'), CLOSE_MS);
     },
   };
 }
@@ -290,13 +271,13 @@ function registration({ agentId, instanceId, profile, loadout, home }: Options) 
 
 interface Beating {
   readonly options: Options;
-  readonly sessions: Sessions;
-  readonly send: (payload: AgentMessage['payload']) => void;
+  readonly holder: Holder;
+  readonly send: (payload: AgentMessage['payload']) => unknown;
   readonly seconds: number;
 }
 
-/** Heartbeats and metrics, and a look at the terminals in between. */
-function beat({ options, sessions, send, seconds }: Beating) {
+/** Heartbeats and metrics. */
+function beat({ options, holder, send, seconds }: Beating) {
   const cpu = facts.cpuMeter();
   const say = (status: AgentStatus | null) => {
     const now = { agentId: options.agentId, timestampMs: BigInt(Date.now()) };
@@ -304,7 +285,7 @@ function beat({ options, sessions, send, seconds }: Beating) {
     const memory = facts.memory();
     const disk = facts.disk(options.home);
     const cpuPercent = cpu();
-    const running = sessions.running;
+    const { running } = holder;
     const own = running > 0 ? AgentStatus.BUSY : AgentStatus.READY;
     const heartbeat = create(HeartbeatSchema, {
       ...now,
@@ -330,12 +311,5 @@ function beat({ options, sessions, send, seconds }: Beating) {
   };
   say(null);
   const beats = setInterval(() => say(null), seconds * 1_000);
-  const looks = setInterval(() => sessions.look(), LOOK_EVERY_MS);
-  return {
-    say,
-    stop() {
-      clearInterval(beats);
-      clearInterval(looks);
-    },
-  };
+  return { say, stop: () => clearInterval(beats) };
 }

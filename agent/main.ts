@@ -1,14 +1,14 @@
-/** The agent client: options → sessions → link; a signal ends them in reverse. */
-
-import { type Link, link, type Shutdown } from './link.ts';
+/**
+ * The agent client. The process that is started is the holder: options → sessions → network side; a signal
+ * ends them in reverse. Started by it with `--network-side`, it is the network side.
+ */
+import { Holder, type Shutdown } from './holder.ts';
 import { jsonLog } from './log.ts';
 import { type Options, readOptions, version } from './options.ts';
 import { Sessions } from './sessions.ts';
 
 /** How long sessions are given when the agent itself is asked to end by a signal. */
 const SIGNAL_GRACE_MS = 5_000;
-/** How long the last results may take to be acknowledged. */
-const GOODBYE_MS = 2_000;
 
 function options(): Options | null {
   try {
@@ -21,9 +21,7 @@ function options(): Options | null {
   }
 }
 
-function main(): void {
-  const read = options();
-  if (!read) return;
+function hold(read: Options): void {
   const log = jsonLog(read.logLevel);
   const place = {
     home: read.home,
@@ -35,14 +33,11 @@ function main(): void {
   };
   const sessions = new Sessions(read.agentId, place, log);
   let isEnding = false;
-  let joined: Link | null = null;
   const end = async ({ reason, graceMs }: Shutdown) => {
     if (isEnding) return;
     isEnding = true;
     log('info', 'ending', { reason, grace_ms: graceMs, sessions: sessions.running });
-    await sessions.endAll(graceMs);
-    await sessions.settled(GOODBYE_MS);
-    await joined?.close();
+    await holder.end(graceMs);
     process.exit(0);
   };
   log('info', 'agent-client starts', {
@@ -51,11 +46,21 @@ function main(): void {
     server: read.target.address,
     pid: process.pid,
   });
-  joined = link({ options: read, sessions, log, onShutdown: (shutdown) => void end(shutdown) });
-  process.on('SIGHUP', () => joined?.renew());
+  const holder = new Holder({ options: read, sessions, log, onShutdown: (shutdown) => void end(shutdown) });
+  process.on('SIGHUP', () => holder.renew());
+  process.on('SIGUSR2', () => void holder.upgrade());
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.on(name, () => void end({ reason: name, graceMs: SIGNAL_GRACE_MS }));
   }
 }
 
-main();
+async function main(): Promise<void> {
+  const read = options();
+  if (!read) return;
+  if (!read.isNetworkSide) return hold(read);
+  // gRPC is not for the holder: it would be larger, and there would be more in it that can break.
+  const { networkSide } = await import('./network.ts');
+  networkSide(read);
+}
+
+void main();

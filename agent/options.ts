@@ -4,10 +4,14 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 export interface Options {
+  /** This process is the network side of a holder. */
+  readonly isNetworkSide: boolean;
+  /** What relative paths are relative to. */
+  readonly base: string;
   readonly agentId: string;
   readonly instanceId: string;
   readonly target: Target;
@@ -57,6 +61,13 @@ Other variables: AGENT_INSTANCE_ID, AGENT_SECRET_FILE (a file with this instance
 AGENT_WORKING_DIR (where a command runs that names no directory; HOME), AGENT_PROFILE, AGENT_LOADOUT,
 AGENT_SPOOL_DIR, AGENT_SPOOL_MEMORY_BYTES, AGENT_SPOOL_DISK_BYTES, AGENT_SETUP_COMPLETE,
 AGENT_SETUP_SENTINEL, LOG_LEVEL.
+
+It is two processes: this one holds the sessions, and starts another that speaks to the server. That one may
+die, and is started again; sessions only end with this one.
+  SIGHUP            drops the link to the server and makes another at once
+  SIGUSR2           upgrade: starts what is on disk now in the place of the process that speaks to the server;
+                    one that does not start changes nothing
+  SIGTERM, SIGINT   end the sessions, then both processes
 `;
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -97,6 +108,8 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
       'tls-server-name': { type: 'string' },
       heartbeat: { type: 'string', short: 'H' },
       'env-file': { type: 'string' },
+      // Of the holder to what it starts.
+      'network-side': { type: 'string' },
       version: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -105,19 +118,23 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
     process.stdout.write(values.help ? help : `${version}\n`);
     return null;
   }
-  const env: Env = { ...fromFile(values['env-file'] ?? '/etc/agentic-sandbox/agent.env'), ...given };
+  const base = values['network-side'] ?? process.cwd();
+  const envFile = resolve(base, values['env-file'] ?? '/etc/agentic-sandbox/agent.env');
+  const env: Env = { ...fromFile(envFile), ...given };
   const heartbeat = values.heartbeat ?? env['HEARTBEAT_INTERVAL'];
   const agentId = values['agent-id'] ?? env['AGENT_ID'] ?? hostname();
   const sentinel = env['AGENT_SETUP_SENTINEL'];
   return {
+    isNetworkSide: values['network-side'] !== undefined,
+    base,
     agentId,
     instanceId: env['AGENT_INSTANCE_ID'] ?? env['AIWG_INSTANCE_ID'] ?? '',
-    target: targetOf(values, env),
+    target: targetOf({ values, env, base }),
     heartbeatSeconds: heartbeat ? count('heartbeat', heartbeat, 5) : null,
     profile: env['AGENT_PROFILE'] ?? '',
     loadout: env['AGENT_LOADOUT'] ?? '',
-    secretFile: env['AGENT_SECRET_FILE'] || null,
-    spoolDir: env['AGENT_SPOOL_DIR'] || join(tmpdir(), `agent-spool-${agentId}`),
+    secretFile: env['AGENT_SECRET_FILE'] ? resolve(base, env['AGENT_SECRET_FILE']) : null,
+    spoolDir: resolve(base, env['AGENT_SPOOL_DIR'] || join(tmpdir(), `agent-spool-${agentId}`)),
     spoolMemoryBytes: count('AGENT_SPOOL_MEMORY_BYTES', env['AGENT_SPOOL_MEMORY_BYTES'], 4 << 20),
     spoolDiskBytes: count('AGENT_SPOOL_DISK_BYTES', env['AGENT_SPOOL_DISK_BYTES'], 256 << 20),
     setup: {
@@ -138,18 +155,28 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
-function targetOf(values: Flags, env: Env): Target {
+interface Given {
+  readonly values: Flags;
+  readonly env: Env;
+  readonly base: string;
+}
+
+function targetOf({ values, env, base }: Given): Target {
   const flag = (name: string, variable: string) =>
     (values[name] as string | undefined) ?? env[variable] ?? '';
-  const uds = flag('uds-path', 'AGENT_GRPC_UDS_PATH');
+  const file = (name: string, variable: string) => {
+    const path = flag(name, variable);
+    return path && resolve(base, path);
+  };
+  const uds = file('uds-path', 'AGENT_GRPC_UDS_PATH');
   const server =
     (values['server'] as string | undefined) ??
     env['AGENT_RESTORE_GRPC_SERVER'] ??
     env['MANAGEMENT_SERVER'] ??
     'host.internal:8120';
-  const ca = flag('tls-ca', 'AGENT_GRPC_TLS_CA');
-  const cert = flag('tls-cert', 'AGENT_GRPC_TLS_CERT');
-  const key = flag('tls-key', 'AGENT_GRPC_TLS_KEY');
+  const ca = file('tls-ca', 'AGENT_GRPC_TLS_CA');
+  const cert = file('tls-cert', 'AGENT_GRPC_TLS_CERT');
+  const key = file('tls-key', 'AGENT_GRPC_TLS_KEY');
   const given = [ca, cert, key].filter(Boolean).length;
   if (given !== 0 && given !== 3) throw new Error('tls-ca, tls-cert and tls-key: give all three or none');
   const host = server.slice(0, server.lastIndexOf(':'));

@@ -38,18 +38,21 @@ export interface Cost {
 
 const SAMPLE_MS = 50;
 
-/** Watches a process until it is asked what it has cost. */
-export function meter(pid: number): () => Cost {
-  const cpuBefore = cpuSeconds(pid);
-  const rssBefore = rssBytes(pid);
+const sumOf = (pids: readonly number[], figure: (pid: number) => number): number =>
+  pids.reduce((sum, pid) => sum + figure(pid), 0);
+
+/** Watches processes until it is asked what they have cost together. */
+export function meter(...pids: readonly number[]): () => Cost {
+  const cpuBefore = sumOf(pids, cpuSeconds);
+  const rssBefore = sumOf(pids, rssBytes);
   let rssPeak = rssBefore;
   const sample = () => {
-    rssPeak = Math.max(rssPeak, rssBytes(pid));
+    rssPeak = Math.max(rssPeak, sumOf(pids, rssBytes));
   };
   const timer = setInterval(sample, SAMPLE_MS);
   return () => {
     clearInterval(timer);
     sample();
-    return { cpuSeconds: cpuSeconds(pid) - cpuBefore, rssBefore, rssPeak };
+    return { cpuSeconds: sumOf(pids, cpuSeconds) - cpuBefore, rssBefore, rssPeak };
   };
 }

@@ -77,7 +77,7 @@ export async function flooded(
     (await product.said(session)).startsWith(READY.trim()) ? true : null,
   );
   const { over } = await audience.open({ ws: product.ws, session, count, stalled });
-  const [server, agent] = [meter(product.serverPid), meter(product.agentPid)];
+  const [server, agent] = [meter(product.serverPid), meter(...product.agentPids)];
   const viewersBefore = cpuSeconds(audience.pid);
   const startedAt = nowMs();
   await product.type(session, '\n');

@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { networkSidesOf } from '../tests/agent/family.ts';
 
 const root = resolve(import.meta.dir, '..');
 const READY_MS = 30_000;
@@ -9,7 +10,8 @@ const READY_MS = 30_000;
 export interface Product {
   readonly ws: string;
   readonly serverPid: number;
-  readonly agentPid: number;
+  /** The agent's own processes, without what it runs. */
+  readonly agentPids: readonly number[];
   /** A session on the agent that runs a line of shell on a PTY. */
   session(line: string): Promise<string>;
   type(session: string, text: string): Promise<void>;
@@ -79,7 +81,7 @@ export async function product(): Promise<Product> {
   return {
     ws: facts.ws,
     serverPid: child.pid,
-    agentPid,
+    agentPids: [agentPid, ...networkSidesOf(agentPid)],
     async session(line) {
       const body = { command: 'sh', args: ['-c', line], cols: 220, rows: 50 };
       const path = '/api/v1/agents/local/sessions';

@@ -1,8 +1,9 @@
 /**
  * `bun run torture --rounds N --journal sqlite|redis [--seed S] [--keep]`
  *
- * Kills the real server under load, again and again, and Redis, and the connections of its agents; after each
- * round it looks whether everything that was acknowledged is there. The last line is one JSON object.
+ * Kills the real server under load, again and again, and Redis, and the network sides and the connections of
+ * its agents; after each round it looks whether everything that was acknowledged is there. The last line is
+ * one JSON object.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,8 +17,8 @@ import { victim as makeVictim, type Victim } from './torture/victim.ts';
 
 const usage = `Usage: bun run torture [--rounds 10] [--journal sqlite|redis] [--seed N] [--keep]
 
-Kills the server, Redis and the agents' connections under load, and looks after each round whether everything that
-was acknowledged is there. --keep leaves the directory. Exits with 1 when something was lost.
+Kills the server, Redis, the agents' network sides and their connections under load, and looks after each round
+whether everything that was acknowledged is there. --keep leaves the directory. Exits with 1 when something was lost.
 `;
 
 const { values: wanted } = parseArgs({
@@ -42,6 +43,8 @@ interface Kills {
   server: number;
   redis: number;
   links: number;
+  /** Network sides of agents. */
+  clients: number;
 }
 
 interface Trial {
@@ -64,9 +67,14 @@ async function kill({ victim, redis, pick, kills }: Trial): Promise<void> {
     victim.cutLinks();
     await Bun.sleep(pick(60));
   }
+  if (kills.clients === 0 || pick(2) === 0) {
+    kills.clients += victim.killClients();
+    await Bun.sleep(pick(400));
+  }
   if (serverDies) {
     kills.server += 1;
     await victim.kill();
+    if (pick(3) === 0) kills.clients += victim.killClients();
   }
   if (redisDies) {
     kills.redis += 1;
@@ -153,7 +161,7 @@ async function main(): Promise<number> {
   const dir = mkdtempSync(join(tmpdir(), 'torture-'));
   const redis = wanted.journal === 'redis' ? await redisServer() : null;
   const victim = makeVictim(dir, redis ? { REDIS_URL: `unix://${redis.path}` } : {});
-  const kills: Kills = { server: 0, redis: 0, links: 0 };
+  const kills: Kills = { server: 0, redis: 0, links: 0, clients: 0 };
   const trial: Trial = { victim, redis, book: newBook(), pick: random(seed), kills, failures: [] };
   const startedAt = Date.now();
   try {

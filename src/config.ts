@@ -120,6 +120,9 @@ function journalPlace(env: Env, dataDir: string): JournalPlace {
   return { kind: 'redis', url, prefix };
 }
 
+/** Runs a program as it is: what lies in the directory it is started in is a session's to write. */
+const bunAlone = [process.execPath, '--no-env-file', '--config=/dev/null'];
+
 /** Throws Failure('bad-input') that names the variable. */
 export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
   const listen = address(env);
@@ -139,7 +142,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     behindProxy: flag(env, 'AGENTIC_BEHIND_PROXY', false),
     logLevel: level(env),
     metrics: flag(env, 'METRICS_ENABLED', true),
-    agentCommand: agent ? [agent] : [process.execPath, join(sourceDir, '..', 'agent', 'main.ts')],
+    agentCommand: agent ? [agent] : [...bunAlone, join(sourceDir, '..', 'agent', 'main.ts')],
     firstInstance: env['AGENTIC_FIRST_INSTANCE'] === '' ? null : (env['AGENTIC_FIRST_INSTANCE'] ?? 'local'),
     heartbeatSeconds: integer(env, 'AGENTIC_HEARTBEAT_SECONDS', { fallback: 10, min: 1, max: 300 }),
     hitlExpiresMs: expires === 0 ? null : expires * 1_000,

@@ -175,7 +175,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
   const admit = admission({
     secrets,
     fleet: () => house.fleet,
-    instanceOf: (pid) => host.instanceOf(pid),
+    kinOf: (pid) => host.kinOf(pid),
     uid: uid(),
   });
   const exec = execDesk(house);

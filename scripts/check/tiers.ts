@@ -59,7 +59,7 @@ export const tiers: readonly Tier[] = [
   tests('simulation', ['sim'], { fast: true }),
   tests('journal', ['journal'], { needs: [redis] }),
   tests('runtime', ['runtime']),
-  tests('transport', ['transport', 'agent']),
+  tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),
   tests('terminal', ['terminal']),
   tests('http', ['http']),
   tests('tasks', ['tasks', 'model-server'], { needs: [git], limitSeconds: 300 }),

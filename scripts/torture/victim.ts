@@ -23,6 +23,8 @@ export interface Victim {
   kill(): Promise<void>;
   /** Every agent drops its connection and makes another. */
   cutLinks(): void;
+  /** The network side of every agent is killed, under the sessions that its holder has. Returns how many. */
+  killClients(): number;
   verify(): { readonly code: number; readonly text: string };
   log(): string;
   close(): Promise<void>;
@@ -100,7 +102,12 @@ export function victim(dir: string, env: Readonly<Record<string, string>>): Vict
       await child?.exited;
     },
     cutLinks() {
-      for (const pid of ours(dir)) if (isAgent(pid)) signal(pid, 'SIGHUP');
+      for (const pid of ours(dir)) if (roleOf(pid) === 'holder') signal(pid, 'SIGHUP');
+    },
+    killClients() {
+      const pids = ours(dir).filter((pid) => roleOf(pid) === 'network side');
+      for (const pid of pids) signal(pid, 'SIGKILL');
+      return pids.length;
     },
     verify() {
       const script = join(root, 'scripts', 'actor-verify.ts');
@@ -136,7 +143,12 @@ function ours(dir: string): number[] {
   });
 }
 
-const isAgent = (pid: number): boolean => read(`/proc/${pid}/cmdline`).includes('agent/main.ts');
+/** Which of an agent's two processes it is; null: neither. */
+function roleOf(pid: number): 'holder' | 'network side' | null {
+  const words = read(`/proc/${pid}/cmdline`).split('\0');
+  if (!words.some((word) => word.endsWith('agent/main.ts'))) return null;
+  return words.includes('--network-side') ? 'network side' : 'holder';
+}
 
 function read(path: string): string {
   try {

@@ -78,6 +78,13 @@ export function knownOf(host: Host, name: string): Known {
   return known;
 }
 
+/** What a process is to an instance, by the kernel's word. */
+export interface Kin {
+  readonly instance: string;
+  /** It is of the agent itself, and not of what the agent runs. */
+  readonly isAgent: boolean;
+}
+
 /** A handle comes back from the journal as JSON; anything but our own shape is a mistake worth naming. */
 export function mine(handle: Handle): HostHandle {
   if (

@@ -1,6 +1,6 @@
 /** Looking after running instances: whether they still run, what they use, and whose process one is. */
 import type { RuntimeExit, Usage } from '../runtime.ts';
-import { type Host, type HostHandle, knownOf, membersOf, running } from './host-state.ts';
+import { type Host, type HostHandle, type Kin, knownOf, membersOf, running } from './host-state.ts';
 import { endLeftovers } from './host-stop.ts';
 import { instanceDir, LOG_BYTES_MAX, rotateLog } from './instance-dir.ts';
 import { cpuSeconds, factsOf, isAlive, readProcesses, residentBytes } from './processes.ts';
@@ -83,14 +83,22 @@ export function usageOf(host: Host, handle: HostHandle): Usage | null {
   };
 }
 
-/** Walks up from a process to the first process of an instance. */
-export function instanceOf(host: Host, pid: number): string | null {
+/**
+ * Walks up from a process to the first process of an instance.
+ *
+ * It speaks for the instance when it is in that process's own session: the agent starts its network side
+ * there, and every command in a session of the command's own. No process can go back into a session that it
+ * has left, or that one of its parents has.
+ */
+export function kinOf(host: Host, pid: number): Kin | null {
   const leaders = new Map<number, string>();
   for (const [name, { process }] of host.known)
     if (process && isAlive(process)) leaders.set(process.pid, name);
+  const own = factsOf(pid)?.session;
   for (let at = pid; at > 1; at = factsOf(at)?.parent ?? 0) {
-    const name = leaders.get(at);
-    if (name !== undefined) return name;
+    const instance = leaders.get(at);
+    if (instance === undefined) continue;
+    return { instance, isAgent: own !== undefined && own === factsOf(at)?.session };
   }
   return null;
 }

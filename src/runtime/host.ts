@@ -17,13 +17,14 @@ import {
   type Host,
   type HostHandle,
   type HostOptions,
+  type Kin,
   type Known,
   knownOf,
   mine,
   running,
 } from './host-state.ts';
 import { endLeftovers, stopInstance } from './host-stop.ts';
-import { instanceOf, usageOf, watchInstance } from './host-watch.ts';
+import { kinOf, usageOf, watchInstance } from './host-watch.ts';
 import {
   checkWorkingDir,
   closeLog,
@@ -39,8 +40,8 @@ import {
 import { MARK, nameOf, type ProcessName } from './processes.ts';
 
 export interface HostRuntime extends Runtime {
-  /** The instance a process belongs to, by the kernel's word: it descends from the first process of it. */
-  instanceOf(pid: number): string | null;
+  /** What a process is to the instance whose first process it descends from; null: to none. */
+  kinOf(pid: number): Kin | null;
 }
 
 export function hostRuntime(options: HostOptions): HostRuntime {
@@ -67,7 +68,7 @@ export function hostRuntime(options: HostOptions): HostRuntime {
     recover: async (handle) => running(host, mine(handle)) !== null,
     watch: (handle, onExit) => watchInstance(host, mine(handle), onExit),
     usage: async (handle) => usageOf(host, mine(handle)),
-    instanceOf: (pid) => instanceOf(host, pid),
+    kinOf: (pid) => kinOf(host, pid),
   };
 }
 

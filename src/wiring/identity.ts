@@ -2,7 +2,8 @@
  * Who an agent is: the id it claims must be the id its transport proves.
  *
  * On plain loopback that is a secret, made for one instance, handed over in a file that only its user can
- * read. On the Unix socket it is the kernel's word: the process descends from the instance it claims to be.
+ * read. On the Unix socket it is the kernel's word: the process is of the agent of the instance it claims to
+ * be, and not of what that agent runs.
  * Certificates will come in by the same door.
  */
 import { timingSafeEqual } from 'node:crypto';
@@ -53,15 +54,15 @@ export function fileSecrets(root: string): Secrets {
 export interface Identity {
   readonly secrets: Secrets;
   readonly fleet: () => Fleet;
-  /** The instance on this host that a process belongs to, by the kernel's word. */
-  readonly instanceOf: (pid: number) => string | null;
+  /** What a process is to an instance on this host, by the kernel's word; null: to none. */
+  readonly kinOf: (pid: number) => { readonly instance: string; readonly isAgent: boolean } | null;
   /** The user this server runs as. */
   readonly uid: number;
 }
 
 /** The effect behind `AgentListener.admit`. Throws Failure('unauthenticated' | 'forbidden' | 'bad-input'). */
 export const admission =
-  ({ secrets, fleet, instanceOf, uid }: Identity) =>
+  ({ secrets, fleet, kinOf, uid }: Identity) =>
   async (proof: Proof, agent: string, instanceId: string): Promise<void> => {
     if (!instanceNamePattern.test(agent)) {
       throw new Failure(
@@ -90,12 +91,11 @@ export const admission =
           const { uid: theirs, pid } = claim.proof;
           if (theirs !== uid)
             throw new Failure('forbidden', `user ${theirs} may not connect agents to this server`);
-          const owner = instanceOf(pid);
-          if (owner === agent || (owner === null && !claim.isInstance)) return;
-          throw new Failure(
-            'forbidden',
-            `process ${pid} belongs to ${owner ?? 'no instance'} and claims to be ${agent}`,
-          );
+          const kin = kinOf(pid);
+          if (kin === null && !claim.isInstance) return;
+          if (kin?.instance === agent && kin.isAgent) return;
+          const whose = kin ? `${kin.instance}${kin.isAgent ? '' : ', whose agent runs it'},` : 'no instance';
+          throw new Failure('forbidden', `process ${pid} belongs to ${whose} and claims to be ${agent}`);
         }
         case 'certificate':
         case 'none':

@@ -4,7 +4,7 @@
  * `acks: false` plays a server of the original protocol.
  */
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
@@ -76,29 +76,34 @@ export class Peer {
     return peer;
   }
 
-  /** Starts the real agent client from source. */
-  agent(env: Readonly<Record<string, string>> = {}): Bun.Subprocess {
+  /** Starts the real agent client, from source or as it was built. */
+  agent(
+    env: Readonly<Record<string, string>> = {},
+    program: readonly string[] = [process.execPath, join(import.meta.dir, '../../agent/main.ts')],
+  ): Bun.Subprocess {
     writeFileSync(join(this.dir, 'secret'), 'sesame\n', { mode: 0o600 });
     const where: Record<string, string> = this.address.startsWith('unix:')
       ? { AGENT_GRPC_UDS_PATH: this.address.slice('unix:'.length) }
       : { MANAGEMENT_SERVER: this.address };
-    this.#agent = Bun.spawn(
-      [process.execPath, join(import.meta.dir, '../../agent/main.ts'), '--env-file', '/dev/null'],
-      {
-        env: {
-          PATH: process.env['PATH'] ?? '',
-          HOME: this.dir,
-          AGENT_ID: 'tester',
-          AGENT_INSTANCE_ID: 'i-1',
-          AGENT_SECRET_FILE: join(this.dir, 'secret'),
-          AGENT_SPOOL_DIR: join(this.dir, 'spool'),
-          ...where,
-          ...env,
-        },
-        stdio: ['ignore', 'ignore', process.env['AGENT_LOG'] ? 'inherit' : 'ignore'],
+    this.#agent = Bun.spawn([...program, '--env-file', '/dev/null'], {
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        HOME: this.dir,
+        AGENT_ID: 'tester',
+        AGENT_INSTANCE_ID: 'i-1',
+        AGENT_SECRET_FILE: join(this.dir, 'secret'),
+        AGENT_SPOOL_DIR: join(this.dir, 'spool'),
+        ...where,
+        ...env,
       },
-    );
+      stdio: ['ignore', 'ignore', Bun.file(join(this.dir, 'log'))],
+    });
     return this.#agent;
+  }
+
+  /** What the agent has logged so far. */
+  log(): string {
+    return readFileSync(join(this.dir, 'log'), 'utf8');
   }
 
   say(payload: Payload): void {

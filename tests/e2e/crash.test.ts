@@ -43,6 +43,10 @@ function processes(...lines: readonly string[]): number[] {
   });
 }
 
+/** It leads its session: of an agent, the holder. */
+const leads = (pid: number): boolean =>
+  readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ')[3] === `${pid}`;
+
 const names = async (): Promise<string[]> =>
   (await house.get<{ instances: InstanceView[] }>('instances')).instances.map(({ name }) => name);
 
@@ -53,7 +57,7 @@ test('[E8] an agent that is killed takes what ran with it along, and its task sa
     const found = processes(`AGENTIC_TASK_ID=${id}`);
     return found.length > 0 ? found : null;
   });
-  const [agent] = processes('AGENT_ID=local', `HOME=${house.dataDir}/instances/local/home`);
+  const agent = processes('AGENT_ID=local', `HOME=${house.dataDir}/instances/local/home`).find(leads);
   process.kill(agent as number, 'SIGKILL');
   const task = await reached(id, 'FAILED', 'COMPLETED');
   expect(task.state).toBe('FAILED');

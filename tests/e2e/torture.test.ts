@@ -8,7 +8,7 @@ interface Figures {
   readonly tasks: number;
   readonly bytes: number;
   readonly verify: string;
-  readonly kills: { readonly server: number; readonly redis: number };
+  readonly kills: { readonly server: number; readonly redis: number; readonly clients: number };
 }
 
 const rounds = (journal: string, seed: number) => {
@@ -29,6 +29,7 @@ for (const [journal, seed] of [
     expect(figures.failures).toEqual([]);
     expect(exitCode).toBe(0);
     expect(figures.kills.server + figures.kills.redis).toBeGreaterThanOrEqual(3);
+    expect(figures.kills.clients).toBeGreaterThan(0);
     expect(figures.tasks).toBeGreaterThan(3);
     expect(figures.bytes).toBeGreaterThan(100_000);
     expect(figures.verify).toContain(', 0 differences');

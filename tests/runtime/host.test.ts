@@ -216,6 +216,20 @@ describe('ending', () => {
     for (const pid of family(loadout)()) process.kill(pid, 'SIGKILL');
   });
 
+  test('[P4] the agent is told from what it runs in sessions of their own', async () => {
+    const loadout = `${process.pid}0${number}`;
+    const { runtime, handle } = await run('web-1', 'family', { loadout });
+    await until(() => family(loadout)().length === 4, 'four sleepers');
+    const kin = (which: string) => runtime.kinOf(family(loadout, which)()[0] as number);
+    expect(runtime.kinOf(pidOf(handle))).toEqual({ instance: 'web-1', isAgent: true });
+    expect(kin('1')).toEqual({ instance: 'web-1', isAgent: true });
+    expect(kin('2')).toEqual({ instance: 'web-1', isAgent: false });
+    expect(kin('3')).toEqual({ instance: 'web-1', isAgent: false });
+    const sleepers = family(loadout)();
+    await runtime.destroy(handle);
+    for (const pid of sleepers.filter(alive)) process.kill(pid, 'SIGKILL');
+  });
+
   test('[R14] destroying follows no symlink out, and removes what was write-protected', async () => {
     const { runtime, handle } = await run('web-1', 'polite');
     const treasure = join(root, 'treasure');
@@ -266,8 +280,8 @@ describe('after a kill -9 of the server', () => {
       expect(await runtime.recover(created)).toBe(true);
       const found = await runtime.start(created, never());
       expect(pidOf(found)).toBe(pidOf(handle));
-      expect(runtime.instanceOf(pidOf(found))).toBe('web-1');
-      expect(runtime.instanceOf(process.pid)).toBeNull();
+      expect(runtime.kinOf(pidOf(found))).toEqual({ instance: 'web-1', isAgent: true });
+      expect(runtime.kinOf(process.pid)).toBeNull();
       await runtime.destroy(found);
       expect(alive(pidOf(handle))).toBe(false);
     });

@@ -18,11 +18,18 @@ const fleet = {
   view: () => ({ state: 'running' }),
 } as unknown as Fleet;
 
+/** Processes: two agents, and what the first of them runs. */
+const kin = new Map([
+  [100, { instance: 'box', isAgent: true }],
+  [101, { instance: 'box', isAgent: false }],
+  [200, { instance: 'other', isAgent: true }],
+]);
+
 const secrets = fileSecrets(root);
 const admit = admission({
   secrets,
   fleet: () => fleet,
-  instanceOf: (pid) => (pid === 100 ? 'box' : pid === 200 ? 'other' : null),
+  kinOf: (pid) => kin.get(pid) ?? null,
   uid: 1_000,
 });
 
@@ -47,8 +54,9 @@ test('[P4] on TCP only the secret of that instance proves an id', async () => {
   expect(await codeOf({ kind: 'secret', token }, 'box', 'i-2')).toBe('forbidden');
 });
 
-test('[P4] on the socket the process must descend from the instance it claims to be', async () => {
+test('[P4] on the socket the process must be of the agent of the instance it claims to be', async () => {
   expect(await codeOf(peer(100))).toBe('admitted');
+  expect(await codeOf(peer(101))).toBe('forbidden');
   expect(await codeOf(peer(200))).toBe('forbidden');
   expect(await codeOf(peer(300))).toBe('forbidden');
   expect(await codeOf(peer(100, 1_001))).toBe('forbidden');
@@ -57,6 +65,7 @@ test('[P4] on the socket the process must descend from the instance it claims to
 test('[P4] a process of ours that is no instance may be an agent of its own, under a name that is free', async () => {
   expect(await codeOf(peer(300), 'elsewhere', '')).toBe('admitted');
   expect(await codeOf(peer(200), 'elsewhere', '')).toBe('forbidden');
+  expect(await codeOf(peer(101), 'elsewhere', '')).toBe('forbidden');
 });
 
 test('an id is a name, and nothing that could be a path', async () => {
