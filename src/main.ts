@@ -38,6 +38,8 @@ import { type House, signals, until } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk, makeInstance } from './wiring/instances.ts';
 import { forgetLinks, liveness, presence } from './wiring/presence.ts';
+import { keepRecordings } from './wiring/recording-keeper.ts';
+import { recordingDesk, recordingWorld } from './wiring/recordings.ts';
 import { actorDesk } from './wiring/replay.ts';
 import { observedSession, sessionDesk } from './wiring/sessions.ts';
 import { taskDesk, told } from './wiring/task-desk.ts';
@@ -131,6 +133,7 @@ function build(on: Ground): Built {
     config,
     runtimes,
     terminals: data,
+    recordings: data.recordings,
     links: new Map(),
     telemetry: new Map(),
     asked: new Map(),
@@ -204,6 +207,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
       instances: instanceDesk(house),
       agents: agentDesk(house),
       sessions: sessionDesk(house),
+      recordings: recordingDesk(recordingWorld(house, journal)),
       exec,
       tasks: taskDesk(house, logsOf(house, journal)),
       hitl: hitlDesk(house, keysFor),
@@ -314,9 +318,12 @@ async function main(): Promise<void> {
   });
   const url = await publish(on, doors.http);
   const stopLooking = liveness(house);
+  const { recordingsKeepDays: keepDays } = on.config;
+  const stopKeeping = keepRecordings(recordingWorld(house, on.journal), { clock, keepDays });
   await firstInstance(house);
   stopBySignal(on, async () => {
     stopLooking();
+    stopKeeping();
     doors.grpc.stopAccepting();
     await doors.http.close(DRAIN_MS);
     await fleet.close();

@@ -14,6 +14,7 @@ import type {
   HealthDesk,
   HitlDesk,
   InstanceDesk,
+  RecordingDesk,
   SessionDesk,
   TaskDesk,
 } from '../desk.ts';
@@ -51,12 +52,14 @@ import { isSocketPath, sockets } from './sockets.ts';
 import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
+import { transcriptRoutes } from './transcript.ts';
 
 export interface Desks {
   readonly actors: ActorDesk;
   readonly instances: InstanceDesk;
   readonly agents: AgentDesk;
   readonly sessions: SessionDesk;
+  readonly recordings: RecordingDesk;
   readonly exec: ExecDesk;
   readonly tasks: TaskDesk;
   readonly hitl: HitlDesk;
@@ -137,8 +140,9 @@ export function front(
     ...agentRoutes(desks),
     ...instanceRoutes(desks.instances),
     ...actorRoutes(desks.actors),
-    ...sessionRoutes({ sessions: desks.sessions, question, idempotency: once }),
-    ...recordingRoutes({ sessions: desks.sessions, ...streaming }),
+    ...sessionRoutes({ ...desks, question, idempotency: once }),
+    ...transcriptRoutes({ ...desks, ...streaming }),
+    ...recordingRoutes(desks.recordings),
     ...execRoutes({ exec: desks.exec, ...streaming }),
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
     ...hitlRoutes(desks.hitl),

@@ -118,6 +118,7 @@ export async function rig(
     config: readConfig({ AGENTIC_DATA_DIR: dir }, dir, dir),
     runtimes: new Map(),
     terminals: data,
+    recordings: data.recordings,
     links: new Map(),
     telemetry: new Map(),
     asked: new Map(),
