@@ -77,16 +77,18 @@ export interface KeeperOptions {
   readonly keptMax?: number;
 }
 
-/** Call it whenever the screen has caught up. */
+/** Call it after every bite of the screen. */
 export function keeper(options: KeeperOptions): (screen: Screen) => void {
   const { dir, everyBytes = EVERY_BYTES, keptMax = KEPT_MAX } = options;
   let last = options.from;
   let isBusy = false;
   return (screen) => {
     if (screen.parsed - last < everyBytes || isBusy || !screen.isAtRest) return;
-    const kept = screen.checkpoint();
+    // Somebody who looked through it may have kept one hereabouts.
+    const isNear = offsetsIn(dir).some((at) => Math.abs(at - screen.parsed) < everyBytes / 2);
+    const kept = isNear ? null : screen.checkpoint();
+    if (isNear || kept) last = screen.parsed;
     if (!kept) return;
-    last = screen.parsed;
     isBusy = true;
     // The recording has everything: a checkpoint that cannot be kept, or whose recording is being erased, is
     // no loss.

@@ -36,7 +36,7 @@ export interface TerminalOptions {
   readonly onReply: (bytes: Uint8Array) => void;
   readonly onAsking: (question: AskedOnScreen | null) => void;
   readonly onRecorded: (offset: number) => void;
-  readonly onCaughtUp: (screen: Screen) => void;
+  readonly onBite: (screen: Screen) => void;
   readonly onSkipped: () => void;
   /** Null: nobody looks for questions, as on a terminal that has ended. */
   readonly read: ((facts: ScreenFacts) => AskedOnScreen | null) | null;
@@ -67,7 +67,7 @@ export class LiveTerminal implements Terminal {
       read,
       onReply,
       onAsking,
-      onCaughtUp,
+      onBite,
       onSkipped,
     } = options;
     this.session = session;
@@ -85,7 +85,8 @@ export class LiveTerminal implements Terminal {
           rows,
           checkpoint,
           onReply,
-          onCaughtUp: () => this.#screen && onCaughtUp(this.#screen),
+          onCaughtUp: () => {},
+          onBite,
         })
       : null;
     this.#watch = this.#screen && read ? new Watch({ clock, screen: this.#screen, read, onAsking }) : null;

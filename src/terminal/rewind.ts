@@ -8,7 +8,7 @@
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { SessionId } from '../ids.ts';
-import { nearestCheckpoint } from './checkpoints.ts';
+import { keeper, nearestCheckpoint } from './checkpoints.ts';
 import { isUpTo, type Position, start } from './positions.ts';
 import type { Recording } from './recording.ts';
 import { Screen, type Source } from './screen.ts';
@@ -124,7 +124,8 @@ export class Rewind {
       (found, one) => (found && isUpTo(one.position, found.position) ? found : one),
       null,
     );
-    const checkpoint = nearestCheckpoint(this.#options.dirOf(session), recording, {
+    const dir = this.#options.dirOf(session);
+    const checkpoint = nearestCheckpoint(dir, recording, {
       upTo: position.offset,
       above: (best?.position.offset ?? 0) + WORTH_BYTES,
     });
@@ -142,6 +143,7 @@ export class Rewind {
       checkpoint,
       onReply: () => {},
       onCaughtUp: () => {},
+      onBite: keeper({ dir, from: checkpoint?.offset ?? recording.first }),
     });
     return { session, screen, part, position: { ...start, offset: part.next } };
   }

@@ -72,6 +72,8 @@ export interface ScreenOptions {
   readonly onReply: (bytes: Uint8Array) => void;
   /** Everything that was recorded is on the screen. */
   readonly onCaughtUp: () => void;
+  /** After every bite, also when there is more: a flood may never be caught up with. */
+  readonly onBite?: (screen: Screen) => void;
 }
 
 export class Screen {
@@ -300,6 +302,7 @@ export class Screen {
     this.#terminal.write(bytes, () => {
       this.#parsed = next;
       if (lineStart > 0 || endsLine(bytes)) this.#alignedAt = next;
+      this.#options.onBite?.(this);
       this.#goOn(bytes.length, hasForwarded || !isBehind);
     });
   }
@@ -368,7 +371,7 @@ export class Screen {
 
   /** A checkpoint may be taken here: nothing is half said. */
   get isAtRest(): boolean {
-    return !this.#isPulling && this.#isAtRest();
+    return !this.#isClosed && this.#isAtRest();
   }
 
   /** The parser is inside no sequence, and plain text moves the whole screen: no part of it is set apart. */

@@ -74,7 +74,7 @@ export function terminals(options: TerminalsOptions): DataPlane {
         told = offset;
         listener.recorded(session, offset);
       },
-      onCaughtUp: given ? keeper({ dir: at, from: checkpoint?.offset ?? 0 }) : () => {},
+      onBite: given ? keeper({ dir: at, from: checkpoint?.offset ?? 0 }) : () => {},
       onSkipped: () => {
         skips += 1;
       },

@@ -200,10 +200,7 @@ test('[T13] so it is from a checkpoint, wherever that was taken', async () => {
     apply(recording, all[0] as Deed);
     const keep = keeper({ dir: join(root, 's'), from: 0, everyBytes: 4_000, keptMax: 1_000 });
     const options = { recording, clock: systemClock, cols: 80, rows: 24, checkpoint: null };
-    const onCaughtUp = () => late.screen && keep(late.screen);
-    const late: { screen: Screen | null } = { screen: null };
-    const live = new Screen({ ...options, onReply: () => {}, onCaughtUp });
-    late.screen = live;
+    const live = new Screen({ ...options, onReply: () => {}, onCaughtUp: () => {}, onBite: keep });
     for (const deed of all.slice(1)) {
       if ('bytes' in deed) recording.output('stdout', deed.bytes, null);
       else {
@@ -238,24 +235,40 @@ test('[T13] checkpoints are thinned out, and the newest stays', async () => {
   recording.resized(80, 24);
   const keep = keeper({ dir: join(root, 's'), from: 0, everyBytes: 1_000, keptMax: 8 });
   const options = { recording, clock: systemClock, cols: 80, rows: 24, checkpoint: null };
-  const onCaughtUp = () => late.screen && keep(late.screen);
-  const late: { screen: Screen | null } = { screen: null };
-  const live = new Screen({ ...options, onReply: () => {}, onCaughtUp });
-  late.screen = live;
+  const live = new Screen({ ...options, onReply: () => {}, onCaughtUp: () => {}, onBite: keep });
   const names = () =>
     readdirSync(join(root, 's'))
       .filter((name) => name.endsWith('.screen'))
       .toSorted();
   for (let i = 0; i < 20; i++) {
-    recording.output('stdout', Buffer.from(`${'line\r\n'.repeat(300)}`), null);
-    live.pull();
-    await live.settled();
-    const newest = `${String(recording.next).padStart(16, '0')}.screen`;
-    await until('the newest', () => names().at(-1) === newest && names().length <= 8);
+    const before = names().at(-1);
+    await until('a newer one', () => {
+      recording.output('stdout', Buffer.from('line\r\n'.repeat(20)), null);
+      live.pull();
+      return names().at(-1) !== before;
+    });
   }
+  await until('no more than are kept', () => names().length <= 8);
+  expect(names().length).toBeGreaterThan(2);
   live.close();
   recording.close();
 }, 30_000);
+
+test('[T13] who looks through a long recording leaves checkpoints for the next one', async () => {
+  const recording = recordingIn('s');
+  recording.resized(80, 24);
+  const wild = Buffer.from(`\x1b[H\x1b[2J${'a wild line\x1b[3;3H'.repeat(4_000)}`);
+  while (recording.next < 20 << 20) recording.output('stdout', wild, null);
+  const past = rewind();
+  const position = positionOf(recording, recording.next);
+  const seen = await look(past, position);
+  past.close();
+  await until('a checkpoint', () => readdirSync(join(root, 's')).some((name) => name.endsWith('.screen')));
+  const again = rewind();
+  expect(await look(again, position)).toEqual(seen);
+  again.close();
+  recording.close();
+}, 60_000);
 
 test('[T13] a time is a place: after all that was recorded until then, changes of size too', async () => {
   const clock = ticking();
