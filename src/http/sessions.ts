@@ -99,7 +99,7 @@ export function sessionRoutes({ sessions, recordings, question, idempotency }: S
     ...ofAgents({ sessions, idempotency }),
     ...listing(sessions, there),
     ...steering(sessions, there),
-    ...reading({ there, terminalOf, question, recordings }),
+    ...reading({ sessions, there, terminalOf, question, recordings }),
   ];
 }
 
@@ -193,13 +193,14 @@ function steering(sessions: SessionDesk, there: There): Route[] {
 }
 
 interface Readable {
+  readonly sessions: SessionDesk;
   readonly there: There;
   readonly terminalOf: (id: string | undefined) => Promise<Terminal>;
   readonly question: SessionDoor['question'];
   readonly recordings: RecordingDesk;
 }
 
-function reading({ there, terminalOf, question, recordings }: Readable): Route[] {
+function reading({ sessions, there, terminalOf, question, recordings }: Readable): Route[] {
   return [
     route({
       method: 'GET',
@@ -217,7 +218,10 @@ function reading({ there, terminalOf, question, recordings }: Readable): Route[]
         const id = params['id'] ?? '';
         if (at !== undefined && offset !== undefined)
           throw new Failure('bad-input', 'give one of at and offset');
-        const moment = at === undefined ? offset !== undefined && { offset } : momentOf('at', at);
+        // Of a session that is in memory no more there is the past.
+        const end = sessions.find(id) ? null : { offset: Number.MAX_SAFE_INTEGER };
+        const place = offset === undefined ? end : { offset };
+        const moment = at === undefined ? place : momentOf('at', at);
         if (moment) {
           const { screen, at: shown, gaps } = await recordings.screen(id, moment, request.signal);
           return screenBody(id, screen, { at: shown, gaps, question: null });

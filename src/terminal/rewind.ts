@@ -98,13 +98,16 @@ export class Rewind {
       );
     }
     this.#running += 1;
-    const held = this.#begin(wanted);
     try {
-      await this.#moveOn(held, wanted);
-      return look(held);
+      const held = this.#begin(wanted);
+      try {
+        await this.#moveOn(held, wanted);
+        return look(held);
+      } finally {
+        this.#keep(held);
+      }
     } finally {
       this.#running -= 1;
-      this.#keep(held);
     }
   }
 

@@ -96,6 +96,9 @@ describe('the list of recordings', () => {
       offset: 107,
       gaps: { count: 1, bytes: 84 },
     });
+    expect(await json<object>('/api/v1/sessions/forgotten/screen')).toEqual(screen);
+    expect((await problemOf(await on.get('/api/v1/sessions/never/screen'))).status).toBe(404);
+    expect((await problemOf(await on.get('/api/v1/sessions/forgotten/stream'))).detail).toContain('.txt');
     expect(await (await on.get('/api/v1/sessions/forgotten/recording.txt')).text()).toContain(
       '84 bytes missing',
     );
