@@ -59,6 +59,7 @@ export function standing(dir: string, journal: Journal, given: Fleet | null = nu
     config: readConfig({ AGENTIC_DATA_DIR: dir }, dir, dir),
     runtimes: new Map([['host', steady]]),
     terminals: data,
+    recordings: data.recordings,
     links: new Map(),
     telemetry: new Map(),
     asked: new Map(),

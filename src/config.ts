@@ -26,6 +26,8 @@ export interface Config {
   readonly heartbeatSeconds: number;
   readonly hitlExpiresMs: number | null;
   readonly stopGraceMs: number;
+  /** Recordings of sessions that ended longer ago are removed; 0: none are. */
+  readonly recordingsKeepDays: number;
   readonly crashes: {
     readonly max: number;
     readonly withinMs: number;
@@ -147,6 +149,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     heartbeatSeconds: integer(env, 'AGENTIC_HEARTBEAT_SECONDS', { fallback: 10, min: 1, max: 300 }),
     hitlExpiresMs: expires === 0 ? null : expires * 1_000,
     stopGraceMs: integer(env, 'AGENTIC_STOP_GRACE_MS', { fallback: 10_000, min: 0, max: 600_000 }),
+    recordingsKeepDays: integer(env, 'AGENTIC_RECORDINGS_KEEP_DAYS', { fallback: 0, min: 0, max: 36_500 }),
     crashes: {
       max: integer(env, 'AGENTIC_CRASHES_MAX', { fallback: 5, min: 0, max: 1_000 }),
       withinMs: integer(env, 'AGENTIC_CRASH_WINDOW_SECONDS', { fallback: 600, min: 1, max: 86_400 }) * 1_000,

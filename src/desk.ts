@@ -6,6 +6,7 @@
  */
 import type { FailureInfo } from './failure.ts';
 import type { RecordQuery } from './journal.ts';
+import type { CastWish, FoundLines, Gaps, Moment, PastScreen, SearchWish } from './recordings.ts';
 import type { Probe, RuntimeKind } from './runtime.ts';
 import type { Terminal } from './terminal.ts';
 import type {
@@ -17,8 +18,12 @@ import type {
   AgentView,
   ArtifactView,
   EventView,
+  FoundLineView,
   HitlView,
   InstanceView,
+  RecordingMarkView,
+  RecordingRemovedView,
+  RecordingView,
   SessionView,
   TaskView,
 } from './views.ts';
@@ -210,6 +215,57 @@ export interface Gauges {
   /** How often the recording of a terminal could not be written. */
   recordingFailures(): number;
   skippedFrames(): number;
+}
+
+/**
+ * What sessions said, also those that nobody remembers. Calls about one throw 'not-found' when it has no
+ * recording, with the reason when it was removed.
+ */
+export interface RecordingDesk {
+  /** Newest first. */
+  list(query: RecordingQuery): Promise<{ recordings: readonly RecordingView[]; next: string | null }>;
+  /** With its marks from an offset on; `next_offset` is where to go on for more of them. */
+  find(id: string, from: number): Promise<RecordingWhole>;
+  /** Throws 'over-quota' and 'timed-out', after which the same call may be tried again. */
+  screen(id: string, moment: Moment, signal: AbortSignal): Promise<PastScreen>;
+  gapsBefore(id: string, offset: number): Promise<Gaps>;
+  /** `name` is for a file, without its ending. */
+  cast(id: string, wish: ExportWish, signal: AbortSignal): Promise<Exported>;
+  text(id: string): Promise<Exported>;
+  /** Lines of one recording, oldest first. */
+  lines(id: string, wish: Pick<SearchWish, 'q' | 'from' | 'limit'>): Promise<FoundLines>;
+  /** Recordings newest first, the lines of each oldest first. */
+  search(query: RecordingSearch): Promise<{ found: readonly FoundLineView[]; next: string | null }>;
+  /** Throws 'wrong-state' for a session that goes on. */
+  remove(id: string, by: string): Promise<RecordingRemovedView>;
+}
+
+export interface RecordingQuery {
+  readonly agent: string | null;
+  readonly task: string | null;
+  /** What `next` was. */
+  readonly before: string | null;
+  readonly limit: number;
+}
+
+export interface RecordingSearch extends RecordingQuery {
+  readonly q: string;
+  /** Unix milliseconds. */
+  readonly since: number | null;
+  readonly until: number | null;
+}
+
+export interface RecordingWhole {
+  readonly recording: RecordingView;
+  readonly marks: readonly RecordingMarkView[];
+  readonly next_offset: number | null;
+}
+
+export type ExportWish = Pick<CastWish, 'from' | 'to' | 'idleLimit'>;
+
+export interface Exported {
+  readonly name: string;
+  readonly pieces: AsyncIterable<string>;
 }
 
 /** Into the life of every actor. Each throws 'not-found' for one that never was, or an entry that is none. */

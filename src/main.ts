@@ -39,6 +39,8 @@ import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk, makeInstance } from './wiring/instances.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
 import { forgetLinks, liveness, presence, reopenTerminals } from './wiring/presence.ts';
+import { keepRecordings } from './wiring/recording-keeper.ts';
+import { recordingDesk, recordingWorld } from './wiring/recordings.ts';
 import { actorDesk } from './wiring/replay.ts';
 import { retention } from './wiring/retention.ts';
 import { observedSession, sessionDesk } from './wiring/sessions.ts';
@@ -133,6 +135,7 @@ function build(on: Ground): Built {
     config,
     runtimes,
     terminals: data,
+    recordings: data.recordings,
     links: new Map(),
     telemetry: new Map(),
     asked: new Map(),
@@ -207,6 +210,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
       instances: instanceDesk(house),
       agents: agentDesk(house),
       sessions: sessionDesk(house),
+      recordings: recordingDesk(recordingWorld(house, journal)),
       exec,
       tasks: taskDesk(house, logsOf(house, journal)),
       hitl: hitlDesk(house, keysFor),
@@ -249,9 +253,14 @@ async function firstInstance(house: House): Promise<void> {
   log.info('first instance made', { name });
 }
 
-/** Returns how to stop. */
-function keeping({ journal, log, config: { archiveAfterMs } }: Ground): () => void {
-  return archiveAfterMs === null ? () => {} : retention({ journal, clock, log, afterMs: archiveAfterMs });
+/** What is kept for so long and no longer. Returns how to stop looking. */
+function keeping(house: House, { journal, log, config }: Ground): () => void {
+  const { archiveAfterMs, recordingsKeepDays: keepDays } = config;
+  const stops = [keepRecordings(recordingWorld(house, journal), { clock, keepDays })];
+  if (archiveAfterMs !== null) stops.push(retention({ journal, clock, log, afterMs: archiveAfterMs }));
+  return () => {
+    for (const stop of stops) stop();
+  };
 }
 
 /** Waits until the agents that should be there are, but not for ever. */
@@ -324,7 +333,7 @@ async function main(): Promise<void> {
   const stopOpening = reopenTerminals(house);
   const url = await publish(on, doors.http);
   const stopLooking = liveness(house);
-  const stopKeeping = keeping(on);
+  const stopKeeping = keeping(house, on);
   await firstInstance(house);
   stopBySignal(on, async () => {
     stopLooking();

@@ -15,7 +15,7 @@ import type { SessionType } from '../agent-link.ts';
 import { rfc3339 } from '../clock.ts';
 import type { FailureInfo } from '../failure.ts';
 import type { AgentId, HitlId, SessionId, TaskId } from '../ids.ts';
-import type { SessionView } from '../views.ts';
+import type { RecordingRemovedView, SessionView } from '../views.ts';
 import { houseActions, promisePort, type Told } from './port.ts';
 
 // ── Types ───────────────────────────────────────────────────────────────────
@@ -292,6 +292,7 @@ export const sessionMachine = setup({
 /** What the data plane knows of a session, beside the actor. */
 export interface SessionFacts {
   readonly outputBytes: number;
+  readonly removed: RecordingRemovedView | null;
   readonly controller: string | null;
   readonly observers: readonly string[];
 }
@@ -319,6 +320,7 @@ export function sessionView({ value, context: c }: SnapshotFrom<typeof sessionMa
     hitl_id: c.hitl,
     output_bytes: c.outputBytes,
     has_screen: c.type !== 'headless',
+    recording_removed: null,
     controller: null,
     observers: [],
     screen_url: `/api/v1/sessions/${c.id}/screen`,
@@ -331,6 +333,7 @@ export function sessionView({ value, context: c }: SnapshotFrom<typeof sessionMa
 export const withFacts = (view: SessionView, facts: SessionFacts): SessionView => ({
   ...view,
   output_bytes: facts.outputBytes,
+  recording_removed: facts.removed,
   controller: facts.controller,
   observers: [...facts.observers],
 });

@@ -15,6 +15,7 @@ import type {
   HitlDesk,
   InstanceDesk,
   Recall,
+  RecordingDesk,
   SessionDesk,
   TaskDesk,
 } from '../desk.ts';
@@ -52,6 +53,7 @@ import { isSocketPath, sockets } from './sockets.ts';
 import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
+import { transcriptRoutes } from './transcript.ts';
 
 export interface Desks {
   readonly recall: Recall;
@@ -59,6 +61,7 @@ export interface Desks {
   readonly instances: InstanceDesk;
   readonly agents: AgentDesk;
   readonly sessions: SessionDesk;
+  readonly recordings: RecordingDesk;
   readonly exec: ExecDesk;
   readonly tasks: TaskDesk;
   readonly hitl: HitlDesk;
@@ -140,8 +143,9 @@ export function front(
     ...agentRoutes(desks),
     ...instanceRoutes(desks.instances),
     ...actorRoutes(desks.actors),
-    ...sessionRoutes({ sessions: desks.sessions, question, idempotency: once }),
-    ...recordingRoutes({ sessions: desks.sessions, ...streaming }),
+    ...sessionRoutes({ ...desks, question, idempotency: once }),
+    ...transcriptRoutes({ ...desks, ...streaming }),
+    ...recordingRoutes(desks.recordings),
     ...execRoutes({ exec: desks.exec, ...streaming }),
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
     ...hitlRoutes(desks.hitl),

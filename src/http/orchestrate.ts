@@ -45,7 +45,7 @@ export function orchestrated(
     const screen = await terminal.screen();
     const hitl = sessions.find(session)?.hitl_id ?? null;
     const open = hitl === null ? null : question(hitl);
-    const body = screenBody(session, screen, open);
+    const body = screenBody(session, screen, { at: null, gaps: { count: 0, bytes: 0 }, question: open });
     if (open && open.hitl_id !== askedFor) {
       askedFor = open.hitl_id;
       const { prompt: prompt_text, confidence, hitl_id, options } = open;

@@ -1,185 +1,186 @@
-/** What a session said, followed as it is said, or searched in. */
+/**
+ * Recordings: which there are, what is in one, taking one home, looking for text in all, and removing one.
+ */
 import { t } from 'elysia';
-import { rfc3339 } from '../clock.ts';
-import type { SessionDesk } from '../desk.ts';
+import type { Exported, RecordingDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
-import { newId } from '../ids.ts';
-import type { Slice, Terminal, Viewer } from '../terminal.ts';
+import { instantOf, momentOf, momentSaid } from './moments.ts';
 import { integer, json, type Route, route } from './route.ts';
-import type { Frame } from './sse.ts';
-import type { Streams } from './streams.ts';
+import * as schemas from './schemas.ts';
 
-const PIECE_BYTES = 48 << 10;
-/** Looked through by one search; the answer says where to go on. */
-const SEARCH_BYTES_MAX = 32 << 20;
-const LINE_CHARACTERS_MAX = 4_096;
-const LIMIT_MAX = 5_000;
+const LIMIT_MAX = 200;
+const LIMIT = 50;
+const tag = 'recordings';
+const before = t.Optional(t.String({ maxLength: 600, description: 'what `next` was in the last answer' }));
+const limit = t.Optional(integer({ minimum: 1, maximum: LIMIT_MAX }));
+const next = t.Union([t.String(), t.Null()]);
+const moment = t.Optional(t.String({ maxLength: 40, description: momentSaid }));
 
-export interface RecordingDoor {
-  readonly sessions: SessionDesk;
-  readonly streams: Streams;
-}
+export const recordingRoutes = (desk: RecordingDesk): Route[] => [
+  ...listing(desk),
+  ...searching(desk),
+  ...exporting(desk),
+];
 
-const line = t.Object({
-  offset: integer({ description: 'of the first byte of what holds it' }),
-  at: t.String({ format: 'date-time' }),
-  stream: t.String(),
-  text: t.String({ description: 'without colours and cursor movements' }),
-});
-
-export function recordingRoutes({ sessions, streams }: RecordingDoor): Route[] {
-  const terminalOf = async (id = ''): Promise<Terminal> => {
-    const terminal = sessions.find(id) ? await sessions.terminal(id) : null;
-    if (!terminal)
-      throw new Failure('not-found', `there is no recording of session "${id}"; see GET /api/v1/sessions`);
-    return terminal;
-  };
+function listing(desk: RecordingDesk): Route[] {
   return [
     route({
       method: 'GET',
-      path: '/api/v1/sessions/:id/stream',
+      path: '/api/v1/recordings',
       role: 'viewer',
-      tag: 'sessions',
-      summary:
-        'What it says, as server-sent events; an id is the offset to go on from, also as `Last-Event-ID`',
-      query: t.Object({ from: t.Optional(integer({ minimum: 0 })) }),
+      tag,
+      summary: 'Recordings, newest first, also of sessions that are forgotten otherwise',
+      query: t.Object({ agent: t.Optional(t.String()), task: t.Optional(t.String()), before, limit }),
       answers: {
-        200: { description: 'output, gap, then session_end', schema: null, contentType: 'text/event-stream' },
+        200: json(
+          'a page; `next` is what to give as `before` for the next one, also when this one is short',
+          t.Object({ recordings: t.Array(schemas.recording), next }),
+        ),
       },
-      async run({ params, query, request }) {
-        const last = Number(request.headers.get('last-event-id') ?? query.from ?? 0);
-        if (!Number.isSafeInteger(last) || last < 0) {
-          throw new Failure(
-            'bad-input',
-            'Last-Event-ID is not an offset of this stream; leave it out to start from the beginning',
-          );
-        }
-        const terminal = await terminalOf(params['id']);
-        return streams.open(request, (signal) => said(terminal, last, signal));
-      },
+      run: ({ query: { agent = null, task = null, before = null, limit = LIMIT } }) =>
+        desk.list({ agent, task, before, limit }),
     }),
     route({
       method: 'GET',
-      path: '/api/v1/sessions/:id/transcript',
+      path: '/api/v1/sessions/:id/recording',
       role: 'viewer',
-      tag: 'sessions',
-      summary: 'What it said as lines of text, all of them or those that hold `q`',
+      tag,
+      summary: 'One recording, with its changes of size, its gaps and its end',
       query: t.Object({
-        q: t.Optional(t.String({ maxLength: 200, description: 'upper and lower case are one' })),
-        from: t.Optional(integer({ minimum: 0 })),
-        limit: t.Optional(
-          integer({
-            minimum: 1,
-            maximum: LIMIT_MAX,
-            description: 'it stops at the end of the piece in which it is reached',
-          }),
-        ),
+        from: t.Optional(integer({ minimum: 0, description: 'the first offset of its marks' })),
       }),
       answers: {
         200: json(
-          'lines; next_offset is where to go on, null at the end',
+          'it; `next_mark_offset` is where to go on for more of its marks, null when that is all',
           t.Object({
-            session_id: t.String(),
-            items: t.Array(line),
-            next_offset: t.Union([integer(), t.Null()]),
+            ...schemas.recording.properties,
+            marks: t.Array(schemas.recordingMark),
+            next_mark_offset: t.Union([integer(), t.Null()]),
           }),
         ),
       },
-      async run({ params, query: { q = '', from = 0, limit = 500 } }) {
-        const found = await search(await terminalOf(params['id']), { q: q.toLowerCase(), from, limit });
-        return { session_id: params['id'], ...found };
+      async run({ params, query: { from = 0 } }) {
+        const { recording, marks, next_offset } = await desk.find(params['id'] ?? '', from);
+        return { ...recording, marks, next_mark_offset: next_offset };
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/sessions/:id/recording',
+      role: 'admin',
+      tag,
+      summary: 'Removes the recording of a session that has ended, for good',
+      answers: {
+        200: json('it is gone', t.Object({ session_id: t.String(), removed: schemas.recordingRemoved })),
+      },
+      run: async ({ params, caller }) => ({
+        session_id: params['id'],
+        removed: await desk.remove(params['id'] ?? '', caller.name),
+      }),
+    }),
+  ];
+}
+
+function searching(desk: RecordingDesk): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/recordings/search',
+      role: 'viewer',
+      tag,
+      summary: 'Lines that hold `q`, of all recordings: the newest recording first, its lines as they came',
+      query: t.Object({
+        q: t.String({ minLength: 2, maxLength: 200, description: 'upper and lower case are one' }),
+        agent: t.Optional(t.String()),
+        task: t.Optional(t.String()),
+        from: t.Optional(t.String({ maxLength: 40, description: 'RFC 3339: nothing said before it' })),
+        to: t.Optional(t.String({ maxLength: 40, description: 'RFC 3339: nothing said after it' })),
+        before,
+        limit,
+      }),
+      answers: {
+        200: json(
+          'what was found, which may be nothing yet; `next` is what to give as `before` to go on, null at the end',
+          t.Object({ items: t.Array(schemas.foundLine), next }),
+        ),
+      },
+      async run({ query: { q, agent = null, task = null, from, to, before = null, limit = LIMIT } }) {
+        const since = from === undefined ? null : instantOf('from', from);
+        const until = to === undefined ? null : instantOf('to', to);
+        const asked = { q: q.toLowerCase(), agent, task, since, until, before, limit };
+        const { found, next } = await desk.search(asked);
+        return { items: found, next };
       },
     }),
   ];
 }
 
-/** Everything from an offset on, until the session has ended. */
-async function* said(terminal: Terminal, from: number, signal: AbortSignal): AsyncGenerator<Frame> {
-  let bell = Promise.withResolvers<void>();
-  const ending: { told: { readonly exit_code: unknown; readonly reason: unknown } | null } = { told: null };
-  const listener: Viewer = {
-    id: newId(),
-    label: 'stream',
-    send() {
-      bell.resolve();
-      return 0;
-    },
-    tell({ type, exit_code, reason }) {
-      if (type !== 'closed') return;
-      ending.told = { exit_code, reason };
-      bell.resolve();
-    },
-  };
-  const attachment = terminal.attach(listener, { role: 'observer', from: terminal.nextOffset() });
-  signal.addEventListener('abort', () => bell.resolve(), { once: true });
-  try {
-    for (let at = from; !signal.aborted; ) {
-      bell = Promise.withResolvers();
-      const isOver = ending.told !== null;
-      const slice = await terminal.read(at, PIECE_BYTES);
-      if (slice.gapBytes > 0) {
-        yield { id: slice.from, event: 'gap', data: JSON.stringify({ offset: at, bytes: slice.gapBytes }) };
-      }
-      if (slice.bytes.length > 0) {
-        at = slice.next;
-        const data_base64 = Buffer.from(slice.bytes).toString('base64');
-        yield {
-          id: at,
-          event: 'output',
-          data: JSON.stringify({ offset: slice.from, stream: slice.stream, data_base64 }),
+function exporting(desk: RecordingDesk): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/sessions/:id/recording.cast',
+      role: 'viewer',
+      tag,
+      summary: 'It as an asciicast v2 file; of a live session what there is so far',
+      query: t.Object({
+        from: moment,
+        to: moment,
+        idle_limit: t.Optional(
+          t.String({ pattern: '^\\d{1,6}(\\.\\d{1,3})?$', description: 'seconds that no pause is longer' }),
+        ),
+      }),
+      answers: {
+        200: { description: 'the file', schema: null, contentType: 'application/x-asciicast' },
+      },
+      async run({ params, query: { from, to, idle_limit }, request }) {
+        const wish = {
+          from: from === undefined ? null : momentOf('from', from),
+          to: to === undefined ? null : momentOf('to', to),
+          idleLimit: idle_limit === undefined ? null : Number(idle_limit),
         };
-      } else if (isOver) {
-        return yield { id: at, event: 'session_end', data: JSON.stringify(ending.told) };
-      } else {
-        await bell.promise;
-      }
-    }
-  } finally {
-    attachment.detach();
-  }
+        if (wish.idleLimit === 0) throw new Failure('bad-input', 'idle_limit must be more than 0');
+        const cast = await desk.cast(params['id'] ?? '', wish, request.signal);
+        return file(cast, { type: 'application/x-asciicast', ending: 'cast' });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/sessions/:id/recording.txt',
+      role: 'viewer',
+      tag,
+      summary: 'It as text that a person can read: what scrolled off its screen, then what is on it',
+      answers: { 200: { description: 'the file', schema: null, contentType: 'text/plain; charset=utf-8' } },
+      async run({ params }) {
+        const text = await desk.text(params['id'] ?? '');
+        return file(text, { type: 'text/plain; charset=utf-8', ending: 'txt' });
+      },
+    }),
+  ];
 }
 
-interface Search {
-  readonly q: string;
-  readonly from: number;
-  readonly limit: number;
-}
-
-// biome-ignore lint/complexity/useRegexLiterals: the escapes are told more plainly as a string
-const escapes = new RegExp('\\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\x07\\x1b]*(?:\\x07|\\x1b\\\\)?|[@-_])', 'g');
-
-const plain = (text: string) =>
-  text
-    .replace(escapes, '')
-    .replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '')
-    .trimEnd();
-
-async function search(terminal: Terminal, { q, from, limit }: Search) {
-  const items: object[] = [];
-  const decoder = new TextDecoder();
-  let rest = '';
-  let at = from;
-  /** Where the line begins that has not ended yet: the next search takes it whole. */
-  let lineAt = from;
-  let first: Slice | null = null;
-  const keep = (text: string) => {
-    const shown = plain(text).slice(0, LINE_CHARACTERS_MAX);
-    if (first === null || shown === '' || !shown.toLowerCase().includes(q)) return;
-    items.push({ offset: first.from, at: rfc3339(first.at), stream: first.stream, text: shown });
-  };
-  while (items.length < limit && at - from < SEARCH_BYTES_MAX) {
-    const slice = await terminal.read(at, PIECE_BYTES);
-    if (slice.bytes.length === 0) {
-      keep(rest);
-      return { items, next_offset: null };
-    }
-    first = slice;
-    at = slice.next;
-    const ended = slice.bytes.lastIndexOf(0x0a);
-    if (ended >= 0) lineAt = slice.from + ended + 1;
-    const lines = (rest + decoder.decode(slice.bytes, { stream: true })).split('\n');
-    rest = (lines.pop() ?? '').slice(-LINE_CHARACTERS_MAX);
-    for (const one of lines) keep(one);
-  }
-  return { items, next_offset: lineAt > from ? lineAt : at };
+function file({ name, pieces }: Exported, { type, ending }: { type: string; ending: string }): Response {
+  const encoder = new TextEncoder();
+  const reading = pieces[Symbol.asyncIterator]();
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        let piece = await reading.next();
+        while (!piece.done && piece.value === '') piece = await reading.next();
+        if (piece.done) controller.close();
+        else controller.enqueue(encoder.encode(piece.value));
+      },
+      cancel: () => void reading.return?.(),
+    },
+    { highWaterMark: 1 },
+  );
+  return new Response(body, {
+    headers: {
+      'content-type': type,
+      'content-disposition': `attachment; filename="${name}.${ending}"`,
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': "sandbox; default-src 'none'",
+    },
+  });
 }

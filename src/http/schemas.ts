@@ -98,6 +98,58 @@ export const agent = t.Object({
   sessions: integer(),
 });
 
+export const recordingRemoved = t.Object({ at: instant, by: text, reason: text });
+const gaps = t.Object({ count: integer(), bytes: integer({ description: 'that are missing' }) });
+
+export const recording = t.Object({
+  session_id: text,
+  session_name: orNull(text),
+  session_type: orNull(words(['interactive', 'headless', 'background'])),
+  agent_id: orNull(text),
+  task_id: orNull(text),
+  command: orNull(text),
+  args: orNull(t.Array(text)),
+  live: t.Boolean({ description: 'it still grows' }),
+  has_screen: t.Boolean(),
+  cols: orNull(integer({ description: 'at its end' })),
+  rows: orNull(integer()),
+  size_bytes: integer({ description: 'on disk' }),
+  output_bytes: orNull(integer({ description: 'null, like gaps: not counted yet; ask again' })),
+  next_offset: integer({ description: 'after its last byte, counting what is missing' }),
+  first_at: orNull(instant),
+  last_at: orNull(instant),
+  duration_ms: integer(),
+  gaps: orNull(gaps),
+  recording_url: text,
+  screen_url: text,
+  transcript_url: text,
+  cast_url: text,
+  text_url: text,
+});
+
+export const recordingMark = t.Object({
+  kind: words(['resize', 'gap', 'end']),
+  offset: integer(),
+  at: instant,
+  cols: t.Optional(integer()),
+  rows: t.Optional(integer()),
+  bytes: t.Optional(integer({ description: 'that are missing from the offset on' })),
+  exit_code: t.Optional(orNull(integer())),
+  reason: t.Optional(text),
+});
+
+export const foundLine = t.Object({
+  session_id: text,
+  session_name: orNull(text),
+  agent_id: orNull(text),
+  task_id: orNull(text),
+  offset: integer({ description: 'of its first byte' }),
+  at: instant,
+  stream: text,
+  text: t.String({ description: 'without colours and cursor movements' }),
+  screen_url: t.String({ description: 'the screen with it' }),
+});
+
 export const session = t.Object({
   session_id: text,
   agent_id: text,
@@ -117,6 +169,7 @@ export const session = t.Object({
   hitl_id: orNull(text),
   output_bytes: integer(),
   has_screen: t.Boolean(),
+  recording_removed: orNull(recordingRemoved),
   controller: orNull(text),
   observers: t.Array(text),
   screen_url: text,
@@ -134,6 +187,8 @@ export const screen = t.Object({
   title: text,
   scrollback_tail: t.Array(text),
   offset: integer({ description: 'everything below it is on the screen' }),
+  at: orNull(t.String({ format: 'date-time', description: 'null: it is the present screen' })),
+  gaps: t.Object({ count: integer(), bytes: integer({ description: 'missing before the offset' }) }),
   prompt_detected: t.Boolean(),
   prompt_text: orNull(text),
 });

@@ -1,10 +1,12 @@
 /** Sessions: what runs on an agent, what it said, and its screen. */
 import { t } from 'elysia';
-import type { NewSession, SessionDesk } from '../desk.ts';
+import type { NewSession, RecordingDesk, SessionDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Terminal } from '../terminal.ts';
 import type { HitlView, SessionView } from '../views.ts';
 import type { Idempotency } from './idempotency.ts';
+import { momentOf, momentSaid } from './moments.ts';
+import { noRecording } from './no-recording.ts';
 import { integer, json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
 import { screenBody } from './screen-body.ts';
@@ -79,26 +81,25 @@ const bytesOf = (body: { readonly text?: string; readonly data_base64?: string }
 
 export interface SessionDoor {
   readonly sessions: SessionDesk;
+  readonly recordings: RecordingDesk;
   readonly question: (id: string) => HitlView | null;
   readonly idempotency: Idempotency;
 }
 
-export function sessionRoutes({ sessions, question, idempotency }: SessionDoor): Route[] {
+export function sessionRoutes({ sessions, recordings, question, idempotency }: SessionDoor): Route[] {
   const there = (id = ''): SessionView => {
     const view = sessions.find(id);
     if (!view) throw new Failure('not-found', `there is no session "${id}"; see GET /api/v1/sessions`);
     return view;
   };
   const terminalOf = async (id = ''): Promise<Terminal> => {
-    const terminal = await sessions.terminal(id);
-    if (!terminal) throw new Failure('not-found', `session "${id}" has no terminal and no recording`);
-    return terminal;
+    return (await sessions.terminal(id)) ?? (await noRecording(recordings, id));
   };
   return [
     ...ofAgents({ sessions, idempotency }),
     ...listing(sessions, there),
     ...steering(sessions, there),
-    ...reading({ there, terminalOf, question }),
+    ...reading({ sessions, there, terminalOf, question, recordings }),
   ];
 }
 
@@ -192,28 +193,46 @@ function steering(sessions: SessionDesk, there: There): Route[] {
 }
 
 interface Readable {
+  readonly sessions: SessionDesk;
   readonly there: There;
   readonly terminalOf: (id: string | undefined) => Promise<Terminal>;
   readonly question: SessionDoor['question'];
+  readonly recordings: RecordingDesk;
 }
 
-function reading({ there, terminalOf, question }: Readable): Route[] {
+function reading({ sessions, there, terminalOf, question, recordings }: Readable): Route[] {
   return [
     route({
       method: 'GET',
       path: '/api/v1/sessions/:id/screen',
       role: 'viewer',
       tag,
-      summary: 'Its screen as text, once everything it said has been drawn',
+      summary:
+        'Its screen as text, once everything it said has been drawn; or as it was at a time or an offset',
+      query: t.Object({
+        at: t.Optional(t.String({ maxLength: 40, description: momentSaid })),
+        offset: t.Optional(integer({ minimum: 0, description: 'everything below it is on the screen' })),
+      }),
       answers: { 200: json('the screen', schemas.screen) },
-      async run({ params }) {
-        const view = there(params['id']);
-        const terminal = await terminalOf(view.session_id);
-        return screenBody(
-          view.session_id,
-          await terminal.screen(),
-          view.hitl_id === null ? null : question(view.hitl_id),
-        );
+      async run({ params, query: { at, offset }, request }) {
+        const id = params['id'] ?? '';
+        if (at !== undefined && offset !== undefined)
+          throw new Failure('bad-input', 'give one of at and offset');
+        // Of a session that is in memory no more there is the past.
+        const end = sessions.find(id) ? null : { offset: Number.MAX_SAFE_INTEGER };
+        const place = offset === undefined ? end : { offset };
+        const moment = at === undefined ? place : momentOf('at', at);
+        if (moment) {
+          const { screen, at: shown, gaps } = await recordings.screen(id, moment, request.signal);
+          return screenBody(id, screen, { at: shown, gaps, question: null });
+        }
+        const view = there(id);
+        const screen = await (await terminalOf(view.session_id)).screen();
+        return screenBody(view.session_id, screen, {
+          at: null,
+          gaps: await recordings.gapsBefore(view.session_id, screen.offset),
+          question: view.hitl_id === null ? null : question(view.hitl_id),
+        });
       },
     }),
     route({

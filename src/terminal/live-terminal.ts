@@ -18,14 +18,13 @@ import { FanOut } from './fan-out.ts';
 import type { Recording } from './recording.ts';
 import { type Checkpoint, Screen } from './screen.ts';
 import type { SeatLimits } from './seat.ts';
+import { tailOf } from './tail.ts';
 import { Watch } from './watch.ts';
 
 /** `recorded` is told at most so often, but whenever so much has come: the agent waits for it. */
 const RECORDED_MS = 50;
 const RECORDED_BYTES = 32 << 10;
 const READ_BYTES_MAX = 1 << 20;
-/** What is shown of a process without a screen. */
-const TAIL_BYTES = 32 << 10;
 
 export interface TerminalOptions {
   readonly session: SessionId;
@@ -37,7 +36,7 @@ export interface TerminalOptions {
   readonly onReply: (bytes: Uint8Array) => void;
   readonly onAsking: (question: AskedOnScreen | null) => void;
   readonly onRecorded: (offset: number) => void;
-  readonly onCaughtUp: (screen: Screen) => void;
+  readonly onBite: (screen: Screen) => void;
   readonly onSkipped: () => void;
   /** Null: nobody looks for questions, as on a terminal that has ended. */
   readonly read: ((facts: ScreenFacts) => AskedOnScreen | null) | null;
@@ -68,7 +67,7 @@ export class LiveTerminal implements Terminal {
       read,
       onReply,
       onAsking,
-      onCaughtUp,
+      onBite,
       onSkipped,
     } = options;
     this.session = session;
@@ -86,7 +85,8 @@ export class LiveTerminal implements Terminal {
           rows,
           checkpoint,
           onReply,
-          onCaughtUp: () => this.#screen && onCaughtUp(this.#screen),
+          onCaughtUp: () => {},
+          onBite,
         })
       : null;
     this.#watch = this.#screen && read ? new Watch({ clock, screen: this.#screen, read, onAsking }) : null;
@@ -98,6 +98,11 @@ export class LiveTerminal implements Terminal {
       screen: () => this.#checkpoint(),
       skipped: onSkipped,
     });
+  }
+
+  /** For its numbers. */
+  get recording(): Recording {
+    return this.#recording;
   }
 
   get isWatched(): boolean {
@@ -140,7 +145,7 @@ export class LiveTerminal implements Terminal {
   }
 
   async screen(): Promise<ScreenView> {
-    if (!this.#screen) return this.#tail();
+    if (!this.#screen) return tailOf(this.#recording, { ...this.spec, next: this.#recording.next });
     await this.#screen.settled();
     return this.#screen.view();
   }
@@ -186,32 +191,6 @@ export class LiveTerminal implements Terminal {
   async #checkpoint(): Promise<Checkpoint | null> {
     await this.#screen?.settled();
     return this.#screen?.serialize() ?? null;
-  }
-
-  #tail(): ScreenView {
-    const { cols, rows } = this.spec;
-    const next = this.#recording.next;
-    const parts: string[] = [];
-    for (let at = Math.max(0, next - TAIL_BYTES); at < next; ) {
-      const slice = this.#recording.slice(at, TAIL_BYTES);
-      if (slice.next <= at) break;
-      parts.push(Buffer.from(slice.bytes).toString('utf8'));
-      at = slice.next;
-    }
-    const lines = parts.join('').replace(/\n$/, '').split('\n');
-    const text = lines.slice(-rows).join('\n');
-    const row = Math.max(0, Math.min(rows, lines.length) - 1);
-    const cursor = { row, col: Math.min(cols, lines.at(-1)?.length ?? 0), visible: false };
-    return {
-      cols,
-      rows,
-      text,
-      cursor,
-      alternate: false,
-      scrollback: lines.slice(-rows - 50, -rows),
-      title: '',
-      offset: next,
-    };
   }
 
   #tellRecorded(): void {

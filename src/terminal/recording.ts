@@ -16,13 +16,14 @@ import {
   type Kind,
   missingOf,
   PAYLOAD_BYTES_MAX,
+  type RecordHead,
   type Stream,
   sizeBytes,
 } from './records.ts';
 import { type Found, Segment } from './segment.ts';
 
 /** A segment is closed beyond it. */
-const SEGMENT_BYTES = 8 << 20;
+export const SEGMENT_BYTES = 8 << 20;
 /** After the disk has refused, how long it is left alone. */
 const RETRY_MS = 1_000;
 const REASON_MAX = 4_096;
@@ -32,6 +33,8 @@ export interface RecordingOptions {
   readonly clock: Clock;
   /** Once for every time the disk begins to refuse. */
   readonly onFailure: (reason: string) => void;
+  /** Nothing is written and nothing is cut off; what is recorded after it was opened may be missing. */
+  readonly isReadOnly?: boolean;
 }
 
 export interface Resize {
@@ -50,7 +53,7 @@ export const directoryOf = (root: string, session: string): string =>
       : `x${Buffer.from(session).toString('hex').slice(0, 240)}`,
   );
 
-function sizeIn(segment: Segment, { head, at }: Found): Resize {
+export function sizeIn(segment: Segment, { head, at }: Found): Resize {
   const size = Buffer.alloc(4);
   segment.read(at, size);
   return { offset: head.offset, cols: size.readUInt16BE(0), rows: size.readUInt16BE(2) };
@@ -78,7 +81,8 @@ export class Recording {
       .map((name) => new Segment(join(options.dir, name), Number(name.slice(0, 16))));
     const last = this.#segments.at(-1);
     if (!last) return;
-    last.openForWriting();
+    if (options.isReadOnly) last.tally();
+    else last.openForWriting();
     this.#next = last.next;
   }
 
@@ -98,6 +102,11 @@ export class Recording {
 
   get isEnded(): boolean {
     return this.#isEnded;
+  }
+
+  /** Oldest first; the last one may still grow. */
+  get segments(): readonly Segment[] {
+    return this.#segments;
   }
 
   /** How many of the bytes are new; they are in the recording, or known to be lost. */
@@ -135,9 +144,7 @@ export class Recording {
     const { segment, found } = this.#find(from);
     if (!segment || !found) return this.#nothing(from);
     if (found.head.kind === 'gap') {
-      const missing = new Uint8Array(8);
-      segment.read(found.at, missing);
-      const rest = this.slice(found.head.offset + missingOf(missing), maxBytes, into);
+      const rest = this.slice(found.head.offset + this.missingIn(segment, found), maxBytes, into);
       return { ...rest, gapBytes: rest.from - from };
     }
     const start = Math.max(from, found.head.offset);
@@ -159,18 +166,40 @@ export class Recording {
     return { from: start, stream, bytes, next: start + length, gapBytes: start - from, at: found.head.at };
   }
 
-  /** Changes of size at or after an offset, oldest first. */
-  resizes(from: number): Resize[] {
-    const found: Resize[] = [];
+  /** Changes of size from one offset to another, both included, oldest first. */
+  resizes(from: number, to = Number.POSITIVE_INFINITY): Resize[] {
+    return this.notes(from, to).flatMap(({ segment, note }) =>
+      note.head.kind === 'resize' ? [sizeIn(segment, note)] : [],
+    );
+  }
+
+  /** Changes of size, gaps and the end from one offset to another, both included, oldest first. */
+  notes(from: number, to = Number.POSITIVE_INFINITY): { segment: Segment; note: Found }[] {
+    const found: { segment: Segment; note: Found }[] = [];
     for (const [i, segment] of this.#segments.entries()) {
       const following = this.#segments[i + 1];
       if (following && following.first < from) continue;
-      for (const record of segment.records()) {
-        if (record.head.kind === 'resize' && record.head.offset >= from) found.push(sizeIn(segment, record));
+      if (segment.first > to) break;
+      for (const note of segment.notes()) {
+        if (note.head.offset >= from && note.head.offset <= to) found.push({ segment, note });
       }
       if (following) segment.close();
     }
     return found;
+  }
+
+  /** How many bytes a gap stands for. */
+  missingIn(segment: Segment, { at }: Found): number {
+    const missing = new Uint8Array(8);
+    segment.read(at, missing);
+    return missingOf(missing);
+  }
+
+  /** The record that holds the byte at an offset; of one that is missing, the one after its gap. */
+  headAt(offset: number): RecordHead | null {
+    const { segment, found } = this.#find(offset);
+    const isGap = found?.head.kind === 'gap';
+    return (isGap ? segment?.after(found)?.head : found?.head) ?? found?.head ?? null;
   }
 
   /** Its size at the beginning; null for what has no screen. */
@@ -187,7 +216,7 @@ export class Recording {
   ending(): { readonly exitCode: number | null; readonly reason: string } | null {
     const last = this.#segments.at(-1);
     let found: { exitCode: number | null; reason: string } | null = null;
-    for (const { head, at } of last?.records() ?? []) {
+    for (const { head, at } of last?.notes() ?? []) {
       if (head.kind !== 'end') continue;
       const text = Buffer.alloc(head.bytes);
       last?.read(at, text);

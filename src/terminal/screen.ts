@@ -11,7 +11,9 @@ import type { TerminalState } from '../agent-link.ts';
 import type { Clock } from '../clock.ts';
 import type { ScreenView } from '../terminal.ts';
 import { type ScreenFacts, screenFacts } from './asking-screen.ts';
+import { fingerprintOf } from './fingerprint.ts';
 import { coloursOf, endsLine, firstLineStart, heldFrom, plainOf, unfinishedOf } from './forward.ts';
+import { carry, type InnerState, innerStateOf } from './inner-state.ts';
 import type { Recording, Resize } from './recording.ts';
 import { answerColours } from './replies.ts';
 
@@ -38,16 +40,30 @@ const PARSER_GROUND = 0;
 /** What is only looked through is read into these in turns: a flood of garbage would be memory. */
 const scratch = [Buffer.alloc(BITE_BYTES), Buffer.alloc(BITE_BYTES)] as const;
 
+export const terminalOptions = {
+  scrollback: SCROLLBACK_LINES,
+  allowProposedApi: true,
+  logLevel: 'off',
+} as const;
+
+/** What a screen is drawn from: a recording, or the part of one up to a place. */
+export type Source = Pick<Recording, 'first' | 'next' | 'slice' | 'resizes'>;
+
 export interface Checkpoint {
   readonly offset: number;
   readonly cols: number;
   readonly rows: number;
   /** What brings an empty terminal of that size to that screen. */
   readonly serialized: string;
+  readonly title?: string;
+  /** What is not seen and matters for what comes next. */
+  readonly inner?: InnerState;
+  /** By which it is known whether it brings back the same screen. */
+  readonly fingerprint?: string;
 }
 
 export interface ScreenOptions {
-  readonly recording: Recording;
+  readonly recording: Source;
   readonly clock: Clock;
   readonly cols: number;
   readonly rows: number;
@@ -56,6 +72,8 @@ export interface ScreenOptions {
   readonly onReply: (bytes: Uint8Array) => void;
   /** Everything that was recorded is on the screen. */
   readonly onCaughtUp: () => void;
+  /** After every bite, also when there is more: a flood may never be caught up with. */
+  readonly onBite?: (screen: Screen) => void;
 }
 
 export class Screen {
@@ -70,6 +88,8 @@ export class Screen {
   /** Parsed up to here, and a line begins here. */
   #alignedAt = -1;
   #isAnswering = false;
+  /** The checkpoint it begins with is drawn. */
+  #hasBegun: boolean;
   #title = '';
   #isPulling = false;
   #pause: unknown = null;
@@ -80,19 +100,12 @@ export class Screen {
     const { recording, checkpoint, onReply } = options;
     this.#options = options;
     const { cols, rows } = checkpoint ?? options;
-    this.#terminal = new Terminal({
-      cols,
-      rows,
-      scrollback: SCROLLBACK_LINES,
-      allowProposedApi: true,
-      logLevel: 'off',
-    });
+    this.#terminal = new Terminal({ ...terminalOptions, cols, rows });
     // Written for the browser's terminal, and of this one it uses only what both have.
     this.#terminal.loadAddon(this.#serializer as unknown as ITerminalAddon);
     this.#answersFrom = recording.next;
     this.#parsed = Math.max(checkpoint?.offset ?? 0, recording.first);
     this.#resizes = recording.resizes(this.#parsed);
-    if (checkpoint) this.#terminal.write(checkpoint.serialized);
     const reply = (text: string) => {
       if (this.#isAnswering) onReply(Buffer.from(text, 'utf8'));
     };
@@ -102,7 +115,20 @@ export class Screen {
       this.#title = title;
     });
     answerColours(this.#terminal, reply);
-    this.pull();
+    this.#hasBegun = checkpoint === null;
+    if (checkpoint) this.#begin(checkpoint);
+    else this.pull();
+  }
+
+  /** Nothing is parsed, and no size changed, before it is drawn. */
+  #begin({ serialized, title, inner }: Checkpoint): void {
+    this.#isPulling = true;
+    this.#terminal.write(serialized, () => {
+      if (inner) carry(this.#terminal, inner);
+      if (title !== undefined) this.#title = title;
+      this.#hasBegun = true;
+      this.#bite();
+    });
   }
 
   get parsed(): number {
@@ -185,6 +211,15 @@ export class Screen {
     return this.#serialized;
   }
 
+  /** What another screen can go on from as this one does; null where something cannot be carried over. */
+  checkpoint(): Checkpoint | null {
+    const inner = innerStateOf(this.#terminal);
+    if (!inner) return null;
+    const { offset, cols, rows, serialized } = this.serialize();
+    const fingerprint = fingerprintOf(this.#terminal, this.#serializer.serialize());
+    return { offset, cols, rows, serialized, title: this.#title, inner, fingerprint };
+  }
+
   /**
    * What was begun and has no effect yet, a sequence or a character, is for who goes on from here to read
    * whole.
@@ -252,19 +287,22 @@ export class Screen {
     const isPast = this.#parsed < this.#answersFrom;
     const limit = isPast ? Math.min(until, this.#answersFrom) : until;
     const slice = recording.slice(this.#parsed, Math.min(PARSE_BYTES, limit - this.#parsed));
-    if (slice.bytes.length === 0) {
+    if (slice.bytes.length === 0 || slice.from >= limit) {
       // Only a gap, or what is lost, is there.
-      this.#parsed = Math.max(slice.next, limit);
+      this.#parsed = limit;
       return void setImmediate(() => this.#bite());
     }
+    // Behind a gap it may reach over a change of size.
+    const there = slice.bytes.subarray(0, limit - slice.from);
     // To the next line only, where the next bite may forward from; but one that could not is parsed whole.
-    const lineStart = isBehind && !wasAligned ? firstLineStart(slice.bytes) : -1;
-    const bytes = lineStart > 0 ? slice.bytes.subarray(0, lineStart) : slice.bytes;
+    const lineStart = isBehind && !wasAligned ? firstLineStart(there) : -1;
+    const bytes = lineStart > 0 ? there.subarray(0, lineStart) : there;
     const next = slice.from + bytes.length;
     this.#isAnswering = !isPast;
     this.#terminal.write(bytes, () => {
       this.#parsed = next;
       if (lineStart > 0 || endsLine(bytes)) this.#alignedAt = next;
+      this.#options.onBite?.(this);
       this.#goOn(bytes.length, hasForwarded || !isBehind);
     });
   }
@@ -277,7 +315,7 @@ export class Screen {
 
   #isShown(wanted: number): boolean {
     const size = this.#resizes[0];
-    return this.#parsed >= wanted && (size === undefined || size.offset > wanted);
+    return this.#hasBegun && this.#parsed >= wanted && (size === undefined || size.offset > wanted);
   }
 
   /** A flood may never end: who waits for an offset waits for no more than that. */
@@ -333,7 +371,7 @@ export class Screen {
 
   /** A checkpoint may be taken here: nothing is half said. */
   get isAtRest(): boolean {
-    return !this.#isPulling && this.#isAtRest();
+    return !this.#isClosed && this.#isAtRest();
   }
 
   /** The parser is inside no sequence, and plain text moves the whole screen: no part of it is set apart. */

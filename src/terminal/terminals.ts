@@ -2,11 +2,14 @@
 import type { Clock } from '../clock.ts';
 import type { SessionId } from '../ids.ts';
 import type { Log } from '../log.ts';
+import type { Recordings } from '../recordings.ts';
 import type { AskedOnScreen, TerminalListener, TerminalSpec, Terminals } from '../terminal.ts';
+import { archive } from './archive.ts';
 import type { ScreenFacts } from './asking-screen.ts';
 import { keeper, readCheckpoint } from './checkpoints.ts';
 import { LiveTerminal } from './live-terminal.ts';
 import { directoryOf, Recording } from './recording.ts';
+import { Removals } from './removals.ts';
 import type { SeatLimits } from './seat.ts';
 
 /** Ended terminals that are kept open for whoever looks at them; beyond it the oldest is closed. */
@@ -30,6 +33,7 @@ export interface TerminalsOptions {
 }
 
 export interface DataPlane extends Terminals {
+  readonly recordings: Recordings;
   readonly numbers: {
     recordedBytes(): number;
     recordingFailures(): number;
@@ -78,7 +82,7 @@ export function terminals(options: TerminalsOptions): DataPlane {
         told = offset;
         listener.recorded(session, offset);
       },
-      onCaughtUp: given ? keeper(at, checkpoint?.offset ?? 0) : () => {},
+      onBite: given ? keeper({ dir: at, from: checkpoint?.offset ?? 0 }) : () => {},
       onSkipped: () => {
         skips += 1;
       },
@@ -89,7 +93,28 @@ export function terminals(options: TerminalsOptions): DataPlane {
     from.delete(session);
   };
 
+  const erase = async (session: SessionId) => {
+    drop(live, session);
+    drop(recalled, session);
+    await new Recording({
+      dir: directoryOf(dir, session),
+      clock,
+      onFailure: () => {},
+      isReadOnly: true,
+    }).erase();
+  };
+  const removals = new Removals(dir);
+  const recordings = archive({
+    dir,
+    clock,
+    size: SIZE,
+    removals,
+    erase,
+    live: (session) => live.get(session)?.recording ?? null,
+  });
+
   return {
+    recordings,
     open(session, spec) {
       const found = live.get(session);
       if (found) return found;
@@ -102,7 +127,7 @@ export function terminals(options: TerminalsOptions): DataPlane {
     async recall(session) {
       const found = live.get(session) ?? recalled.get(session);
       if (found) return found;
-      if (!Recording.exists(directoryOf(dir, session))) return null;
+      if (removals.of(session) || !Recording.exists(directoryOf(dir, session))) return null;
       const terminal = make(session, null).recalled();
       recalled.set(session, terminal);
       for (const [oldest, { isWatched }] of recalled) {
@@ -112,15 +137,11 @@ export function terminals(options: TerminalsOptions): DataPlane {
       return terminal;
     },
     release: (session) => drop(live, session),
-    async erase(session) {
-      drop(live, session);
-      drop(recalled, session);
-      const recording = new Recording({ dir: directoryOf(dir, session), clock, onFailure: () => {} });
-      await recording.erase();
-    },
+    erase,
     async close() {
       for (const session of [...live.keys()]) drop(live, session);
       for (const session of [...recalled.keys()]) drop(recalled, session);
+      recordings.close();
       log.debug('terminals closed');
     },
     numbers: {

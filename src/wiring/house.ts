@@ -15,6 +15,7 @@ import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId, HitlId, SessionId, TaskId } from '../ids.ts';
 import type { Log } from '../log.ts';
+import type { Recordings } from '../recordings.ts';
 import type { Runtime, RuntimeKind } from '../runtime.ts';
 import type { AskedOnScreen, Terminals } from '../terminal.ts';
 
@@ -31,6 +32,7 @@ export interface House {
   readonly config: Config;
   readonly fleet: Fleet;
   readonly terminals: Terminals;
+  readonly recordings: Recordings;
   readonly runtimes: ReadonlyMap<RuntimeKind, Runtime>;
   /** Connected agents. */
   readonly links: Map<AgentId, AgentLink>;

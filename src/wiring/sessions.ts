@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import type { ChildSpec, EffectScope, EffectsOf, Told } from '../actors/port.ts';
 import { type SessionInput, type sessionPorts, withFacts } from '../actors/session.ts';
+import { rfc3339 } from '../clock.ts';
 import type { NewSession, SessionDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import { type AgentId, newId, type SessionId } from '../ids.ts';
@@ -118,11 +119,14 @@ function viewOf(house: House, id: string): SessionView | null {
 }
 
 /** Adds what is observed beside it: what it has said so far, and who watches. */
-export function observedSession({ terminals }: House, view: SessionView): SessionView {
-  const terminal = terminals.find(view.session_id as SessionId);
+export function observedSession({ terminals, recordings }: House, view: SessionView): SessionView {
+  const id = view.session_id as SessionId;
+  const terminal = terminals.find(id);
+  const removal = recordings.removed(id);
   const members = terminal?.members();
   return withFacts(view, {
     outputBytes: terminal?.nextOffset() ?? view.output_bytes,
+    removed: removal && { ...removal, at: rfc3339(removal.at) },
     controller: members?.controller ?? null,
     observers: members?.observers ?? [],
   });

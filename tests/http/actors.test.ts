@@ -55,7 +55,7 @@ test('[W35] every actor is listed, newest first, by kind and life, page after pa
   expect(await list('?limit=1&before=hitl:h2')).toEqual([[one], 'hitl:h1']);
 });
 
-test('[W38] a task, session or question is looked up before it is said not to be there', async () => {
+test('[W44] a task, session or question is looked up before it is said not to be there', async () => {
   on.recalled.length = 0;
   for (const path of [
     '/api/v1/tasks/a',

@@ -1,6 +1,6 @@
 /** The binary WebSocket of a terminal, over the real terminals. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { existsSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Terminal, Viewer } from '../../src/terminal.ts';
@@ -254,7 +254,8 @@ describe('a viewer that does not read', () => {
     socket.destroy();
     quick.socket.close();
     // The terminal writes its screen down on its own time; the directory stays until it has.
-    const screen = join(open.dir, 'recordings', 'slow', 'screen.json');
-    await until('the screen on disk', () => existsSync(screen) && !existsSync(`${screen}.new`));
+    const names = () => readdirSync(join(open.dir, 'recordings', 'slow'));
+    await until('the screen on disk', () => names().some((name) => name.endsWith('.screen')));
+    await until('nothing half written', () => !names().some((name) => name.endsWith('.new')));
   }, 30_000);
 });

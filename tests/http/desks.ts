@@ -139,7 +139,7 @@ export function sessionDesk(plane: DataPlane, calls: Calls): Sessions {
       calls.push(`signal ${id} ${signal} by ${by}`);
       return there(id);
     },
-    terminal: async (id) => (kept.has(id) ? open(id) : null),
+    terminal: async (id) => (kept.has(id) && !plane.recordings.removed(id as SessionId) ? open(id) : null),
     ended: async (id) => there(id),
   };
 }

@@ -66,7 +66,7 @@ describe('a transcript', () => {
     on.desks.sessions.say('long', `${lines.join('\r\n')}\r\n`);
     const found: string[] = [];
     for (let from: number | null = 0; from !== null; ) {
-      const answer = await on.get(`/api/v1/sessions/long/transcript?limit=10&from=${from}`);
+      const answer = await on.get(`/api/v1/sessions/long/transcript?limit=400&from=${from}`);
       const page = (await answer.json()) as { items: { text: string }[]; next_offset: number | null };
       found.push(...page.items.map(({ text }) => text));
       from = page.next_offset;

@@ -62,6 +62,7 @@ export const sessionView = (given: Partial<SessionView> & Pick<SessionView, 'ses
   hitl_id: null,
   output_bytes: 0,
   has_screen: true,
+  recording_removed: null,
   controller: null,
   observers: [],
   screen_url: `/api/v1/sessions/${given.session_id}/screen`,

@@ -11,6 +11,7 @@ import { type Operators, operators } from '../../src/http/operators.ts';
 import { silentLog } from '../../src/log.ts';
 import { readQuestion } from '../../src/terminal/asking.ts';
 import { terminals } from '../../src/terminal/terminals.ts';
+import { recordingDesk } from '../../src/wiring/recordings.ts';
 import { actorDesk } from '../../src/wiring/replay.ts';
 import { type World as ActorWorld, world as actorWorld } from '../actors/world.ts';
 import {
@@ -114,6 +115,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     ...silentLog,
     error: (message: string, fields = {}) => void errors.push(`${message} ${JSON.stringify(fields)}`),
   };
+  const sessions = sessionDesk(plane, calls);
   const life = actorWorld();
   const page = Buffer.from('<!doctype html><title>dashboard</title>');
   const etag = '"page"';
@@ -132,7 +134,14 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
       actors: actorDesk(life.fleet, life.journal),
       instances: instanceDesk(calls),
       agents: agentDesk(),
-      sessions: sessionDesk(plane, calls),
+      sessions,
+      recordings: recordingDesk({
+        recordings: plane.recordings,
+        now: () => clock.now(),
+        log,
+        session: async (id) => sessions.find(id),
+        isLive: (id) => sessions.find(id)?.state === 'live',
+      }),
       exec: execDesk(calls),
       tasks: taskDesk(calls),
       hitl: hitlDesk(calls),

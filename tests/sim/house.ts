@@ -14,6 +14,7 @@ import type { SessionId } from '../../src/ids.ts';
 import { type MemoryJournal, memoryJournal } from '../../src/journal/memory.ts';
 import type { Batch } from '../../src/journal.ts';
 import { silentLog } from '../../src/log.ts';
+import type { Recordings } from '../../src/recordings.ts';
 import type { Runtime } from '../../src/runtime.ts';
 import { keysFor } from '../../src/terminal/asking-keys.ts';
 import { changed, terminalListener } from '../../src/wiring/data-plane.ts';
@@ -294,6 +295,14 @@ function told(server: Server, actor: string, type: string): void {
   if (left < 0) server.world.found(`[S7] ${type} of ${actor} came from a port that was closed`);
 }
 
+/** Nobody looks through recordings here; whoever does is told so. */
+const recordings = new Proxy({} as Recordings, {
+  get(_, name) {
+    if (name === 'removed') return () => null;
+    throw new Error(`the simulation has no recordings to ask for ${String(name)}`);
+  },
+});
+
 function serverIn(world: HouseWorld): Server {
   const owner: Owner = { isAlive: true };
   const clock = world.time.clockOf(owner);
@@ -307,6 +316,7 @@ function serverIn(world: HouseWorld): Server {
     config,
     runtimes: new Map([['host', breaks.runtime?.(door, world.runtimes) ?? door]]),
     terminals: fakeTerminals({ disk: world.disk, server: owner, clock, listener: listening }),
+    recordings,
     links: new Map(),
     telemetry: new Map(),
     asked: new Map(),

@@ -159,7 +159,7 @@ test('[T2] what is recorded is told while bytes flow, at least every 256 KiB, an
   expect(on.plane.numbers.recordedBytes()).toBe((4 << 20) + 3);
 });
 
-test('[T13] however many terminals are open, few files are, and every terminal is written and read', async () => {
+test('[T20] however many terminals are open, few files are, and every terminal is written and read', async () => {
   on = ground();
   const names = Array.from({ length: 400 }, (_, i) => `s${i}`);
   const openFiles = () => {

@@ -119,6 +119,7 @@ export async function rig(
     config: readConfig({ ...env, AGENTIC_DATA_DIR: dir }, dir, dir),
     runtimes: new Map(),
     terminals: data,
+    recordings: data.recordings,
     links: new Map(),
     telemetry: new Map(),
     asked: new Map(),
