@@ -20,7 +20,7 @@ import {
   type ServiceError,
   setLogVerbosity,
 } from '@grpc/grpc-js';
-import { CHANNEL_FEATURE, CHANNEL_KEY } from '../proto/channel.ts';
+import { CHANNEL_FEATURE, CHANNEL_INPUT_FEATURE, CHANNEL_KEY } from '../proto/channel.ts';
 import {
   type AgentMessage,
   AgentMessageSchema,
@@ -36,7 +36,8 @@ import * as facts from './facts.ts';
 import type { Log } from './log.ts';
 import type { Options } from './options.ts';
 
-export const FEATURES = `offsets,started,stdin-acks,terminal-state,${CHANNEL_FEATURE}`;
+const CHANNEL_FEATURES = `${CHANNEL_FEATURE},${CHANNEL_INPUT_FEATURE}`;
+export const FEATURES = `offsets,started,stdin-acks,terminal-state,${CHANNEL_FEATURES}`;
 
 const BACKOFF_FIRST_MS = 200;
 const BACKOFF_MAX_MS = 30_000;

@@ -8,7 +8,8 @@ import { putVarint } from '../proto/varint.ts';
 
 /** The server is at the same machine; if it takes longer, the stream does as well. */
 const OPEN_MS = 2_000;
-const ACK_BYTES_MAX = 64 << 10;
+/** An acknowledgement, or input that was typed at once. */
+const HEARD_BYTES_MAX = 16 << 20;
 const BUFFER_BYTES = 256 << 10;
 
 export interface OutputChannel {
@@ -47,7 +48,7 @@ export async function openOutput(
     isOver = true;
     if (isWelcome) events.lost(reason);
   };
-  const reader = new DelimitedReader(ACK_BYTES_MAX, (bytes) => {
+  const reader = new DelimitedReader(HEARD_BYTES_MAX, (bytes) => {
     if (isOver) return;
     if (isWelcome) return events.heard(fromBinary(ManagementMessageSchema, bytes).payload);
     isWelcome = true;

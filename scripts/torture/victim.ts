@@ -5,7 +5,8 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const root = resolve(import.meta.dir, '..', '..');
-const READY_MS = 30_000;
+/** Far more than a start takes: the machine may be busy with something else. */
+const READY_MS = 90_000;
 const LOG_CHARS_MAX = 400_000;
 const CALL_MS = 15_000;
 
@@ -67,7 +68,9 @@ export function victim(dir: string, env: Readonly<Record<string, string>>): Vict
         if (ready?.ok) return;
       }
       if (born.exitCode !== null || Date.now() > end)
-        throw new Error(`the server did not come back (exit ${born.exitCode}):\n${log.slice(before)}`);
+        throw new Error(
+          `the server did not come back (exit ${born.exitCode}, ${stateOf(born.pid)}):\n${log.slice(before)}`,
+        );
     }
   };
   const request = async (path: string, init: RequestInit): Promise<Response | null> => {
@@ -141,6 +144,14 @@ function ours(dir: string): number[] {
     if (!Number.isInteger(pid) || pid === process.pid) return [];
     return read(`/proc/${pid}/environ`).includes(`${dir}/`) ? [pid] : [];
   });
+}
+
+/** What a process that does not come on is doing, in the kernel's words. */
+function stateOf(pid: number): string {
+  const [state = 'gone'] = /^State:.*$/m.exec(read(`/proc/${pid}/status`)) ?? [];
+  const waits = read(`/proc/${pid}/wchan`);
+  const threads = readdirSync(`/proc/${pid}/task`).map((id) => read(`/proc/${pid}/task/${id}/wchan`));
+  return `${state.replace(/\s+/g, ' ')}, waits in ${waits}; threads: ${threads.join(' ')}`;
 }
 
 /** Which of an agent's two processes it is; null: neither. */

@@ -7,6 +7,7 @@
  */
 import { create } from '@bufbuild/protobuf';
 import { type ServerDuplexStream, status } from '@grpc/grpc-js';
+import { CHANNEL_INPUT_FEATURE } from '../../proto/channel.ts';
 import {
   type AgentMessage,
   CommandRequestSchema,
@@ -19,6 +20,7 @@ import {
   type SessionStarted,
   ShutdownSignalSchema,
   type StdinAck,
+  type StdinChunk,
   StdinChunkSchema,
 } from '../../proto/gen/agent_pb.ts';
 import type { AgentLink, Launch, ReconcileOutcome, ReconcilePlan, Typing } from '../agent-link.ts';
@@ -72,6 +74,8 @@ export class Link implements AgentLink {
   #early: ManagementMessage['payload'][] | null = [];
   #gone: Failure | null = null;
   #channel: Channel | null = null;
+  /** The way of typed input for as long as this link lives: on two ways one piece might overtake another. */
+  #inputBy: 'stream' | 'channel' | null = null;
 
   constructor(stream: AgentStream, facts: LinkFacts) {
     this.agent = facts.agent;
@@ -97,17 +101,16 @@ export class Link implements AgentLink {
   async type(session: SessionId, bytes: Uint8Array, { key, signal }: Typing): Promise<void> {
     const data = { commandId: session, data: bytes, ...(key === null ? {} : { key }) };
     const value = create(StdinChunkSchema, data);
-    if (key === null || !this.features.has('stdin-acks'))
-      return this.#send({ case: 'stdin', value }, bytes.length);
+    if (key === null || !this.features.has('stdin-acks')) return this.#input(value);
     const written = this.#answer<StdinAck>(`stdin:${session}:${key}`, signal);
-    this.#send({ case: 'stdin', value }, bytes.length);
+    this.#input(value);
     const ack = await written;
     if (!ack.written)
       throw new Failure('undeliverable', `the agent could not type into session ${session}: ${ack.error}`);
   }
 
   closeStdin(session: SessionId): void {
-    this.#sendIfThere({ case: 'stdin', value: create(StdinChunkSchema, { commandId: session, eof: true }) });
+    this.#ifThere(() => this.#input(create(StdinChunkSchema, { commandId: session, eof: true })));
   }
 
   resize(session: SessionId, cols: number, rows: number): void {
@@ -255,6 +258,15 @@ export class Link implements AgentLink {
     for (const { resolve } of [...(this.#waiting.get(name) ?? [])]) resolve(value);
   }
 
+  /** Throws as `#send`. */
+  #input(value: StdinChunk): void {
+    if (this.#gone) throw this.#gone;
+    const channel = this.features.has(CHANNEL_INPUT_FEATURE) ? this.#channel : null;
+    this.#inputBy ??= channel ? 'channel' : 'stream';
+    if (this.#inputBy === 'channel') this.#channel?.type(value);
+    else this.#send({ case: 'stdin', value }, value.data.length);
+  }
+
   /** Throws Failure('agent-gone') when the stream is over. */
   #send(payload: ManagementMessage['payload'], bytes: number): void {
     if (this.#gone) throw this.#gone;
@@ -272,8 +284,12 @@ export class Link implements AgentLink {
 
   /** For what the agent will be told again after a reconnect, or what is of no use then. */
   #sendIfThere(payload: ManagementMessage['payload']): void {
+    this.#ifThere(() => this.#send(payload, 0));
+  }
+
+  #ifThere(send: () => void): void {
     try {
-      if (!this.#gone) this.#send(payload, 0);
+      if (!this.#gone) send();
     } catch (thrown) {
       if (!(thrown instanceof Failure)) throw thrown;
     }

@@ -12,8 +12,10 @@ import { DelimitedReader, delimited } from '../../proto/delimited.ts';
 import {
   type AgentMessage,
   AgentMessageSchema,
+  type ManagementMessage,
   ManagementMessageSchema,
   OutputAckSchema,
+  type StdinChunk,
 } from '../../proto/gen/agent_pb.ts';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
@@ -31,6 +33,8 @@ export interface Guest {
 
 export interface Channel {
   acknowledge(session: string, offset: number): void;
+  /** Nothing that was typed is overtaken by what is typed later. */
+  type(input: StdinChunk): void;
   close(): void;
 }
 
@@ -47,6 +51,8 @@ export interface OutputDoorOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly messageBytesMax: number;
+  /** What may wait to be sent to one agent. */
+  readonly unsentBytesMax: number;
 }
 
 /** How long a connection may take to show its ticket, and how many may be at it. */
@@ -59,6 +65,9 @@ interface Data {
   guest: Guest | null;
   reader: DelimitedReader | null;
   patience: unknown;
+  /** What the agent has not read yet, oldest first. */
+  readonly unsent: Uint8Array[];
+  unsentBytes: number;
   isClosed: boolean;
 }
 
@@ -70,6 +79,7 @@ export async function outputDoor({
   clock,
   log,
   messageBytesMax,
+  unsentBytesMax,
 }: OutputDoorOptions): Promise<OutputDoor> {
   const invited = new Map<string, Guest>();
   let newcomers = 0;
@@ -86,16 +96,36 @@ export async function outputDoor({
     end(socket);
     if (guest && !isClosed) guest.broken(why);
   };
+  const say = (socket: Connection, payload: ManagementMessage['payload']) => {
+    const { data } = socket;
+    if (data.isClosed) return;
+    const message = create(ManagementMessageSchema, { payload });
+    const bytes = delimited(toBinary(ManagementMessageSchema, message));
+    const written = data.unsent.length > 0 ? 0 : Math.max(0, socket.write(bytes));
+    if (written === bytes.length) return;
+    data.unsent.push(bytes.subarray(written));
+    data.unsentBytes += bytes.length - written;
+    if (data.unsentBytes > unsentBytesMax)
+      lost(socket, new Failure('over-quota', 'the agent does not read its output channel'));
+  };
+  const flush = (socket: Connection) => {
+    const { data } = socket;
+    for (let first = data.unsent[0]; first && !data.isClosed; first = data.unsent[0]) {
+      const written = Math.max(0, socket.write(first));
+      data.unsentBytes -= written;
+      if (written < first.length) {
+        data.unsent[0] = first.subarray(written);
+        return;
+      }
+      data.unsent.shift();
+    }
+  };
   const channel = (socket: Connection): Channel => ({
     acknowledge(session, offset) {
-      if (socket.data.isClosed) return;
       const value = create(OutputAckSchema, { commandId: session, offset: BigInt(offset) });
-      const message = create(ManagementMessageSchema, { payload: { case: 'outputAck', value } });
-      const bytes = delimited(toBinary(ManagementMessageSchema, message));
-      // Who has that many of them unread takes nothing any more.
-      if (socket.write(bytes) < bytes.length)
-        lost(socket, new Failure('over-quota', 'the agent does not read its output channel'));
+      say(socket, { case: 'outputAck', value });
     },
+    type: (value) => say(socket, { case: 'stdin', value }),
     close: () => end(socket),
   });
   const listener = (socket: Connection, guest: Guest) =>
@@ -129,7 +159,15 @@ export async function outputDoor({
     open(socket) {
       newcomers += 1;
       const patience = clock.setTimeout(() => end(socket), TICKET_MS);
-      socket.data = { line: '', guest: null, reader: null, patience, isClosed: false };
+      socket.data = {
+        line: '',
+        guest: null,
+        reader: null,
+        patience,
+        unsent: [],
+        unsentBytes: 0,
+        isClosed: false,
+      };
       if (newcomers > NEWCOMERS_MAX) end(socket);
     },
     data(socket, bytes) {
@@ -142,6 +180,7 @@ export async function outputDoor({
         lost(socket, thrown instanceof RangeError ? new Failure('bad-input', thrown.message) : thrown);
       }
     },
+    drain: flush,
     close: (socket) => lost(socket, new Failure('cancelled', 'the output channel was lost')),
     error: (socket) => lost(socket, new Failure('cancelled', 'the output channel was lost')),
   });

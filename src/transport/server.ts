@@ -56,11 +56,17 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
   const limits = { ...limitsDefault, ...options.limits };
   // What goes wrong is told to whoever asked, and logged by us.
   setLogVerbosity(logVerbosity.NONE);
-  const { messageBytesMax } = limits;
+  const { messageBytesMax, unsentBytesMax } = limits;
   const output =
     options.socketPath === null
       ? null
-      : await outputDoor({ path: channelPath(options.socketPath), clock, log, messageBytesMax });
+      : await outputDoor({
+          path: channelPath(options.socketPath),
+          clock,
+          log,
+          messageBytesMax,
+          unsentBytesMax,
+        });
   const serving: Serving = {
     listener,
     heartbeatSeconds,

@@ -12,6 +12,7 @@ import {
   type ManagementMessage,
   ManagementMessageSchema,
   OutputChunkSchema,
+  StdinAckSchema,
 } from '../../proto/gen/agent_pb.ts';
 import type { AgentLink } from '../../src/agent-link.ts';
 import type { SessionId } from '../../src/ids.ts';
@@ -144,6 +145,58 @@ describe('an agent that is invited', () => {
     wire.raw(bytes);
     expect((await caller.ended).code).toBe(status.INVALID_ARGUMENT);
     await until('its channel to close', () => wire.isClosed);
+  });
+});
+
+describe('what is typed', () => {
+  const input = 'output-channel,channel-input';
+  const typed = (wire: Wire) =>
+    wire.heard.flatMap((one) => (one.case === 'stdin' ? [Buffer.from(one.value.data).toString()] : []));
+  const open = async (features = `${FEATURES},${input}`) => {
+    const { caller, link, ticket } = await invited(on.unix, features);
+    const wire = await Wire.open(`${ticket}\n`);
+    await until('a welcome', () => wire.isWelcome);
+    return { caller, link, wire };
+  };
+
+  test('[G31] goes by the channel, in its order, however large, and its end after it', async () => {
+    const { link, wire, caller } = await open();
+    const large = 'x'.repeat(600_000);
+    for (const text of ['a', large, 'b']) void link.type(S1, Buffer.from(text), { key: null });
+    link.closeStdin(S1);
+    await until('all of it', () => wire.heard.length === 4);
+    expect(typed(wire)).toEqual(['a', large, 'b', '']);
+    expect(wire.heard.at(-1)).toMatchObject({ case: 'stdin', value: { commandId: S1, eof: true } });
+    // Its acknowledgement comes by the stream as before.
+    const written = link.type(S1, Buffer.from('y'), { key: 'k' });
+    await until('the answer', () => typed(wire).length === 5);
+    caller.say({
+      case: 'stdinAck',
+      value: create(StdinAckSchema, { commandId: S1, key: 'k', written: true, error: '' }),
+    });
+    await written;
+  });
+
+  test('[G31] stays on the stream of a link on which it began there', async () => {
+    const { caller, link, ticket } = await invited(on.unix, `${FEATURES},${input}`);
+    void link.type(S1, Buffer.from('early'), { key: null });
+    const wire = await Wire.open(`${ticket}\n`);
+    await until('a welcome', () => wire.isWelcome);
+    void link.type(S1, Buffer.from('late'), { key: null });
+    expect((await caller.hears('stdin')).data).toEqual(Buffer.from('early'));
+    await until('the late one', () =>
+      caller.heard.some(
+        ({ case: what, value }) => what === 'stdin' && `${Buffer.from(value.data)}` === 'late',
+      ),
+    );
+    expect(typed(wire)).toEqual([]);
+  });
+
+  test('[G31] stays on the stream of an agent that does not say so', async () => {
+    const { caller, link, wire } = await channel();
+    void link.type(S1, Buffer.from('plain'), { key: null });
+    expect((await caller.hears('stdin')).data).toEqual(Buffer.from('plain'));
+    expect(typed(wire)).toEqual([]);
   });
 });
 
