@@ -27,7 +27,7 @@ export type Wish =
   /** The live actors of another journal, as they are. */
   | { readonly do: 'copy'; readonly from: Place; readonly place: Place; readonly count: number }
   | { readonly do: 'screens'; readonly count: number }
-  | { readonly do: 'costs'; readonly count: number; readonly dir: string };
+  | { readonly do: 'costs'; readonly place: Place; readonly count: number; readonly dir: string };
 
 export interface Timed {
   readonly ms: number;
@@ -80,7 +80,7 @@ async function copy(from: Place, to: Place): Promise<{ readonly copied: number }
 async function measure(wish: Wish): Promise<Timed | Held | Costs | { readonly copied: number }> {
   if (wish.do === 'copy') return await copy(wish.from, wish.place);
   if (wish.do === 'screens') return await screensHeld(wish.count);
-  if (wish.do === 'costs') return await costs(wish.count, wish.dir);
+  if (wish.do === 'costs') return await costs(await open(wish.place), wish.count, wish.dir);
   if (wish.do === 'house') return await houseHeld(await open(wish.place), wish.dir);
   return await timed(wish);
 }
