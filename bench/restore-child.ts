@@ -24,14 +24,18 @@ export type Wish =
       readonly count: number;
       readonly dir: string;
     }
+  /** The live actors of another journal, as they are. */
+  | { readonly do: 'copy'; readonly from: Place; readonly place: Place; readonly count: number }
   | { readonly do: 'screens'; readonly count: number }
-  | { readonly do: 'costs'; readonly count: number; readonly dir: string };
+  | { readonly do: 'costs'; readonly place: Place; readonly count: number; readonly dir: string };
 
 export interface Timed {
   readonly ms: number;
   readonly live: number;
   readonly digest: string;
 }
+
+const COPIED_AT_ONCE = 500;
 
 const fail = (why: Error) => {
   throw why;
@@ -63,9 +67,20 @@ async function timed({ do: what, place, count }: Wish & { readonly place: Place 
   return found;
 }
 
-async function measure(wish: Wish): Promise<Timed | Held | Costs> {
+async function copy(from: Place, to: Place): Promise<{ readonly copied: number }> {
+  const [source, target] = [await open(from), await open(to)];
+  const records = await source.live();
+  for (let at = 0; at < records.length; at += COPIED_AT_ONCE)
+    await target.append({ entries: [], records: records.slice(at, at + COPIED_AT_ONCE) });
+  await source.close();
+  await target.close();
+  return { copied: records.length };
+}
+
+async function measure(wish: Wish): Promise<Timed | Held | Costs | { readonly copied: number }> {
+  if (wish.do === 'copy') return await copy(wish.from, wish.place);
   if (wish.do === 'screens') return await screensHeld(wish.count);
-  if (wish.do === 'costs') return await costs(wish.count, wish.dir);
+  if (wish.do === 'costs') return await costs(await open(wish.place), wish.count, wish.dir);
   if (wish.do === 'house') return await houseHeld(await open(wish.place), wish.dir);
   return await timed(wish);
 }

@@ -2,27 +2,23 @@
 import type { Fleet } from '../src/actors/fleet.ts';
 import type { Told } from '../src/actors/port.ts';
 import type { AgentId } from '../src/ids.ts';
-import { memoryJournal } from '../src/journal/memory.ts';
+import type { Journal } from '../src/journal.ts';
 import { sessionsOf } from '../src/wiring/house.ts';
 import { random } from '../tests/sim/random.ts';
 import { plan } from './restore-fleet.ts';
 import { heartbeat, quietLink, registrationOf, standing } from './restore-house.ts';
 import { create, fleetOver } from './restore-world.ts';
-import { median } from './terminal-figures.ts';
 
 /** Commands on their way at once, as 64 writers of bench/journal.ts. */
 const AT_ONCE = 64;
 const WARM_UP = 20_000;
 const TRANSITIONS = 20_000;
-/** Stretches of which the median counts: one of them may meet a neighbour or the collector. */
-const STRETCHES = 5;
 const LOOKS = 20_000;
 const LINKS = 1_000;
 
 export interface Costs {
   readonly actors: number;
   /** Microseconds of each. */
-  readonly transition: number;
   readonly children: number;
   readonly sessionsOf: number;
   readonly isLive: number;
@@ -46,10 +42,17 @@ async function timed(count: number, work: (i: number) => unknown): Promise<numbe
   return microseconds(performance.now() - from, count);
 }
 
+/** Microseconds of one transition: by the clock, and of processor time with the collector's threads. */
+export interface Stretch {
+  readonly wall: number;
+  readonly cpu: number;
+}
+
 /** Commands to random actors, so many at once; each is durable when it counts as done. */
-async function send(root: Fleet, ids: readonly string[], count: number): Promise<number> {
+async function send(root: Fleet, ids: readonly string[], count: number): Promise<Stretch> {
   const pick = random(count);
   const from = performance.now();
+  const before = process.cpuUsage();
   for (let done = 0; done < count; done += AT_ONCE) {
     const sent = Array.from({ length: AT_ONCE }, (_, i) => {
       const type = (done / AT_ONCE) % 2 === 0 ? 'question.opened' : 'question.closed';
@@ -58,7 +61,8 @@ async function send(root: Fleet, ids: readonly string[], count: number): Promise
     });
     await Promise.all(sent);
   }
-  return microseconds(performance.now() - from, count);
+  const { user, system } = process.cpuUsage(before);
+  return { wall: microseconds(performance.now() - from, count), cpu: (user + system) / count };
 }
 
 async function links({ house, listener }: ReturnType<typeof standing>, agents: readonly string[]) {
@@ -92,23 +96,28 @@ function comings(root: Fleet, agents: readonly string[]): Promise<number> {
   });
 }
 
-export async function costs(count: number, dir: string): Promise<Costs> {
+/**
+ * Makes a fleet, and says `ready`; then runs a stretch of transitions for each line `stretch` that it is
+ * given, so that fleets of several sizes can take turns. Any other line ends that.
+ */
+export async function costs(journal: Journal, count: number, dir: string): Promise<Costs> {
   const wanted = plan(count);
-  const journal = memoryJournal();
   const root = fleetOver(journal, 'mute');
   await create(root, wanted);
   const agents = wanted.agents;
   const sessions = wanted.roots.filter(({ kind }) => kind === 'session').map(({ id }) => id);
   await send(root, sessions, WARM_UP);
-  const stretches: number[] = [];
-  for (let i = 0; i < STRETCHES; i++) stretches.push(await send(root, sessions, TRANSITIONS));
+  process.stdout.write('"ready"\n');
+  for await (const line of console) {
+    if (line !== 'stretch') break;
+    process.stdout.write(`${JSON.stringify(await send(root, sessions, TRANSITIONS))}\n`);
+  }
   const house = standing(dir, journal, root);
   const pick = random(5);
   const anyone = () => agents[pick(agents.length)] as string;
   const all = root.views('session').length;
   const found: Omit<Costs, 'heartbeat' | 'link' | 'session'> = {
     actors: count,
-    transition: median(stretches),
     children: await timed(LOOKS, () => root.children(`agent:${anyone()}`)),
     sessionsOf: await timed(LOOKS, () => sessionsOf(house.house, anyone())),
     isLive: await timed(LOOKS, () => root.isLive(`agent:${anyone()}`)),

@@ -8,8 +8,9 @@
  * what a journal in memory would add, is not counted, so that the bar is as low as it can be. Restoring is
  * opening a journal that another process has written, reading and parsing it, reviving every actor with its
  * view, and opening its ports. Each measurement is a process of its own, the two take turns, and medians
- * count. What was restored must be what was written: actors, newest entries, views and children. The files
- * are warm in the system's cache. The last line is one JSON object.
+ * count. What was restored must be what was written: actors, newest entries, views and children. Redis has
+ * the records of the file, copied. The files are warm in the system's cache. The last line is one JSON
+ * object.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +19,7 @@ import { parseArgs } from 'node:util';
 import { redisServer } from '../tests/journal/redis-server.ts';
 import type { Place, Timed, Wish } from './restore-child.ts';
 import type { Held } from './restore-memory.ts';
-import type { Costs } from './restore-transitions.ts';
+import type { Costs, Stretch } from './restore-transitions.ts';
 import { median, rounded } from './terminal-figures.ts';
 
 const { values: wanted } = parseArgs({
@@ -38,11 +39,14 @@ if (wanted.help) {
 const RESTORE_MAX = 3;
 const IDLE_KIB_MAX = 64;
 const FLAT_MAX = 1.5;
+/** Stretches of transitions that each fleet runs. */
+const TURNS = 7;
 /** The difference of two is what each one more takes. */
 const IDLE = [500, 2_500] as const;
 
 const rounds = Array.from({ length: Number(wanted.rounds) }, (_, i) => i + 1);
 const dir = mkdtempSync(join(wanted.dir, 'restore-bench-'));
+const childPath = new URL('./restore-child.ts', import.meta.url).pathname;
 const none: Place = { kind: 'none', path: '' };
 const memory: Place = { kind: 'memory', path: '' };
 
@@ -50,8 +54,7 @@ function measured<Found>(wish: Wish): Found {
   const { do: what, count } = wish;
   const where = 'place' in wish ? `, ${wish.place.kind}` : '';
   process.stderr.write(`… ${what}, ${count}${where}\n`);
-  const child = new URL('./restore-child.ts', import.meta.url).pathname;
-  const { stdout, success } = Bun.spawnSync([process.execPath, child, JSON.stringify(wish)], {
+  const { stdout, success } = Bun.spawnSync([process.execPath, childPath, JSON.stringify(wish)], {
     stderr: 'inherit',
   });
   if (!success) throw new Error(`${what} of ${count}${where} could not be measured`);
@@ -70,7 +73,9 @@ interface Row {
 function restoring(count: number, places: readonly Place[]): Row[] {
   const timed = (what: 'create' | 'fill' | 'restore', place: Place) =>
     measured<Timed>({ do: what, place, count });
-  const written = places.map((place) => timed('fill', place).digest);
+  const [first, ...others] = places as [Place, ...Place[]];
+  const written = timed('fill', first).digest;
+  for (const place of others) measured<object>({ do: 'copy', from: first, place, count });
   const creates: number[] = [];
   const inMemory: number[] = [];
   const restores = places.map((): number[] => []);
@@ -78,8 +83,8 @@ function restoring(count: number, places: readonly Place[]): Row[] {
     creates.push(timed('create', none).ms);
     places.forEach((place, i) => {
       const found = timed('restore', place);
-      if (found.live !== count || found.digest !== written[i])
-        throw new Error(`${place.kind}: ${found.live} of ${count} restored, ${found.digest}, ${written[i]}`);
+      if (found.live !== count || found.digest !== written)
+        throw new Error(`${place.kind}: ${found.live} of ${count} restored, ${found.digest}, ${written}`);
       restores[i]?.push(found.ms);
     });
     inMemory.push(timed('create', memory).ms);
@@ -126,23 +131,62 @@ function idling() {
   };
 }
 
-function transitions(): Costs[] {
-  const sizes = wanted.sizes.split(',').map(Number);
-  const own = join(dir, 'costs');
-  const runs = rounds.map(() =>
-    sizes.map((count, i) => {
-      const place = `${own}-${i}`;
-      mkdirSync(place, { recursive: true });
-      return measured<Costs>({ do: 'costs', count, dir: place });
-    }),
-  );
-  return sizes.map((_, i) => {
-    const ofSize = runs.map((run) => run[i] as Costs);
-    const names = Object.keys(ofSize[0] as Costs) as (keyof Costs)[];
-    return Object.fromEntries(
-      names.map((name) => [name, rounded(median(ofSize.map((one) => one[name])), 2)]),
-    ) as unknown as Costs;
+interface Beside extends Costs {
+  readonly transition: number;
+  readonly cpu: number;
+}
+
+/** A fleet of a size in a process of its own, that waits for its turns. */
+function waiting(count: number) {
+  const own = join(dir, `costs-${count}`);
+  mkdirSync(own);
+  process.stderr.write(`… transitions, a fleet of ${count}\n`);
+  const wish: Wish = { do: 'costs', place: memory, count, dir: own };
+  const child = Bun.spawn([process.execPath, childPath, JSON.stringify(wish)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
+  const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  const next = async <Found>(): Promise<Found> => {
+    while (!rest.includes('\n')) {
+      const { value, done } = await lines.read();
+      if (done) throw new Error(`the fleet of ${count} ended`);
+      rest += value;
+    }
+    const at = rest.indexOf('\n');
+    const line = rest.slice(0, at);
+    rest = rest.slice(at + 1);
+    return JSON.parse(line) as Found;
+  };
+  return {
+    next,
+    ask<Found>(line: 'stretch' | 'end'): Promise<Found> {
+      child.stdin.write(`${line}\n`);
+      child.stdin.flush();
+      return next<Found>();
+    },
+  };
+}
+
+/** Fleets of all sizes are there at once and take turns: what slows one of them slows them all. */
+async function transitions(): Promise<Beside[]> {
+  const fleets: { readonly fleet: ReturnType<typeof waiting>; readonly stretches: Stretch[] }[] = [];
+  for (const count of wanted.sizes.split(',').map(Number)) {
+    const fleet = waiting(count);
+    await fleet.next<'ready'>();
+    fleets.push({ fleet, stretches: [] });
+  }
+  for (let turn = 0; turn < TURNS; turn++)
+    for (const { fleet, stretches } of fleets) stretches.push(await fleet.ask<Stretch>('stretch'));
+  const found: Beside[] = [];
+  for (const { fleet, stretches } of fleets) {
+    const { actors, ...looks } = await fleet.ask<Costs>('end');
+    const of = (what: keyof Stretch) => median(stretches.map((one) => one[what]));
+    const costs = { transition: of('wall'), cpu: of('cpu'), ...looks };
+    const inShort = Object.entries(costs).map(([name, value]) => [name, rounded(value, 2)]);
+    found.push({ actors, ...Object.fromEntries(inShort) } as Beside);
+  }
+  return found;
 }
 
 function table(rows: readonly object[]): void {
@@ -163,7 +207,7 @@ try {
     return restoring(Number(text), [sqlite, { kind: 'redis', path: redis.path }]);
   });
   const idle = idling();
-  const costs = transitions();
+  const costs = await transitions();
   table(rows);
   table([{ ...idle, descriptors: idle.descriptors.join(' and ') }]);
   table(costs);
@@ -171,10 +215,12 @@ try {
     verdict(ratio, RESTORE_MAX, `${actors} actors from ${journal}, restored / created in memory`);
   verdict(idle.beyondRssKiB, IDLE_KIB_MAX, 'KiB of RSS of an idle agent with one session, beyond its screen');
   verdict(idle.beyondHeapKiB, IDLE_KIB_MAX, 'KiB of heap of the same');
-  const [first, last] = [costs[0] as Costs, costs.at(-1) as Costs];
+  const [first, last] = [costs[0] as Beside, costs.at(-1) as Beside];
   const flat = rounded(last.transition / first.transition, 2);
   verdict(flat, FLAT_MAX, `a transition beside ${last.actors} actors / beside ${first.actors}`);
-  console.log(JSON.stringify({ rows, idle, costs, flat }));
+  const flatCpu = rounded(last.cpu / first.cpu, 2);
+  verdict(flatCpu, FLAT_MAX, 'the same in processor time, the collector and the journal included');
+  console.log(JSON.stringify({ rows, idle, costs, flat, flatCpu }));
 } finally {
   await redis.close();
   rmSync(dir, { recursive: true, force: true });
