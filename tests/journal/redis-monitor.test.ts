@@ -1,4 +1,4 @@
-/** The monitor of docs/redis.md where nothing is to be followed; tests/e2e/redis.test.ts follows a real task. */
+/** The monitor of docs/redis.md where nothing is to be followed; tests/e2e/redis.test.ts follows a task. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
