@@ -93,7 +93,7 @@ function theStore(): Store {
   if (!opened || isRefused) throw new Error('the journal thread was asked before it was opened');
   if (!lock) {
     mkdirSync(dirname(opened.path), { recursive: true, mode: 0o700 });
-    lock = takeLock(opened.path, opened.since);
+    lock = takeLock(opened.path, { what: `open the journal ${opened.path}`, since: opened.since });
   }
   store ??= openStore(opened.path, opened.now);
   return store;
