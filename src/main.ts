@@ -17,6 +17,7 @@ import { httpDoors } from './http/doors.ts';
 import { refuseOpenDoors } from './http/gate.ts';
 import { operators } from './http/operators.ts';
 import { openJournal } from './journal/open.ts';
+import { remembered } from './journal/seen.ts';
 import type { Journal } from './journal.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
 import { absentRuntime } from './runtime/absent.ts';
@@ -80,7 +81,9 @@ async function ground(config: Config): Promise<Ground> {
     );
   });
   const onLost = (why: Failure) => leave(why.message);
-  const journal = await openJournal(config.journal, { clock, log, onLost });
+  const named = await openJournal(config.journal, { clock, log, onLost });
+  const { dataDir, journal: place, journalAnew: isAnew } = config;
+  const journal = await remembered(named, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
   return { config, log, journal, secrets, socketPath, grpc: { address: '' } };

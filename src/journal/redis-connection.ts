@@ -72,6 +72,9 @@ export async function connect({ url, onReady, silentMs }: ConnectionOptions): Pr
   };
 }
 
+/** The address for people, without user and password. Throws Failure('bad-input'). */
+export const nameOf = (url: string): string => targetOf(url).name;
+
 type Target = Pick<RedisOptions, 'path' | 'host' | 'port' | 'db' | 'username' | 'password' | 'tls'>;
 
 function targetOf(url: string): { readonly target: Target; readonly name: string } {
