@@ -13,7 +13,7 @@ import type { JournalPlace } from '../config.ts';
 import { Failure } from '../failure.ts';
 import type { Journal } from '../journal.ts';
 import type { Log } from '../log.ts';
-import { nameOf } from './redis-connection.ts';
+import { placeName } from './open.ts';
 
 /** How long the file may lag behind. */
 const WRITE_MS = 3_000;
@@ -135,8 +135,3 @@ function keeperOf({ path, place, clock, log }: SeenOptions, first: number) {
     },
   };
 }
-
-const placeName = (place: JournalPlace): string =>
-  place.kind === 'sqlite'
-    ? `the file ${place.path}`
-    : `Redis at ${nameOf(place.url)}, prefix ${place.prefix}`;
