@@ -74,7 +74,10 @@ export async function connect({
     name,
     check(call) {
       if (redis.status === 'ready') return;
-      throw new Failure('journal-away', `${call}: Redis at ${name} is away (${last ?? 'it is not connected'}); it goes on by itself`);
+      throw new Failure(
+        'journal-away',
+        `${call}: Redis at ${name} is away (${last ?? 'it is not connected'}); it goes on by itself`,
+      );
     },
     close: () => redis.disconnect(),
   };

@@ -16,7 +16,9 @@ export async function checkFormat(redis: Redis, name: string, layout: Layout): P
   throw new Failure('wrong-state', `open the journal in Redis at ${name}: ${what}; ${cure}`);
 }
 
-/** Says each change for the worse once. `look` gives why nothing may be written there now, null when it may. */
+/**
+ * Says each change for the worse once. `look` gives why nothing may be written there now, null when it may.
+ */
 export function settingsWatch(redis: Redis, log: Log): { look(): Promise<string | null> } {
   let warned = '';
   return {

@@ -38,11 +38,7 @@ const mistakes = [TypeError, RangeError, ReferenceError, SyntaxError];
  * Failure('journal-away') for what passes, Failure('wrong-state') for what an operator must mend first; a
  * mistake of ours as it is.
  */
-export function trouble(
-  thrown: unknown,
-  what: string,
-  during: keyof typeof afterwards = 'using',
-): unknown {
+export function trouble(thrown: unknown, what: string, during: keyof typeof afterwards = 'using'): unknown {
   if (thrown instanceof Failure || !(thrown instanceof Error)) return thrown;
   const { previousErrors } = thrown as Thrown;
   const said = (previousErrors?.[0] ?? thrown).message;

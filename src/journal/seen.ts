@@ -2,7 +2,8 @@
  * Remembers in the data directory how far the journal was, so that one that is less is noticed.
  *
  *   start: is the journal below what was seen? ── yes ──▶ refused, unless a new beginning is asked for
- *                                              └─ no ───▶ written down, then every few seconds, then at the end
+ *                                              └─ no ───▶ written down, then every few seconds, then at the
+ *                                              end
  *
  * Without it a journal that was deleted, damaged, put back from an old copy or misnamed looks like a first
  * start. The file may lag behind the journal and is never ahead of it. Knows no actors.
@@ -33,7 +34,9 @@ export interface SeenOptions {
   readonly log: Log;
 }
 
-/** The same journal, remembered. Throws Failure('wrong-state'), and closes it, when it lacks what was seen. */
+/**
+ * The same journal, remembered. Throws Failure('wrong-state'), and closes it, when it lacks what was seen.
+ */
 export async function remembered(journal: Journal, options: SeenOptions): Promise<Journal> {
   try {
     const cursor = await journal.cursor();

@@ -272,7 +272,12 @@ describe('a Redis that dies', () => {
   test('[J18] one that is told to drop keys, or to keep less, while in use: seen with the next beat', async () => {
     own = await redisServer();
     let ring = () => {};
-    const clock = { ...systemClock, setTimeout: (fn: () => void) => void (ring = fn) };
+    const clock = {
+      ...systemClock,
+      setTimeout(fn: () => void) {
+        ring = fn;
+      },
+    };
     const said: string[] = [];
     const log = jsonLog({ clock, level: 'debug', write: (line) => void said.push(JSON.parse(line).message) });
     const journal = await open(fresh(), { url: own.path, clock, log });
