@@ -17,6 +17,7 @@ import { httpDoors } from './http/doors.ts';
 import { refuseOpenDoors } from './http/gate.ts';
 import { operators } from './http/operators.ts';
 import { openJournal } from './journal/open.ts';
+import { remembered } from './journal/seen.ts';
 import { type Lock, takeLock } from './journal/sqlite-lock.ts';
 import type { Journal } from './journal.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
@@ -88,7 +89,9 @@ async function ground(config: Config): Promise<Ground> {
     since: rfc3339(clock.now()),
   });
   const onLost = (why: Failure) => leave(why.message);
-  const journal = await openJournal(config.journal, { clock, log, onLost });
+  const named = await openJournal(config.journal, { clock, log, onLost });
+  const { dataDir, journal: place, journalAnew: isAnew } = config;
+  const journal = await remembered(named, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
   return { config, log, lock, journal, secrets, socketPath, grpc: { address: '' } };
