@@ -9,6 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { readWords, wholeNumber, wholeNumbers } from '../scripts/arguments.ts';
 import { systemClock } from '../src/clock.ts';
 import { redisJournal } from '../src/journal/redis.ts';
 import { sqliteJournal } from '../src/journal/sqlite.ts';
@@ -19,13 +20,23 @@ import { bareFile, bareRedis } from './journal-bare.ts';
 import { load, type Written } from './journal-load.ts';
 import { rounded } from './terminal-figures.ts';
 
-const { values: wanted } = parseArgs({
-  options: {
-    writers: { type: 'string', default: '1,64,1024' },
-    seconds: { type: 'string', default: '3' },
-    dir: { type: 'string', default: tmpdir() },
-  },
-});
+const usage = `Usage: bun bench/journal.ts [--writers 1,64,1024] [--seconds 3] [--dir DIR]
+
+Durable transitions a second for both journals, beside what the machine can do. The last line is one JSON object.
+`;
+
+const { values: wanted } = readWords(usage, () =>
+  parseArgs({
+    options: {
+      writers: { type: 'string', default: '1,64,1024' },
+      seconds: { type: 'string', default: '3' },
+      dir: { type: 'string', default: tmpdir() },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  }),
+);
+const crowds = wholeNumbers(usage, { name: 'writers', text: wanted.writers, least: 1 });
+const seconds = wholeNumber(usage, { name: 'seconds', text: wanted.seconds, least: 1 });
 
 const WARM_UP_MS = 1_000;
 /** From so many writers on the target holds. */
@@ -47,10 +58,10 @@ const dir = mkdtempSync(join(wanted.dir, 'journal-bench-'));
 const rows: Row[] = [];
 
 async function measure(name: string, open: () => Promise<Journal>, bare: (written: Written) => number) {
-  for (const writers of wanted.writers.split(',').map(Number)) {
+  for (const writers of crowds) {
     process.stderr.write(`… ${name}, ${writers} writers\n`);
     const journal = await open();
-    const written = await load(journal, { writers, warmUpMs: WARM_UP_MS, ms: Number(wanted.seconds) * 1e3 });
+    const written = await load(journal, { writers, warmUpMs: WARM_UP_MS, ms: seconds * 1e3 });
     await journal.close();
     const perSecond = (written.transitions / written.ms) * 1e3;
     const limit = bare(written);

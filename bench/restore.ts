@@ -16,25 +16,26 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { readWords } from '../scripts/arguments.ts';
 import { redisServer } from '../tests/journal/redis-server.ts';
 import type { Place, Timed, Wish } from './restore-child.ts';
 import type { Held } from './restore-memory.ts';
 import type { Costs, Stretch } from './restore-transitions.ts';
 import { median, rounded } from './terminal-figures.ts';
 
-const { values: wanted } = parseArgs({
-  options: {
-    actors: { type: 'string', default: '10000,100000' },
-    rounds: { type: 'string', default: '3' },
-    sizes: { type: 'string', default: '100,1000,10000,100000' },
-    dir: { type: 'string', default: tmpdir() },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
-});
-if (wanted.help) {
-  console.log('bun bench/restore.ts [--actors 10000,100000] [--rounds 3] [--sizes 100,…,100000] [--dir DIR]');
-  process.exit(0);
-}
+const usage =
+  'Usage: bun bench/restore.ts [--actors 10000,100000] [--rounds 3] [--sizes 100,…,100000] [--dir DIR]';
+const { values: wanted } = readWords(usage, () =>
+  parseArgs({
+    options: {
+      actors: { type: 'string', default: '10000,100000' },
+      rounds: { type: 'string', default: '3' },
+      sizes: { type: 'string', default: '100,1000,10000,100000' },
+      dir: { type: 'string', default: tmpdir() },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  }),
+);
 
 const RESTORE_MAX = 3;
 const IDLE_KIB_MAX = 64;

@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { readWords } from '../scripts/arguments.ts';
 import type { Bare } from './terminal-bare.ts';
 import { echoScript, keyboard, overAttach } from './terminal-echo.ts';
 import { MIB, median, quantile, rounded, rssBytes } from './terminal-figures.ts';
@@ -16,15 +17,19 @@ import { audience, type Flooded, flooded, type Ground, megabytesASecond } from '
 import { product } from './terminal-server.ts';
 import { type Rival, type Rivals, rivals } from './terminal-ssh.ts';
 
-const { values: wanted } = parseArgs({
-  options: {
-    bytes: { type: 'string', default: '200000000' },
-    viewers: { type: 'string', default: '1,4,16,32' },
-    rounds: { type: 'string', default: '3' },
-    rivals: { type: 'boolean', default: true },
-  },
-  allowNegative: true,
-});
+const usage = 'Usage: bun bench/terminal.ts [--bytes N] [--viewers 1,4,16,32] [--rounds 3] [--no-rivals]';
+const { values: wanted } = readWords(usage, () =>
+  parseArgs({
+    options: {
+      bytes: { type: 'string', default: '200000000' },
+      viewers: { type: 'string', default: '1,4,16,32' },
+      rounds: { type: 'string', default: '3' },
+      rivals: { type: 'boolean', default: true },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+    allowNegative: true,
+  }),
+);
 
 const IDLE_MS = 3_000;
 /** Who reads while somebody else does not. */

@@ -8,14 +8,24 @@
  * Precision and recall are of asking; kind, question and options are judged over the questions rightly found
  * whose case says what to expect. Exit code 0 once the corpus was measured, however well it went; 2 when a
  * case (named, with its fault) or the whole corpus cannot be read; the readable cases are measured all the
- * same.
+ * same; 64 for a mistake in the arguments.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { Terminal } from '@xterm/headless';
 import { askingThreshold, readQuestion } from '../src/terminal/asking.ts';
 import { screenFacts } from '../src/terminal/asking-screen.ts';
 import type { AskedOnScreen } from '../src/terminal.ts';
+import { readWords, wrongUse } from './arguments.ts';
+
+const usage = `Usage: bun run hitl:eval DIR [--json]
+
+Measures the readers of questions against the recordings of DIR, such as tests/transcripts. Exits with 0 when all
+was measured, however well it went; with 2 when a case, or DIR, cannot be read; with 64 for a mistake in the arguments.
+
+  --json   one JSON object at the end
+`;
 
 const kinds = ['confirm', 'choice', 'text', 'secret'] as const;
 
@@ -246,22 +256,23 @@ function report(verdict: Verdict): string {
 }
 
 if (import.meta.main) {
-  const args = process.argv.slice(2);
-  const folder = args.find((arg) => !arg.startsWith('--'));
-  const unknown = args.find((arg) => arg.startsWith('--') && arg !== '--json');
-  if (folder === undefined || unknown !== undefined) {
-    console.error(
-      unknown === undefined
-        ? 'usage: bun run hitl:eval DIR [--json]'
-        : `hitl:eval: unknown option ${unknown}`,
-    );
-    process.exit(2);
-  }
+  const { values, positionals } = readWords(usage, () =>
+    parseArgs({
+      options: {
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+      allowPositionals: true,
+    }),
+  );
+  const [folder, more] = positionals;
+  if (folder === undefined) wrongUse(usage, 'DIR is missing');
+  if (more !== undefined) wrongUse(usage, `one DIR is measured at a time, and "${more}" is another`);
   try {
     const verdict = await evaluate(folder);
     console.log(report(verdict));
     for (const error of verdict.errors ?? []) console.error(`hitl:eval: ${error}`);
-    if (args.includes('--json')) console.log(JSON.stringify(verdict));
+    if (values.json) console.log(JSON.stringify(verdict));
     if (verdict.errors !== undefined) process.exitCode = 2;
   } catch (error) {
     if (!(error instanceof CorpusError)) throw error;

@@ -1,6 +1,7 @@
 /** `bun run sim`: schedules of tests/sim, by hand; see `--help`. */
 import { parseArgs } from 'node:util';
 import { games, isGame, lines } from '../tests/sim/games.ts';
+import { readWords, wholeNumber, wrongUse } from './arguments.ts';
 
 const help = `Plays seeded schedules of the simulation and looks at every invariant after every step.
 
@@ -13,42 +14,28 @@ const help = `Plays seeded schedules of the simulation and looks at every invari
   --schedules N     how many seeds (10000)
   --help            this
 
-Exit codes: 0 nothing found, 1 something found, 2 a mistake in the arguments.`;
+Exit codes: 0 nothing found, 1 something found, 64 a mistake in the arguments.`;
 
-function wrong(why: string): never {
-  console.error(`${why}\n\n${help}`);
-  process.exit(2);
-}
-
-function wishes() {
-  try {
-    const options = {
+const { values: wish } = readWords(help, () =>
+  parseArgs({
+    options: {
       game: { type: 'string', default: 'house' },
       seed: { type: 'string' },
       from: { type: 'string', default: '1' },
       schedules: { type: 'string', default: '10000' },
-      help: { type: 'boolean', default: false },
-    } as const;
-    return parseArgs({ options }).values;
-  } catch (thrown) {
-    return wrong(thrown instanceof Error ? thrown.message : String(thrown));
-  }
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  }),
+);
+const { game, seed: only } = wish;
+if (!isGame(game)) {
+  wrongUse(help, `--game ${JSON.stringify(game)} is none; there are ${Object.keys(games).join(' and ')}`);
 }
-
-const wish = wishes();
-if (wish.help) {
-  console.log(help);
-  process.exit(0);
-}
-const { game } = wish;
-if (!isGame(game)) wrong(`there is no game "${game}"`);
-const number = (name: 'seed' | 'from' | 'schedules', fallback: number): number => {
-  const value = Number(wish[name] ?? fallback);
-  return Number.isInteger(value) && value >= 0 ? value : wrong(`--${name} must be a whole number`);
-};
-const isOne = wish.seed !== undefined;
-const first = isOne ? number('seed', 1) : number('from', 1);
-const count = isOne ? 1 : number('schedules', 10_000);
+const isOne = only !== undefined;
+const from = wholeNumber(help, { name: 'from', text: wish.from, least: 0 });
+const schedules = wholeNumber(help, { name: 'schedules', text: wish.schedules, least: 1 });
+const first = isOne ? wholeNumber(help, { name: 'seed', text: only, least: 0 }) : from;
+const count = isOne ? 1 : schedules;
 const startedAt = performance.now();
 let failed = 0;
 for (let seed = first; seed < first + count; seed++) {

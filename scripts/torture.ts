@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type RedisServer, redisServer } from '../tests/journal/redis-server.ts';
 import { random } from '../tests/sim/random.ts';
+import { readWords, wholeNumber, wrongUse } from './arguments.ts';
 import { answerAll, type Book, cancelTheRest, load, newBook, WORKERS } from './torture/load.ts';
 import { readOn, type Stream, startStreams } from './torture/streams.ts';
 import { victim as makeVictim, type Victim } from './torture/victim.ts';
@@ -18,18 +19,26 @@ import { victim as makeVictim, type Victim } from './torture/victim.ts';
 const usage = `Usage: bun run torture [--rounds 10] [--journal sqlite|redis] [--seed N] [--keep]
 
 Kills the server, Redis, the agents' network sides and their connections under load, and looks after each round
-whether everything that was acknowledged is there. --keep leaves the directory. Exits with 1 when something was lost.
+whether everything that was acknowledged is there. --keep leaves the directory. Exits with 1 when something was lost,
+with 64 for a mistake in the arguments.
 `;
 
-const { values: wanted } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '10' },
-    journal: { type: 'string', default: 'sqlite' },
-    seed: { type: 'string' },
-    keep: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
-});
+const { values: wanted } = readWords(usage, () =>
+  parseArgs({
+    options: {
+      rounds: { type: 'string', default: '10' },
+      journal: { type: 'string', default: 'sqlite' },
+      seed: { type: 'string', default: `${Math.floor(Math.random() * 2 ** 31)}` },
+      keep: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  }),
+);
+const rounds = wholeNumber(usage, { name: 'rounds', text: wanted.rounds, least: 1 });
+const seed = wholeNumber(usage, { name: 'seed', text: wanted.seed, least: 0 });
+if (!['sqlite', 'redis'].includes(wanted.journal)) {
+  wrongUse(usage, `--journal ${JSON.stringify(wanted.journal)} is none; there are sqlite and redis`);
+}
 
 /** How long one round's load lasts, before and at random beyond. */
 const ROUND_MS = 700;
@@ -151,12 +160,6 @@ async function checkAnswers({ victim, book, failures }: Trial): Promise<number> 
 }
 
 async function main(): Promise<number> {
-  const seed = Number(wanted.seed ?? Math.floor(Math.random() * 2 ** 31));
-  const rounds = Number(wanted.rounds);
-  if (wanted.help || !['sqlite', 'redis'].includes(wanted.journal) || !(rounds >= 1) || Number.isNaN(seed)) {
-    process.stderr.write(usage);
-    return wanted.help ? 0 : 64;
-  }
   say(`seed ${seed}`);
   const dir = mkdtempSync(join(tmpdir(), 'torture-'));
   const redis = wanted.journal === 'redis' ? await redisServer() : null;

@@ -32,7 +32,7 @@ const command = (name: string, ...words: readonly string[]): Tier => ({
   fast: true,
   run: { command: [process.execPath, ...words] },
   needs: [],
-  limitSeconds: 60,
+  limitSeconds: 240,
 });
 
 interface TestsWish {
@@ -46,7 +46,7 @@ const tests = (name: string, paths: readonly string[], wish: TestsWish = {}): Ti
   fast: wish.fast ?? false,
   run: { tests: paths },
   needs: wish.needs ?? [],
-  limitSeconds: wish.limitSeconds ?? 180,
+  limitSeconds: wish.limitSeconds ?? 300,
 });
 
 export const tiers: readonly Tier[] = [
@@ -56,7 +56,7 @@ export const tiers: readonly Tier[] = [
   tests('tidy', ['tidy.test.ts'], { fast: true, needs: [git] }),
   tests('spec', ['spec.test.ts'], { fast: true, needs: [git] }),
   tests('unit', ['actors', 'asking', 'wiring', 'check'], { fast: true, needs: [python] }),
-  tests('simulation', ['sim'], { fast: true }),
+  tests('simulation', ['sim'], { fast: true, limitSeconds: 600 }),
   tests('journal', ['journal'], { needs: [redis] }),
   tests('runtime', ['runtime']),
   tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),

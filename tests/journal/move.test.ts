@@ -24,7 +24,7 @@ let dir: string;
 beforeAll(async () => {
   server = await redisServer();
   dir = mkdtempSync(join(tmpdir(), 'move-'));
-});
+}, 60_000);
 afterAll(async () => {
   await server.close();
   rmSync(dir, { recursive: true, force: true });

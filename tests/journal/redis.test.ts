@@ -13,7 +13,7 @@ import { seqs, until, writer } from './writing.ts';
 let server: RedisServer;
 beforeAll(async () => {
   server = await redisServer();
-});
+}, 60_000);
 afterAll(() => server.close());
 
 let prefixes = 0;

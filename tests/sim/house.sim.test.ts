@@ -12,7 +12,7 @@ const SCHEDULES = 80;
 
 test('[S16] the whole house keeps its promises at every step, and all comes to its end when all is well', async () => {
   const ends = new Map<string, number>();
-  for (const seed of [...pinned, ...Array.from({ length: SCHEDULES }, (_, i) => i + 1)]) {
+  for (const seed of new Set([...pinned, ...Array.from({ length: SCHEDULES }, (_, i) => i + 1)])) {
     for (const end of await playHouse(seed)) ends.set(end, (ends.get(end) ?? 0) + 1);
   }
   // The world must be rich enough for the checks to mean something.
@@ -32,7 +32,7 @@ test('[S16] the whole house keeps its promises at every step, and all comes to i
     'instance destroyed',
   ];
   expect(rich.filter((end) => (ends.get(end) ?? 0) < 3)).toEqual([]);
-}, 60_000);
+}, 240_000);
 
 for (const game of ['fleet', 'house'] as const) {
   test(`a seed of the ${game} game is the same schedule, line by line, every time`, async () => {
@@ -44,5 +44,5 @@ for (const game of ['fleet', 'house'] as const) {
     const once = await told();
     expect(once.length).toBeGreaterThan(50);
     expect(await told()).toEqual(once);
-  });
+  }, 240_000);
 }

@@ -8,7 +8,7 @@ describe('[S15] the simulation notices when', () => {
       const found = await noticed(sabotage);
       expect(found?.message ?? `nothing in ${sabotage.within} schedules`).toMatch(/^\[[A-Z]+\d+\] /);
       expect(sabotage.noticedBy).toContain(found?.by ?? '');
-    }, 60_000);
+    }, 240_000);
   }
 });
 
