@@ -1,4 +1,6 @@
-/** Commands run by hand: `--help` is told with 0, a wrong argument is named with 64, before anything is done. */
+/**
+ * Commands run by hand: `--help` is told with 0, a wrong argument is named with 64, before anything is done.
+ */
 import { expect, test } from 'bun:test';
 import { join } from 'node:path';
 

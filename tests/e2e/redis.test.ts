@@ -132,6 +132,6 @@ test('[E9] every actor in Redis is what its entries say', () => {
   const script = join(root, 'scripts', 'actor-verify.ts');
   const env = { PATH: process.env['PATH'] ?? '', REDIS_URL: `unix://${redis.path}` };
   const { exitCode, stdout } = Bun.spawnSync([process.execPath, script], { env });
-  expect(stdout.toString()).toMatch(/^\d+ actors \(\d+ live\), \d+ entries, 0 differences\n$/);
+  expect(stdout.toString()).toMatch(/^\d+ actors \(\d+ live, \d+ archived\), \d+ entries, 0 differences\n$/);
   expect(exitCode).toBe(0);
 });
