@@ -9,10 +9,7 @@ export function wrongUse(usage: string, why: string): never {
   process.exit(WRONG_USE);
 }
 
-/**
- * What `parse` makes of the words, `parseArgs` as a rule; ends the process for `--help`, and for what it
- * throws.
- */
+/** What `parse` makes of the words; ends the process for `--help`, and for what it throws. */
 export function readWords<Read extends { readonly values: { readonly help?: boolean | undefined } }>(
   usage: string,
   parse: () => Read,

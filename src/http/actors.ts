@@ -149,7 +149,7 @@ function past(desk: ActorDesk): Route[] {
 }
 
 function seqOf(text = ''): number {
-  const seq = Number(text);
-  if (Number.isSafeInteger(seq) && seq >= 1) return seq;
+  const seq = /^\d{1,15}$/.test(text) ? Number(text) : 0;
+  if (seq >= 1) return seq;
   throw new Failure('bad-input', `seq "${text}" is not a whole number from 1 on`);
 }

@@ -191,9 +191,7 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
       if (length > limits.bodyBytesMax)
         throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
       if (request.method !== 'HEAD') return await routes(request);
-      const { status, headers, body } = await routes(new Request(request, { method: 'GET' }));
-      void body?.cancel();
-      return new Response(null, { status, headers });
+      return headOf(await routes(new Request(request, { method: 'GET' })));
     } catch (thrown) {
       if (!(thrown instanceof Failure))
         log.error('a bug at the door', { path: pathname, why: String(thrown) });
@@ -244,6 +242,17 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
       if (isLate) log.warn('requests were cut off at the end');
     },
   };
+}
+
+/**
+ * The same answer without its body. What has no body is said to have no bytes, also by Bun, so a length that
+ * we do not know is said to be one that comes in pieces.
+ */
+function headOf({ status, headers, body }: Response): Response {
+  void body?.cancel();
+  const said = new Headers(headers);
+  if (body !== null && !said.has('content-length')) said.set('transfer-encoding', 'chunked');
+  return new Response(null, { status, headers: said });
 }
 
 /** Returns how to stop. */

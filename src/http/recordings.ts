@@ -4,7 +4,7 @@
 import { t } from 'elysia';
 import type { Exported, RecordingDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
-import { instantOf, momentOf, momentSaid } from './moments.ts';
+import { instantOf, momentOf, momentSaid, secondsOf } from './moments.ts';
 import { integer, json, type Route, route } from './route.ts';
 import * as schemas from './schemas.ts';
 
@@ -107,6 +107,9 @@ function searching(desk: RecordingDesk): Route[] {
       async run({ query: { q, agent = null, task = null, from, to, before = null, limit = LIMIT } }) {
         const since = from === undefined ? null : instantOf('from', from);
         const until = to === undefined ? null : instantOf('to', to);
+        if (since !== null && until !== null && since > until) {
+          throw new Failure('bad-input', `from ${from} is after to ${to}; give the earlier one as from`);
+        }
         const asked = { q: q.toLowerCase(), agent, task, since, until, before, limit };
         const { found, next } = await desk.search(asked);
         return { items: found, next };
@@ -127,7 +130,7 @@ function exporting(desk: RecordingDesk): Route[] {
         from: moment,
         to: moment,
         idle_limit: t.Optional(
-          t.String({ pattern: '^\\d{1,6}(\\.\\d{1,3})?$', description: 'seconds that no pause is longer' }),
+          t.String({ maxLength: 10, description: 'seconds that no pause is longer, such as 2 or 0.5' }),
         ),
       }),
       answers: {
@@ -137,9 +140,8 @@ function exporting(desk: RecordingDesk): Route[] {
         const wish = {
           from: from === undefined ? null : momentOf('from', from),
           to: to === undefined ? null : momentOf('to', to),
-          idleLimit: idle_limit === undefined ? null : Number(idle_limit),
+          idleLimit: idle_limit === undefined ? null : secondsOf('idle_limit', idle_limit),
         };
-        if (wish.idleLimit === 0) throw new Failure('bad-input', 'idle_limit must be more than 0');
         const cast = await desk.cast(params['id'] ?? '', wish, request.signal);
         return file(cast, { type: 'application/x-asciicast', ending: 'cast' });
       },

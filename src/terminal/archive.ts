@@ -27,6 +27,7 @@ import { directoryOf, Recording, sizeIn } from './recording.ts';
 import type { Removals } from './removals.ts';
 import { pipedText, renderedText } from './rendered-text.ts';
 import { Rewind } from './rewind.ts';
+import { faultOf, instantOf } from './stretch.ts';
 import { Summaries } from './summaries.ts';
 import { tailOf } from './tail.ts';
 
@@ -273,6 +274,11 @@ class Files implements Archive {
     const toMs = wish.to && instantOf(recording, wish.to, begun);
     const base = { ...(first ?? this.#options.size), title, command, toMs, idleLimit };
     const fromMs = wish.from && instantOf(recording, wish.from, begun);
+    const fault = faultOf(recording, { wish, fromMs, toMs });
+    if (fault) {
+      recording.close();
+      throw fault;
+    }
     if (fromMs === null || fromMs <= begun) {
       recording.close();
       return { ...base, from: null, fromMs: null };
@@ -294,12 +300,6 @@ class Files implements Archive {
 function placeOf(recording: Recording, moment: Moment): Position {
   if ('offset' in moment) return positionOf(recording, moment.offset);
   return positionAt(recording, instantOf(recording, moment, recording.segments[0]?.beganAt() ?? 0));
-}
-
-function instantOf(recording: Recording, moment: Moment, begun: number): number {
-  if ('at' in moment) return moment.at;
-  if ('sinceStart' in moment) return begun + moment.sinceStart;
-  return timeOf(recording, positionOf(recording, moment.offset)) ?? begun;
 }
 
 /** Lets go of what it needed, however it ended, also when nobody began to read. */

@@ -103,17 +103,32 @@ export function recordingDesk(world: RecordingWorld): RecordingDesk {
 const fits = ({ agent, task }: Pick<RecordingQuery, 'agent' | 'task'>, view: SessionView | null): boolean =>
   (agent === null || view?.agent_id === agent) && (task === null || view?.task_id === task);
 
-/** Those after the one that a page ended with, or, when that was removed, those that would follow it. */
-function after(names: readonly RecordingName[], before: string | null): readonly RecordingName[] {
-  if (before === null) return names;
-  const index = names.findIndex(({ session }) => session === before);
-  return index >= 0 ? names.slice(index + 1) : names.filter(({ session }) => session < before);
+/**
+ * Those from one on, or, when that was removed, those that would follow it. Throws Failure('bad-input') for
+ * one that never was.
+ */
+async function namesFrom(recordings: Recordings, first: string | null): Promise<readonly RecordingName[]> {
+  const names = await recordings.list();
+  if (first === null) return names;
+  const index = names.findIndex(({ session }) => session === first);
+  if (index >= 0) return names.slice(index);
+  if (recordings.removed(first as SessionId)) return names.filter(({ session }) => session < first);
+  throw noPlace(first);
 }
+
+/** Those after the one that a page ended with. */
+async function namesAfter(recordings: Recordings, before: string | null): Promise<readonly RecordingName[]> {
+  const names = await namesFrom(recordings, before);
+  return names[0]?.session === before ? names.slice(1) : names;
+}
+
+const noPlace = (before: string): Failure =>
+  new Failure('bad-input', `before "${before}" is none; give what \`next\` was in the last answer`);
 
 async function list(world: RecordingWorld, query: RecordingQuery) {
   const { recordings, session: sessionOf, isLive } = world;
   const found: RecordingView[] = [];
-  const names = after(await recordings.list(), query.before);
+  const names = await namesAfter(recordings, query.before);
   const budget: Budget = { bytes: COUNT_BYTES };
   let looked: string | null = null;
   for (const [i, { session: id }] of names.entries()) {
@@ -141,9 +156,7 @@ async function search(world: RecordingWorld, query: Parameters<RecordingDesk['se
   const found: FoundLineView[] = [];
   const budget: Budget = { bytes: SEARCH_BYTES };
   const begin = placeOf(query.before);
-  const names = await recordings.list();
-  const index = names.findIndex(({ session }) => session === begin?.session);
-  const rest = index >= 0 ? names.slice(index) : after(names, begin?.session ?? null);
+  const rest = await namesFrom(recordings, begin?.session ?? null);
   for (const [i, { session: id, at }] of rest.entries()) {
     const from = id === begin?.session ? begin.offset : 0;
     if (found.length >= limit || i >= LOOKED_MAX || budget.bytes <= 0) {
@@ -168,7 +181,7 @@ function placeOf(text: string | null): { session: string; offset: number } | nul
   const at = text.lastIndexOf('@');
   const offset = Number(text.slice(at + 1));
   if (at > 0 && Number.isSafeInteger(offset) && offset >= 0) return { session: text.slice(0, at), offset };
-  throw new Failure('bad-input', `before "${text}" is none; give what \`next\` was in the last answer`);
+  throw noPlace(text);
 }
 
 const lineView = (

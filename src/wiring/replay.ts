@@ -33,6 +33,11 @@ export function actorDesk(fleet: Fleet, journal: Journal): ActorDesk {
   };
   return {
     async list(query) {
+      const { before } = query;
+      if (before !== undefined && !(await journal.record(before))) {
+        const cure = 'give what `next` was in the last answer';
+        throw new Failure('bad-input', `before "${before}" is no actor; ${cure}`);
+      }
       const records = await journal.records(query);
       return records.map((record) => viewOf(record, fleet));
     },

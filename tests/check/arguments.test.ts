@@ -1,6 +1,4 @@
-/**
- * Commands run by hand: `--help` is told with 0, a wrong argument is named with 64, before anything is done.
- */
+/** Commands by hand: `--help` is told with 0, a wrong argument is named with 64, before anything is done. */
 import { expect, test } from 'bun:test';
 import { join } from 'node:path';
 

@@ -92,6 +92,7 @@ test('[J20] every other example of docs/redis.md finds what it says', async () =
       'agentic:actor',
       'agentic:actors',
       'agentic:ended',
+      'agentic:ended-since',
       'agentic:lease',
       'agentic:lease:beat',
       'agentic:live',

@@ -53,6 +53,10 @@ test('[W35] every actor is listed, newest first, by kind and life, page after pa
   expect(await list('?kind=task')).toEqual([[], null]);
   expect(await list('?limit=1')).toEqual([[two], 'hitl:h2']);
   expect(await list('?limit=1&before=hitl:h2')).toEqual([[one], 'hitl:h1']);
+  expect(await problemOf(await on.get('/api/v1/actors?before=nope'))).toMatchObject({
+    status: 400,
+    detail: 'before "nope" is no actor; give what `next` was in the last answer',
+  });
 });
 
 test('[W44] a task, session or question is looked up before it is said not to be there', async () => {
@@ -114,6 +118,7 @@ test('[W37] what is not there is named with what is', async () => {
   expect(await problem('/task:nobody')).toBe('404 there is no actor "task:nobody"; see GET /api/v1/actors');
   expect(await problem('/hitl:h1/at/4')).toContain('404 hitl:h1 has entries from 1 to 3');
   expect(await problem('/hitl:h1/at/zero')).toContain('400 seq "zero"');
+  expect(await problem('/hitl:h1/at/1e1')).toContain('400 seq "1e1" is not a whole number from 1 on');
   expect(await problem('/hitl:h1/diff?from=3&to=1')).toContain('400 from 3 is after to 1');
   expect(await problem('?kind=ghost')).toContain('400');
 });

@@ -209,6 +209,8 @@ describe('HEAD', () => {
         get.headers.get('content-type'),
       ]);
       expect(await head.text()).toBe('');
+      // A length that is not known is not told; it is not 0.
+      expect(head.headers.get('content-length')).toBeNull();
     }
   });
 

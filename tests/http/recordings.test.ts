@@ -73,6 +73,22 @@ describe('the list of recordings', () => {
     expect(second?.size_bytes).toBeGreaterThan(second?.output_bytes ?? 0);
   });
 
+  test('[W38] goes on after one that is removed meanwhile, and not after one that never was', async () => {
+    const { sessions } = on.desks;
+    sessions.add('gone');
+    sessions.end('gone', 0);
+    const removal = { at: 1, by: 'ada', reason: 'a test' };
+    await sessions.plane.recordings.remove('gone' as SessionId, removal);
+    const rest: Page = await json('/api/v1/recordings?before=gone');
+    expect(rest.recordings.map(({ session_id }) => session_id)).toEqual(
+      ['forgotten', ...[6, 5, 4, 3, 2, 1, 0].map(idOf)].filter((id) => id < 'gone'),
+    );
+    expect(await problemOf(await on.get('/api/v1/recordings?before=x'))).toMatchObject({
+      status: 400,
+      detail: 'before "x" is none; give what `next` was in the last answer',
+    });
+  });
+
   test('[W38] is told by agent and by task', async () => {
     const odd: Page = await json('/api/v1/recordings?agent=odd');
     expect(odd.recordings.map(({ session_id }) => session_id)).toEqual([5, 3, 1].map(idOf));
@@ -130,9 +146,15 @@ describe('the list of recordings', () => {
     expect(never).toEqual({ items: [], next: null });
     const later: Found = await json('/api/v1/recordings/search?q=needle&from=2001-01-01T00:00:00Z');
     expect(later.items).toHaveLength(7);
-    for (const query of ['q=n', 'q=needle&from=yesterday', 'q=needle&before=x']) {
+    for (const query of ['q=n', 'q=needle&from=yesterday', 'q=needle&before=x', 'q=needle&before=never@0']) {
       expect((await problemOf(await on.get(`/api/v1/recordings/search?${query}`))).status).toBe(400);
     }
+    const [from, to] = ['2026-01-02T00:00:00Z', '2026-01-01T00:00:00Z'];
+    const backwards = await on.get(`/api/v1/recordings/search?q=needle&from=${from}&to=${to}`);
+    expect(await problemOf(backwards)).toMatchObject({
+      status: 400,
+      detail: `from ${from} is after to ${to}; give the earlier one as from`,
+    });
   });
 });
 
@@ -153,7 +175,8 @@ describe('the past of a session', () => {
     expect(await at(`?at=${then}`)).toMatchObject(shown);
     expect(await at('?at=9999')).toMatchObject({ text: 'second' });
     expect(await at('')).toMatchObject({ text: 'second', at: null, gaps: { count: 0, bytes: 0 } });
-    for (const query of ['?at=soon', '?at=1&offset=1', '?offset=-1', '?at=2026-13-01T00:00:00Z']) {
+    const noDays = ['?at=2026-13-01T00:00:00Z', '?at=2026-02-30T12:00:00Z', '?at=2025-02-29T12:00:00Z'];
+    for (const query of ['?at=soon', '?at=1&offset=1', '?offset=-1', ...noDays]) {
       expect((await problemOf(await on.get(`/api/v1/sessions/past/screen${query}`))).status).toBe(400);
     }
   });
@@ -175,10 +198,35 @@ describe('the past of a session', () => {
     expect(await text.text()).toBe('größe\n'.repeat(3_000));
     const head = await on.get('/api/v1/sessions/home/recording.cast', { method: 'HEAD' });
     expect([head.status, await head.text()]).toEqual([200, '']);
-    for (const query of ['from=x', 'to=x', 'idle_limit=0', 'idle_limit=-1']) {
-      const refused = await on.get(`/api/v1/sessions/home/recording.cast?${query}`);
-      expect((await problemOf(refused)).status).toBe(400);
+    expect(head.headers.get('content-length')).toBeNull();
+    for (const [query, detail] of [
+      ['from=x', 'from "x" is no time'],
+      ['to=x', 'to "x" is no time'],
+      ['from=2026-02-30T12:00:00Z', 'is no time'],
+      ['idle_limit=0', 'idle_limit "0" is no time; give seconds, more than 0, such as 2 or 0.5'],
+      ['idle_limit=-1', 'idle_limit "-1" is no time'],
+      ['idle_limit=x', 'idle_limit "x" is no time'],
+      ['from=5&to=1', 'from 5 is after to 1; give the earlier one as from'],
+      ['from=5&to=2001-01-01T00:00:00Z', 'from 5 is after to 2001-01-01T00:00:00.000Z'],
+      ['from=999999999', 'from 999999999 is after the end of the recording: it is '],
+    ] as const) {
+      const refused = await problemOf(await on.get(`/api/v1/sessions/home/recording.cast?${query}`));
+      expect(refused).toMatchObject({ status: 400, detail: expect.stringContaining(detail) });
     }
+  });
+
+  test('[W40] is taken home from its very end, and what it says of its length is its length', async () => {
+    const { sessions } = on.desks;
+    sessions.add('short');
+    sessions.say('short', 'one');
+    await Bun.sleep(5);
+    sessions.say('short', 'two');
+    sessions.end('short', 0);
+    const { duration_ms } = await json<Listed>('/api/v1/sessions/short/recording');
+    const cast = (from: number) => on.get(`/api/v1/sessions/short/recording.cast?from=${from}`);
+    expect((await cast(duration_ms)).status).toBe(200);
+    const beyond = await problemOf(await cast(duration_ms + 1));
+    expect(beyond.detail).toContain(`it is ${duration_ms} ms long`);
   });
 });
 
