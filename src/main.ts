@@ -5,45 +5,31 @@
  * The way in is the way back: after a crash the same steps restore every live actor, and the agents, which
  * run on without us, find the new server by themselves.
  */
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
-import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
 import { type Fleet, fleet as makeFleet } from './actors/fleet.ts';
 import { systemClock } from './clock.ts';
 import { type Config, readConfig } from './config.ts';
 import { Failure } from './failure.ts';
-import { httpDoors } from './http/doors.ts';
-import { refuseOpenDoors } from './http/gate.ts';
-import { operators } from './http/operators.ts';
 import { openJournal } from './journal/open.ts';
-import type { Journal } from './journal.ts';
-import { asWords, jsonLog, type Log } from './log.ts';
+import { asWords, jsonLog } from './log.ts';
+import { type Built, type Ground, openDoors, publish } from './main-doors.ts';
 import { absentRuntime } from './runtime/absent.ts';
 import { type HostRuntime, hostRuntime } from './runtime/host.ts';
 import type { Runtime, RuntimeKind } from './runtime.ts';
 import { readQuestion } from './terminal/asking.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
-import { type AgentServer, agentServer } from './transport/server.ts';
 import { socketPathOf } from './transport/socket-path.ts';
-import type { AgentView, InstanceView, SessionView, TaskView } from './views.ts';
-import { agentDesk, observed } from './wiring/agents.ts';
+import type { InstanceView } from './views.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
-import { eventDesk } from './wiring/events.ts';
-import { execDesk } from './wiring/exec.ts';
-import { gauges, healthDesk } from './wiring/health.ts';
-import { hitlDesk } from './wiring/hitl.ts';
 import { type House, signals, until } from './wiring/house.ts';
-import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
-import { instanceDesk, makeInstance } from './wiring/instances.ts';
+import { fileSecrets } from './wiring/identity.ts';
+import { makeInstance } from './wiring/instances.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
-import { forgetLinks, liveness, presence } from './wiring/presence.ts';
-import { actorDesk } from './wiring/replay.ts';
+import { forgetLinks, liveness } from './wiring/presence.ts';
 import { retention } from './wiring/retention.ts';
-import { observedSession, sessionDesk } from './wiring/sessions.ts';
-import { taskDesk, told } from './wiring/task-desk.ts';
-import { logsOf } from './wiring/task-story.ts';
 import { wire } from './wiring/wire.ts';
 
 /** How long open requests may take to finish when the server is asked to stop. */
@@ -52,16 +38,6 @@ const DRAIN_MS = 3_000;
 const WELCOME_MS = 20_000;
 
 const clock = systemClock;
-
-interface Ground {
-  readonly config: Config;
-  readonly log: Log;
-  readonly journal: Journal;
-  readonly secrets: Secrets;
-  readonly socketPath: string | null;
-  /** `host:port` of the gRPC server, once it listens. */
-  readonly grpc: { address: string };
-}
 
 async function ground(config: Config): Promise<Ground> {
   const log = jsonLog({
@@ -81,7 +57,7 @@ async function ground(config: Config): Promise<Ground> {
   const journal = await openJournal(config.journal, { clock, log, onLost });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
-  return { config, log, journal, secrets, socketPath, grpc: { address: '' } };
+  return { clock, config, log, journal, secrets, socketPath, grpc: { address: '' } };
 }
 
 function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
@@ -95,12 +71,6 @@ function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): Host
     log: (message) => log.info(message),
     env: config.instanceEnv,
   });
-}
-
-interface Built {
-  readonly house: House;
-  readonly host: HostRuntime;
-  readonly data: ReturnType<typeof makeTerminals>;
 }
 
 function build(on: Ground): Built {
@@ -159,85 +129,6 @@ function build(on: Ground): Built {
   return { house, host, data };
 }
 
-interface Doors {
-  readonly http: Awaited<ReturnType<typeof httpDoors>>;
-  readonly grpc: AgentServer;
-}
-
-async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
-  const { config, log, journal, secrets } = on;
-  const { version } = packageJson;
-  const access = await operators({
-    path: join(config.dataDir, 'secrets', 'operator-tokens.json'),
-    clock,
-    uid: uid(),
-  });
-  const admit = admission({
-    secrets,
-    fleet: () => house.fleet,
-    instanceOf: (pid) => host.instanceOf(pid),
-    uid: uid(),
-  });
-  const exec = execDesk(house);
-  const { host: address, port } = config.listen;
-  // Exec is behind this door too.
-  refuseOpenDoors({ ...config, httpHost: address, hasTokens: () => access.hasTokens });
-  const grpc = await agentServer({
-    host: address,
-    port,
-    socketPath: on.socketPath,
-    listener: presence(house, admit),
-    exec,
-    access,
-    heartbeatSeconds: config.heartbeatSeconds,
-    clock,
-    log,
-  });
-  on.grpc.address = `${address}:${grpc.port}`;
-  const decorate = (kind: string, view: unknown) => {
-    if (view === null) return view;
-    if (kind === 'agent') return observed(house, view as AgentView);
-    if (kind === 'session') return observedSession(house, view as SessionView);
-    return kind === 'task' ? told(house, view as TaskView) : view;
-  };
-  const http = await httpDoors({
-    desks: {
-      recall: (actor) => house.fleet.remind([actor]),
-      actors: actorDesk(house.fleet, journal),
-      instances: instanceDesk(house),
-      agents: agentDesk(house),
-      sessions: sessionDesk(house),
-      exec,
-      tasks: taskDesk(house, logsOf(house, journal)),
-      hitl: hitlDesk(house, keysFor),
-      events: eventDesk(house.fleet, journal, decorate),
-      health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
-    },
-    gauges: gauges(house, data.numbers),
-    access,
-    options: {
-      httpHost: config.httpHost,
-      httpPort: port === 0 ? 0 : port + 2,
-      wsPort: port === 0 ? 0 : port + 1,
-      allowedHosts: config.allowedHosts,
-      behindProxy: config.behindProxy,
-      metrics: config.metrics,
-      version,
-    },
-    dashboard: {
-      files: await bundleDashboard({ cacheDir: join(config.dataDir, 'cache') }),
-      contentSecurityPolicy,
-    },
-    clock,
-    log,
-  }).catch(async (thrown) => {
-    await grpc.close(0);
-    throw thrown;
-  });
-  return { http, grpc };
-}
-
-const uid = () => process.getuid?.() ?? 0;
 const messageOf = (thrown: unknown) => (thrown instanceof Error ? thrown.message : String(thrown));
 
 /** A newcomer finds one agent; what was destroyed on purpose is not made again. */
@@ -271,18 +162,6 @@ async function welcome(house: House): Promise<string> {
     ({ name }) => `${name} ${house.links.has(name as never) ? 'ready' : 'not connected yet'}`,
   );
   return names.length === 0 ? 'no instances yet' : names.join(', ');
-}
-
-/** Where this server is, for programs. Whole or not at all. */
-async function publish({ config, grpc }: Ground, http: Doors['http']): Promise<string> {
-  const host = config.httpHost === '0.0.0.0' || config.httpHost === '::' ? '127.0.0.1' : config.httpHost;
-  const bracketed = host.includes(':') ? `[${host}]` : host;
-  const url = `http://${bracketed}:${http.httpPort}`;
-  const facts = { http: url, ws: `ws://${bracketed}:${http.wsPort}`, grpc: grpc.address, pid: process.pid };
-  const path = join(config.dataDir, 'server.json');
-  await writeFile(`${path}.new`, `${JSON.stringify(facts)}\n`, { mode: 0o600 });
-  await rename(`${path}.new`, path);
-  return url;
 }
 
 function leave(reason: string): never {

@@ -64,7 +64,7 @@ const mayUse: Readonly<Record<string, readonly (string | RegExp)[]>> = {
 /** Null for what is free: tests, scripts and benches. */
 function layerOf(file: string): string | null {
   const [top = '', next = '', ...deeper] = file.split('/');
-  if (file === 'src/main.ts') return 'main';
+  if (/^src\/main(-\w+)?\.ts$/.test(file)) return 'main';
   if (file === 'ui/build.ts') return 'ui/build';
   if (file.startsWith('agent/tools/')) return 'agent/tools';
   if (top === 'src') return deeper.length === 0 ? 'vocabulary' : next;

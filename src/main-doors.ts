@@ -1,0 +1,142 @@
+/**
+ * The composition of the doors: gRPC for agents, HTTP and WebSockets for operators, over one house and one
+ * answer to who is there.
+ */
+import { rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import packageJson from '../package.json' with { type: 'json' };
+import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
+import type { Clock } from './clock.ts';
+import type { Config } from './config.ts';
+import { httpDoors } from './http/doors.ts';
+import { refuseOpenDoors } from './http/gate.ts';
+import { operators } from './http/operators.ts';
+import type { Journal } from './journal.ts';
+import type { Log } from './log.ts';
+import type { HostRuntime } from './runtime/host.ts';
+import { keysFor } from './terminal/asking-keys.ts';
+import type { terminals as makeTerminals } from './terminal/terminals.ts';
+import { type AgentServer, agentServer } from './transport/server.ts';
+import type { AgentView, SessionView, TaskView } from './views.ts';
+import { agentDesk, observed } from './wiring/agents.ts';
+import { eventDesk } from './wiring/events.ts';
+import { execDesk } from './wiring/exec.ts';
+import { gauges, healthDesk } from './wiring/health.ts';
+import { hitlDesk } from './wiring/hitl.ts';
+import type { House } from './wiring/house.ts';
+import { admission, type Secrets } from './wiring/identity.ts';
+import { instanceDesk } from './wiring/instances.ts';
+import { presence } from './wiring/presence.ts';
+import { actorDesk } from './wiring/replay.ts';
+import { observedSession, sessionDesk } from './wiring/sessions.ts';
+import { taskDesk, told } from './wiring/task-desk.ts';
+import { logsOf } from './wiring/task-story.ts';
+
+export interface Ground {
+  readonly clock: Clock;
+  readonly config: Config;
+  readonly log: Log;
+  readonly journal: Journal;
+  readonly secrets: Secrets;
+  readonly socketPath: string | null;
+  /** `host:port` of the gRPC server, once it listens. */
+  readonly grpc: { address: string };
+}
+
+export interface Built {
+  readonly house: House;
+  readonly host: HostRuntime;
+  readonly data: ReturnType<typeof makeTerminals>;
+}
+
+export interface Doors {
+  readonly http: Awaited<ReturnType<typeof httpDoors>>;
+  readonly grpc: AgentServer;
+}
+
+export async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
+  const { clock, config, log, journal, secrets } = on;
+  const { version } = packageJson;
+  const access = await operators({
+    path: join(config.dataDir, 'secrets', 'operator-tokens.json'),
+    clock,
+    uid: uid(),
+  });
+  const admit = admission({
+    secrets,
+    fleet: () => house.fleet,
+    instanceOf: (pid) => host.instanceOf(pid),
+    uid: uid(),
+  });
+  const exec = execDesk(house);
+  const { host: address, port } = config.listen;
+  // Exec is behind this door too.
+  refuseOpenDoors({ ...config, httpHost: address, hasTokens: () => access.hasTokens });
+  const grpc = await agentServer({
+    host: address,
+    port,
+    socketPath: on.socketPath,
+    listener: presence(house, admit),
+    exec,
+    access,
+    heartbeatSeconds: config.heartbeatSeconds,
+    clock,
+    log,
+  });
+  on.grpc.address = `${address}:${grpc.port}`;
+  const decorate = (kind: string, view: unknown) => {
+    if (view === null) return view;
+    if (kind === 'agent') return observed(house, view as AgentView);
+    if (kind === 'session') return observedSession(house, view as SessionView);
+    return kind === 'task' ? told(house, view as TaskView) : view;
+  };
+  const http = await httpDoors({
+    desks: {
+      recall: (actor) => house.fleet.remind([actor]),
+      actors: actorDesk(house.fleet, journal),
+      instances: instanceDesk(house),
+      agents: agentDesk(house),
+      sessions: sessionDesk(house),
+      exec,
+      tasks: taskDesk(house, logsOf(house, journal)),
+      hitl: hitlDesk(house, keysFor),
+      events: eventDesk(house.fleet, journal, decorate),
+      health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
+    },
+    gauges: gauges(house, data.numbers),
+    access,
+    options: {
+      httpHost: config.httpHost,
+      httpPort: port === 0 ? 0 : port + 2,
+      wsPort: port === 0 ? 0 : port + 1,
+      allowedHosts: config.allowedHosts,
+      behindProxy: config.behindProxy,
+      metrics: config.metrics,
+      version,
+    },
+    dashboard: {
+      files: await bundleDashboard({ cacheDir: join(config.dataDir, 'cache') }),
+      contentSecurityPolicy,
+    },
+    clock,
+    log,
+  }).catch(async (thrown) => {
+    await grpc.close(0);
+    throw thrown;
+  });
+  return { http, grpc };
+}
+
+const uid = () => process.getuid?.() ?? 0;
+
+/** Where this server is, for programs. Whole or not at all. */
+export async function publish({ config, grpc }: Ground, http: Doors['http']): Promise<string> {
+  const host = config.httpHost === '0.0.0.0' || config.httpHost === '::' ? '127.0.0.1' : config.httpHost;
+  const bracketed = host.includes(':') ? `[${host}]` : host;
+  const url = `http://${bracketed}:${http.httpPort}`;
+  const facts = { http: url, ws: `ws://${bracketed}:${http.wsPort}`, grpc: grpc.address, pid: process.pid };
+  const path = join(config.dataDir, 'server.json');
+  await writeFile(`${path}.new`, `${JSON.stringify(facts)}\n`, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+  return url;
+}
