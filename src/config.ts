@@ -33,6 +33,8 @@ export interface Config {
   };
   /** What becomes of a session that an agent runs and nobody here knows. */
   readonly unknownSessions: 'adopt' | 'end';
+  /** Whole days of the audit log that are kept before today. */
+  readonly auditKeepDays: number;
   /** How long an actor rests in the journal after its end before it is archived; null: for ever. */
   readonly archiveAfterMs: number | null;
   /** What instances on this host get of our environment. */
@@ -150,6 +152,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
       backoffMs: [200, 1_000, 5_000, 15_000, 30_000],
     },
     unknownSessions: unknownSessions(env),
+    auditKeepDays: integer(env, 'AGENTIC_AUDIT_KEEP_DAYS', { fallback: 90, min: 1, max: 36_500 }),
     archiveAfterMs: archiveHours === 0 ? null : archiveHours * 3_600_000,
     instanceEnv: instanceEnv(env),
     claudeBin: env['AGENTIC_CLAUDE_BIN'] || null,

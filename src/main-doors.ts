@@ -6,6 +6,8 @@ import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
 import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
+import { auditLog } from './audit/log.ts';
+import type { Audit } from './audit.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
 import { httpDoors } from './http/doors.ts';
@@ -52,6 +54,7 @@ export interface Built {
 export interface Doors {
   readonly http: Awaited<ReturnType<typeof httpDoors>>;
   readonly grpc: AgentServer;
+  readonly audit: Audit;
 }
 
 export async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
@@ -72,6 +75,8 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
   const { host: address, port } = config.listen;
   // Exec is behind this door too.
   refuseOpenDoors({ ...config, httpHost: address, hasTokens: () => access.hasTokens });
+  const dir = join(config.dataDir, 'audit');
+  const audit = await auditLog({ dir, clock, log, keepDays: config.auditKeepDays });
   const grpc = await agentServer({
     host: address,
     port,
@@ -79,6 +84,7 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
     listener: presence(house, admit),
     exec,
     access,
+    audit,
     heartbeatSeconds: config.heartbeatSeconds,
     clock,
     log,
@@ -105,6 +111,7 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
     },
     gauges: gauges(house, data.numbers),
     access,
+    audit,
     options: {
       httpHost: config.httpHost,
       httpPort: port === 0 ? 0 : port + 2,
@@ -124,7 +131,7 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
     await grpc.close(0);
     throw thrown;
   });
-  return { http, grpc };
+  return { http, grpc, audit };
 }
 
 const uid = () => process.getuid?.() ?? 0;

@@ -211,6 +211,7 @@ async function main(): Promise<void> {
     await doors.http.close(DRAIN_MS);
     await fleet.close();
     await doors.grpc.close(DRAIN_MS);
+    await doors.audit.close();
     await data.close();
     await on.journal.close();
   });

@@ -4,6 +4,7 @@
  * Before a route is looked for, a request must come from a place that may ask: see gate.ts.
  */
 import type { Server } from 'bun';
+import type { Audit } from '../audit.ts';
 import type { Clock } from '../clock.ts';
 import type {
   ActorDesk,
@@ -23,6 +24,7 @@ import type { Log } from '../log.ts';
 import { actorRoutes } from './actors.ts';
 import { agentRoutes } from './agents.ts';
 import { type App, app } from './app.ts';
+import { auditRoutes } from './audit.ts';
 import type { SocketData } from './conversation.ts';
 import { type Dashboard, dashboardRoutes } from './dashboard.ts';
 import { docsRoutes } from './docs.ts';
@@ -35,7 +37,7 @@ import {
   type RateLimits,
   rateLimit,
   refuseOpenDoors,
-  tokenOf,
+  shownBy,
 } from './gate.ts';
 import { healthRoutes } from './health.ts';
 import { hitlRoutes } from './hitl.ts';
@@ -47,6 +49,7 @@ import type { Operators } from './operators.ts';
 import { problemOf, problemResponse } from './problem.ts';
 import { recordingRoutes } from './recordings.ts';
 import type { Route } from './route.ts';
+import { noted, seenOf, unknownClient } from './seen.ts';
 import { sessionRoutes } from './sessions.ts';
 import { isSocketPath, sockets } from './sockets.ts';
 import { admission, streams } from './streams.ts';
@@ -88,6 +91,7 @@ export interface DoorWorld {
   readonly desks: Desks;
   readonly gauges: Gauges;
   readonly access: Operators;
+  readonly audit: Audit;
   readonly options: DoorOptions;
   readonly dashboard: Dashboard;
   readonly clock: Clock;
@@ -119,12 +123,12 @@ export interface Front {
 
 /** Everything but the listeners. `closing` ends the streams. */
 export function front(
-  { desks, gauges, access, options, dashboard, clock, log }: DoorWorld,
+  { desks, gauges, access, audit, options, dashboard, clock, log }: DoorWorld,
   closing: AbortSignal,
 ): Front {
   const question = (id: string) => desks.hitl.find(id);
   const { recall } = desks;
-  const talk = sockets({ sessions: desks.sessions, recall, question, clock, log });
+  const talk = sockets({ sessions: desks.sessions, recall, question, audit, clock, log });
   const counted = metrics({ gauges, sockets: () => talk.count, clock });
   const open = streams({ access, clock, closing });
   const streaming = { clock, streams: open };
@@ -147,6 +151,7 @@ export function front(
     ...hitlRoutes(desks.hitl),
     ...eventRoutes({ events: desks.events, ...streaming }),
     ...tokenRoutes(access, recheck),
+    ...auditRoutes(audit),
   ];
   let document: object | null = null;
   const described = () => (document ??= openApiDocument(routes, options.version));
@@ -156,13 +161,13 @@ export function front(
     metrics: counted,
     sockets: talk,
     recheck,
-    app: app({ routes, access, recall, metrics: counted, clock, log, bodyBytesMax }),
+    app: app({ routes, access, audit, recall, metrics: counted, clock, log, bodyBytesMax }),
   };
 }
 
 /** Throws Failure('already-exists') for a port that is taken, 'wrong-state' where it would let anybody in. */
 export async function httpDoors(world: DoorWorld): Promise<Doors> {
-  const { options, access, clock, log } = world;
+  const { options, access, audit, clock, log } = world;
   const limits = limitsOf(options);
   const ports: number[] = [];
   const gate: GateOptions = { ...options, hasTokens: () => access.hasTokens, ports: () => ports };
@@ -173,27 +178,35 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
 
   const serve = async (request: Request, server: Server<SocketData>): Promise<Response | undefined> => {
     let pathname = '/';
+    const at = clock.now();
+    const client = { ...unknownClient, address: server.requestIP(request)?.address ?? null };
+    const seen = seenOf(client);
     try {
       checkOrigin(request, gate);
       pathname = new URL(request.url).pathname;
       checkTokens(gate);
-      slowDown(server.requestIP(request)?.address ?? 'unknown');
+      slowDown(client.address ?? 'unknown');
       if (isSocketPath(pathname)) {
-        return (await talk.upgrade(request, server, admission(access, tokenOf(request)))) ?? undefined;
+        seen.door = 'ws';
+        const enter = () => admission(access, shownBy(request));
+        return (await talk.upgrade(request, server, { enter, seen })) ?? undefined;
       }
       // A stream is silent for as long as there is nothing to say.
       server.timeout(request, 0);
       const length = Number(request.headers.get('content-length') ?? 0);
       if (length > limits.bodyBytesMax)
         throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
-      if (request.method !== 'HEAD') return await routes(request);
-      const { status, headers, body } = await routes(new Request(request, { method: 'GET' }));
+      if (request.method !== 'HEAD') return await routes(request, client);
+      const { status, headers, body } = await routes(new Request(request, { method: 'GET' }), client);
       void body?.cancel();
       return new Response(null, { status, headers });
     } catch (thrown) {
       if (!(thrown instanceof Failure))
         log.error('a bug at the door', { path: pathname, why: String(thrown) });
-      return problemResponse(problemOf(thrown), pathname);
+      const known = problemOf(thrown);
+      seen.code = known.code;
+      await noted(audit, seen, { method: request.method, status: known.status, ms: clock.now() - at });
+      return problemResponse(known, pathname);
     }
   };
   const listen = (port: number, purpose: string): Server<SocketData> => {

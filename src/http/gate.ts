@@ -3,6 +3,7 @@
  * many of them. A page on another site can make a browser call us; it cannot make it lie about these two
  * headers.
  */
+import type { Shown } from '../access.ts';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 
@@ -110,6 +111,19 @@ export function rateLimit(clock: Clock, { perSecond, burst }: RateLimits): (call
     bucket.left -= 1;
   };
 }
+
+/** Throws Failure('forbidden') unless the browser itself says that a page of ours asks. */
+export function sameOriginOnly(request: Request): void {
+  // An origin that is there is ours: see checkOrigin.
+  if (request.headers.get('origin') !== null) return;
+  if (request.headers.get('sec-fetch-site') === 'same-origin') return;
+  throw new Failure(
+    'forbidden',
+    'a session takes changes only from pages of this server; programs use Authorization: Bearer <token>',
+  );
+}
+
+export const shownBy = (request: Request): Shown => ({ token: tokenOf(request), peerUid: null });
 
 /**
  * A bearer token from the header; for a WebSocket, which cannot set headers, also from the query or the

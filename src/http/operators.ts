@@ -11,6 +11,7 @@ import { type Access, type Caller, type Role, roles, type Shown } from '../acces
 import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import { newId, newSecret } from '../ids.ts';
+import { TOKEN_PREFIX } from '../redact.ts';
 
 interface Kept {
   readonly id: string;
@@ -54,7 +55,8 @@ export interface OperatorsOptions {
 }
 
 const TOKENS_MAX = 1_000;
-const PREFIX = 'asb_';
+
+const local: Caller = { name: 'local', role: 'admin', via: 'local', id: null };
 
 const hashOf = (token: string): string => createHash('sha256').update(token).digest('hex');
 
@@ -94,8 +96,8 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
       return kept.length > 0;
     },
     caller({ token, peerUid }: Shown): Caller {
-      if (token === null && peerUid === uid) return { name: 'local', role: 'admin' };
-      if (token === null && kept.length === 0) return { name: 'local', role: 'admin' };
+      if (token === null && peerUid === uid) return { name: 'local', role: 'admin', via: 'socket', id: null };
+      if (token === null && kept.length === 0) return local;
       if (token === null)
         throw new Failure(
           'unauthenticated',
@@ -113,11 +115,11 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
           `the token of ${found.name} expired at ${rfc3339(found.expiresAt)}`,
         );
       }
-      return { name: found.name, role: found.role };
+      return { name: found.name, role: found.role, via: 'token', id: found.id };
     },
     list: () => kept.map(viewOf),
     async create({ name, role, expiresInMs }) {
-      const token = `${PREFIX}${newSecret()}`;
+      const token = `${TOKEN_PREFIX}${newSecret()}`;
       const createdAt = clock.now();
       const expiresAt = expiresInMs === null ? null : createdAt + expiresInMs;
       const made: Kept = { id: newId(), name, role, hash: hashOf(token), createdAt, expiresAt };

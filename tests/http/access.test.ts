@@ -146,7 +146,13 @@ describe('operator tokens', () => {
     expect(statSync(dirname(path)).mode & 0o777).toBe(0o700);
     expect(readdirSync(dirname(path))).toEqual(['tokens.json']);
     expect(JSON.stringify(on.access.list())).not.toMatch(/hash|asb_/);
-    expect((await again()).caller({ token, peerUid: null })).toEqual({ name: 'ada', role: 'admin' });
+    const { id } = on.access.list()[0] as { id: string };
+    expect((await again()).caller({ token, peerUid: null })).toEqual({
+      name: 'ada',
+      role: 'admin',
+      via: 'token',
+      id,
+    });
   });
 
   test('[W7] a file that others could read is made private again when it is next written', async () => {
@@ -158,7 +164,8 @@ describe('operator tokens', () => {
   });
 
   test('[W8] without tokens a caller on the loopback is the local admin; from the first on a token is asked', async () => {
-    expect(on.access.caller({ token: null, peerUid: null })).toEqual({ name: 'local', role: 'admin' });
+    const local = { name: 'local', role: 'admin', via: 'local', id: null } as const;
+    expect(on.access.caller({ token: null, peerUid: null })).toEqual(local);
     const { token, view } = await on.access.create({ name: 'ada', role: 'admin', expiresInMs: null });
     expect(() => on.access.caller({ token: null, peerUid: null })).toThrow('operator token');
     expect(() => on.access.caller({ token: null, peerUid: 1 })).toThrow('operator token');

@@ -4,6 +4,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Role } from '../../src/access.ts';
+import { auditLog } from '../../src/audit/log.ts';
+import type { Audit } from '../../src/audit.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import type { Gauges } from '../../src/desk.ts';
 import { type Desks, type DoorOptions, type Doors, type DoorWorld, httpDoors } from '../../src/http/doors.ts';
@@ -75,6 +77,7 @@ export interface World extends DoorWorld {
   readonly dir: string;
   readonly calls: Calls;
   readonly access: Operators;
+  readonly audit: Audit;
   readonly clock: FastClock;
   readonly desks: Desks & {
     readonly sessions: Sessions;
@@ -114,6 +117,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     ...silentLog,
     error: (message: string, fields = {}) => void errors.push(`${message} ${JSON.stringify(fields)}`),
   };
+  const audit = await auditLog({ dir: join(dir, 'audit'), clock, log, keepDays: 90 });
   const life = actorWorld();
   const page = Buffer.from('<!doctype html><title>dashboard</title>');
   const etag = '"page"';
@@ -126,6 +130,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     log,
     gauges,
     access: await operators({ path: join(dir, 'secrets', 'tokens.json'), clock, uid: 4711 }),
+    audit,
     life,
     desks: {
       recall: async (actor) => void recalled.push(actor),
@@ -155,6 +160,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     },
     async remove() {
       await plane.close();
+      await audit.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };
