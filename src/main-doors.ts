@@ -13,6 +13,7 @@ import type { Config } from './config.ts';
 import { httpDoors } from './http/doors.ts';
 import { refuseOpenDoors } from './http/gate.ts';
 import { operators } from './http/operators.ts';
+import { tokenPathIn } from './http/token-file.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
 import type { HostRuntime } from './runtime/host.ts';
@@ -61,7 +62,7 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
   const { clock, config, log, journal, secrets } = on;
   const { version } = packageJson;
   const access = await operators({
-    path: join(config.dataDir, 'secrets', 'operator-tokens.json'),
+    path: tokenPathIn(config.dataDir),
     clock,
     uid: uid(),
   });

@@ -49,7 +49,7 @@ import type { Operators } from './operators.ts';
 import { problemOf, problemResponse } from './problem.ts';
 import { recordingRoutes } from './recordings.ts';
 import type { Route } from './route.ts';
-import { noted, seenOf, unknownClient } from './seen.ts';
+import { noted, noteOf, seenOf, unknownClient } from './seen.ts';
 import { sessionRoutes } from './sessions.ts';
 import { isSocketPath, sockets } from './sockets.ts';
 import { admission, streams } from './streams.ts';
@@ -105,8 +105,8 @@ export interface Doors {
   close(graceMs: number): Promise<void>;
 }
 
-/** How long a token that has expired may still hold something open. */
-const RECHECK_MS = 10_000;
+/** How long a token that has expired, or was revoked by a command, may still hold something open. */
+const RECHECK_MS = 1_000;
 
 const limitsDefault: DoorLimits = { bodyBytesMax: 1 << 20, rate: { perSecond: 500, burst: 2_000 } };
 
@@ -234,7 +234,13 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
     throw thrown;
   }
   ports.push(http.port ?? 0, ws.port ?? 0);
-  const stopLooking = every(clock, RECHECK_MS, recheck);
+  const stopLooking = every(clock, RECHECK_MS, () => {
+    recheck();
+    void noteNews(world).catch((thrown: unknown) =>
+      log.warn('tokens not looked at', { why: String(thrown) }),
+    );
+  });
+  await noteNews(world).catch(() => {}); // Whoever asks is told what is wrong with them.
   return {
     httpPort: http.port ?? 0,
     wsPort: ws.port ?? 0,
@@ -253,6 +259,15 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
       if (isLate) log.warn('requests were cut off at the end');
     },
   };
+}
+
+/** What was done to the tokens beside this server: by a command, or by hand. */
+async function noteNews({ access, audit }: DoorWorld): Promise<void> {
+  for (const { what, id, name, role } of await access.news()) {
+    const params = { id, name, role };
+    const ended = { method: what, status: 0, ms: 0 };
+    await audit.note({ ...noteOf(seenOf(unknownClient), ended), door: 'operators', params });
+  }
 }
 
 /** Returns how to stop. */

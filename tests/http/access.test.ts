@@ -144,7 +144,8 @@ describe('operator tokens', () => {
     expect(text).toContain(new Bun.CryptoHasher('sha256').update(token).digest('hex'));
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(statSync(dirname(path)).mode & 0o777).toBe(0o700);
-    expect(readdirSync(dirname(path))).toEqual(['tokens.json']);
+    expect(readdirSync(dirname(path)).sort()).toEqual(['tokens.json', 'tokens.json.seen']);
+    expect(readFileSync(`${path}.seen`, 'utf8')).not.toMatch(/hash|asb_/);
     expect(JSON.stringify(on.access.list())).not.toMatch(/hash|asb_/);
     const { id } = on.access.list()[0] as { id: string };
     expect((await again()).caller({ token, peerUid: null })).toEqual({
