@@ -10,6 +10,7 @@ import { auditLog } from './audit/log.ts';
 import type { Audit } from './audit.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
+import { type Certificate, certificate } from './http/certificate.ts';
 import { httpDoors } from './http/doors.ts';
 import { refuseOpenDoors } from './http/gate.ts';
 import { operators } from './http/operators.ts';
@@ -56,6 +57,8 @@ export interface Doors {
   readonly http: Awaited<ReturnType<typeof httpDoors>>;
   readonly grpc: AgentServer;
   readonly audit: Audit;
+  /** Null: plain HTTP. */
+  readonly tls: Certificate | null;
 }
 
 export async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
@@ -75,9 +78,10 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
   const exec = execDesk(house);
   const { host: address, port } = config.listen;
   // Exec is behind this door too.
-  refuseOpenDoors({ ...config, httpHost: address, hasTokens: () => access.hasTokens });
+  refuseOpenDoors({ ...config, httpHost: address, tls: false, hasTokens: () => access.hasTokens });
   const dir = join(config.dataDir, 'audit');
   const audit = await auditLog({ dir, clock, log, keepDays: config.auditKeepDays });
+  const tls = await certificateOf(on);
   const grpc = await agentServer({
     host: address,
     port,
@@ -119,6 +123,8 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
       wsPort: port === 0 ? 0 : port + 1,
       allowedHosts: config.allowedHosts,
       behindProxy: config.behindProxy,
+      trustedProxies: config.trustedProxies,
+      tls,
       metrics: config.metrics,
       version,
     },
@@ -132,7 +138,13 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
     await grpc.close(0);
     throw thrown;
   });
-  return { http, grpc, audit };
+  return { http, grpc, audit, tls };
+}
+
+async function certificateOf({ clock, config, log }: Ground): Promise<Certificate | null> {
+  if (config.tls === null) return null;
+  const names = [config.httpHost, ...config.allowedHosts.map((host) => host.replace(/:\d+$/, ''))];
+  return certificate({ wish: config.tls, dir: join(config.dataDir, 'secrets', 'tls'), names, clock, log });
 }
 
 const uid = () => process.getuid?.() ?? 0;
@@ -141,8 +153,14 @@ const uid = () => process.getuid?.() ?? 0;
 export async function publish({ config, grpc }: Ground, http: Doors['http']): Promise<string> {
   const host = config.httpHost === '0.0.0.0' || config.httpHost === '::' ? '127.0.0.1' : config.httpHost;
   const bracketed = host.includes(':') ? `[${host}]` : host;
-  const url = `http://${bracketed}:${http.httpPort}`;
-  const facts = { http: url, ws: `ws://${bracketed}:${http.wsPort}`, grpc: grpc.address, pid: process.pid };
+  const s = config.tls ? 's' : '';
+  const url = `http${s}://${bracketed}:${http.httpPort}`;
+  const facts = {
+    http: url,
+    ws: `ws${s}://${bracketed}:${http.wsPort}`,
+    grpc: grpc.address,
+    pid: process.pid,
+  };
   const path = join(config.dataDir, 'server.json');
   await writeFile(`${path}.new`, `${JSON.stringify(facts)}\n`, { mode: 0o600 });
   await rename(`${path}.new`, path);

@@ -171,7 +171,9 @@ function leave(reason: string): never {
 
 const help = `agentic-sandbox ${packageJson.version}: supervises coding agents on this machine.
 
-Usage: bin/up [--help | --version]
+Usage: bin/up [--behind-proxy] [--help | --version]
+
+  --behind-proxy      a proxy that speaks TLS is in front; the same as AGENTIC_BEHIND_PROXY=1
 
 Everything is set by environment variables; README.md has the table. The usual ones:
   LISTEN_ADDR         gRPC address; WebSocket is one port above, HTTP two (127.0.0.1:8120; port 0: any free ones)
@@ -181,12 +183,14 @@ Everything is set by environment variables; README.md has the table. The usual o
 `;
 
 async function main(): Promise<void> {
-  const [flag] = process.argv.slice(2);
+  const [flag, ...more] = process.argv.slice(2);
   if (flag === '--help' || flag === '-h') return void process.stdout.write(help);
   if (flag === '--version') return void process.stdout.write(`${packageJson.version}\n`);
-  if (flag !== undefined) leave(`unknown argument "${flag}"; see --help`);
+  const proxied = flag === '--behind-proxy' && more.length === 0 ? { AGENTIC_BEHIND_PROXY: '1' } : {};
+  if (flag !== undefined && !('AGENTIC_BEHIND_PROXY' in proxied))
+    leave(`unknown argument "${[flag, ...more].join(' ')}"; see --help`);
   const startedAt = clock.now();
-  const on = await ground(readConfig(process.env, process.cwd(), import.meta.dir));
+  const on = await ground(readConfig({ ...process.env, ...proxied }, process.cwd(), import.meta.dir));
   const built = build(on);
   const { house, data } = built;
   const { fleet, log } = house;
@@ -216,8 +220,10 @@ async function main(): Promise<void> {
     await on.journal.close();
   });
   const agents = await welcome(house);
+  const { shown } = doors.tls ?? { shown: null };
+  const tls = shown ? `  tls:    SHA-256 ${shown.fingerprint}${shown.isOwnMade ? ' (made here)' : ''}\n` : '';
   process.stdout.write(
-    `agentic-sandbox is ready at ${url}\n  agents: ${agents}\n  data:   ${on.config.dataDir}\n`,
+    `agentic-sandbox is ready at ${url}\n  agents: ${agents}\n  data:   ${on.config.dataDir}\n${tls}`,
   );
 }
 

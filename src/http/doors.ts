@@ -25,6 +25,7 @@ import { actorRoutes } from './actors.ts';
 import { agentRoutes } from './agents.ts';
 import { type App, app } from './app.ts';
 import { auditRoutes } from './audit.ts';
+import type { Certificate } from './certificate.ts';
 import type { SocketData } from './conversation.ts';
 import { type Dashboard, dashboardRoutes } from './dashboard.ts';
 import { docsRoutes } from './docs.ts';
@@ -38,15 +39,18 @@ import {
   rateLimit,
   refuseOpenDoors,
   shownBy,
+  strictTransport,
 } from './gate.ts';
 import { healthRoutes } from './health.ts';
 import { hitlRoutes } from './hitl.ts';
 import { idempotency } from './idempotency.ts';
 import { instanceRoutes } from './instances.ts';
+import { type Listener, listener } from './listener.ts';
 import { type Metrics, metrics, metricsRoute } from './metrics.ts';
 import { openApiDocument, openApiRoute } from './openapi.ts';
 import type { Operators } from './operators.ts';
 import { problemOf, problemResponse } from './problem.ts';
+import { clientOf, proxies } from './proxies.ts';
 import { recordingRoutes } from './recordings.ts';
 import type { Route } from './route.ts';
 import { noted, noteOf, seenOf, unknownClient } from './seen.ts';
@@ -76,6 +80,10 @@ export interface DoorOptions {
   readonly wsPort: number;
   readonly allowedHosts: readonly string[];
   readonly behindProxy: boolean;
+  /** Addresses and networks whose word on where a request comes from is believed, behind a proxy. */
+  readonly trustedProxies: readonly string[];
+  /** Null: plain HTTP. */
+  readonly tls: Certificate | null;
   /** Serve /metrics. */
   readonly metrics: boolean;
   readonly version: string;
@@ -167,83 +175,54 @@ export function front(
 
 /** Throws Failure('already-exists') for a port that is taken, 'wrong-state' where it would let anybody in. */
 export async function httpDoors(world: DoorWorld): Promise<Doors> {
-  const { options, access, audit, clock, log } = world;
-  const limits = limitsOf(options);
+  const { options, access, clock, log } = world;
   const ports: number[] = [];
-  const gate: GateOptions = { ...options, hasTokens: () => access.hasTokens, ports: () => ports };
+  const { tls: certificate } = options;
+  const gate: GateOptions = {
+    ...options,
+    tls: certificate !== null,
+    hasTokens: () => access.hasTokens,
+    ports: () => ports,
+  };
   refuseOpenDoors(gate);
   const closing = new AbortController();
-  const { app: routes, sockets: talk, recheck } = front(world, closing.signal);
-  const slowDown = rateLimit(clock, limits.rate);
-
-  const serve = async (request: Request, server: Server<SocketData>): Promise<Response | undefined> => {
-    let pathname = '/';
-    const at = clock.now();
-    const client = { ...unknownClient, address: server.requestIP(request)?.address ?? null };
-    const seen = seenOf(client);
-    try {
-      checkOrigin(request, gate);
-      pathname = new URL(request.url).pathname;
-      checkTokens(gate);
-      slowDown(client.address ?? 'unknown');
-      if (isSocketPath(pathname)) {
-        seen.door = 'ws';
-        const enter = () => admission(access, shownBy(request));
-        return (await talk.upgrade(request, server, { enter, seen })) ?? undefined;
-      }
-      // A stream is silent for as long as there is nothing to say.
-      server.timeout(request, 0);
-      const length = Number(request.headers.get('content-length') ?? 0);
-      if (length > limits.bodyBytesMax)
-        throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
-      if (request.method !== 'HEAD') return await routes(request, client);
-      const { status, headers, body } = await routes(new Request(request, { method: 'GET' }), client);
-      void body?.cancel();
-      return new Response(null, { status, headers });
-    } catch (thrown) {
-      if (!(thrown instanceof Failure))
-        log.error('a bug at the door', { path: pathname, why: String(thrown) });
-      const known = problemOf(thrown);
-      seen.code = known.code;
-      await noted(audit, seen, { method: request.method, status: known.status, ms: clock.now() - at });
-      return problemResponse(known, pathname);
-    }
-  };
-  const listen = (port: number, purpose: string): Server<SocketData> => {
-    try {
-      return Bun.serve<SocketData>({
-        hostname: options.httpHost,
-        port,
-        fetch: serve,
-        websocket: talk.handlers as never,
-        // Ours is told as a problem document; this one would only cut the connection.
-        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-        idleTimeout: 120,
-        error: () => problemResponse(problemOf(new Error('at the door')), '/'),
-      });
-    } catch (thrown) {
-      throw taken(thrown, `${options.httpHost}:${port}`, purpose);
-    }
-  };
+  const behind = front(world, closing.signal);
+  const { sockets: talk, recheck } = behind;
+  const listen = (port: number, purpose: string): Listener =>
+    listener({
+      hostname: options.httpHost,
+      port,
+      purpose,
+      tls: certificate?.shown ?? null,
+      serve: server(world, behind, gate),
+      websocket: talk.handlers,
+      log,
+    });
   const http = listen(options.httpPort, 'the dashboard and the API');
-  let ws: Server<SocketData>;
+  let ws: Listener;
   try {
     ws = listen(options.wsPort, 'WebSockets');
   } catch (thrown) {
     await http.stop(true);
     throw thrown;
   }
-  ports.push(http.port ?? 0, ws.port ?? 0);
+  ports.push(http.port, ws.port);
+  const renew = async () => {
+    const next = await certificate?.look();
+    if (!next) return;
+    for (const one of [http, ws]) one.renew(next);
+    log.info('a new TLS certificate is shown', { fingerprint: next.fingerprint });
+  };
+  const trouble = (thrown: unknown) => log.warn('tokens or TLS not looked at', { why: String(thrown) });
   const stopLooking = every(clock, RECHECK_MS, () => {
     recheck();
-    void noteNews(world).catch((thrown: unknown) =>
-      log.warn('tokens not looked at', { why: String(thrown) }),
-    );
+    void noteNews(world).catch(trouble);
+    void renew().catch(trouble);
   });
   await noteNews(world).catch(() => {}); // Whoever asks is told what is wrong with them.
   return {
-    httpPort: http.port ?? 0,
-    wsPort: ws.port ?? 0,
+    httpPort: http.port,
+    wsPort: ws.port,
     async close(graceMs) {
       stopLooking();
       closing.abort(new Failure('busy', 'the server is shutting down'));
@@ -254,10 +233,59 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
         void http.stop(true);
         void ws.stop(true);
       }, graceMs);
-      await Promise.all([http.stop(), ws.stop()]);
+      await Promise.all([http.stop(false), ws.stop(false)]);
       clock.clearTimeout(timer);
       if (isLate) log.warn('requests were cut off at the end');
     },
+  };
+}
+
+/** What is done with each request, before and after the routes. */
+function server(world: DoorWorld, { app: routes, sockets: talk }: Front, gate: GateOptions) {
+  const { options, access, audit, clock, log } = world;
+  const limits = limitsOf(options);
+  const slowDown = rateLimit(clock, limits.rate);
+  const trusted = options.behindProxy ? proxies(options.trustedProxies) : null;
+  const isVouchedFor = options.tls?.shown.isOwnMade !== true;
+  return async (request: Request, bun: Server<SocketData>): Promise<Response | undefined> => {
+    let pathname = '/';
+    const at = clock.now();
+    const address = bun.requestIP(request)?.address ?? null;
+    let seen = seenOf({ ...unknownClient, address });
+    try {
+      const client = clientOf(request, { address, secure: gate.tls, proxies: trusted });
+      seen = seenOf(client);
+      checkOrigin(request, client.host, gate);
+      ({ pathname } = new URL(request.url));
+      checkTokens(gate);
+      slowDown(client.address ?? 'unknown');
+      if (isSocketPath(pathname)) {
+        seen.door = 'ws';
+        const enter = () => admission(access, shownBy(request));
+        return (await talk.upgrade(request, bun, { enter, seen })) ?? undefined;
+      }
+      // A stream is silent for as long as there is nothing to say.
+      bun.timeout(request, 0);
+      const length = Number(request.headers.get('content-length') ?? 0);
+      if (length > limits.bodyBytesMax)
+        throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
+      const response = await routes(
+        request.method === 'HEAD' ? new Request(request, { method: 'GET' }) : request,
+        client,
+      );
+      const strict = isVouchedFor ? strictTransport(client) : {};
+      for (const [name, value] of Object.entries(strict)) response.headers.set(name, value);
+      if (request.method !== 'HEAD') return response;
+      void response.body?.cancel();
+      return new Response(null, { status: response.status, headers: response.headers });
+    } catch (thrown) {
+      if (!(thrown instanceof Failure))
+        log.error('a bug at the door', { path: pathname, why: String(thrown) });
+      const known = problemOf(thrown);
+      seen.code = known.code;
+      await noted(audit, seen, { method: request.method, status: known.status, ms: clock.now() - at });
+      return problemResponse(known, pathname);
+    }
   };
 }
 
@@ -281,12 +309,4 @@ function every(clock: Clock, ms: number, act: () => void): () => void {
   };
   again();
   return () => clock.clearTimeout(timer);
-}
-
-function taken(thrown: unknown, address: string, purpose: string): Failure {
-  const why = thrown instanceof Error ? thrown.message : String(thrown);
-  const isTaken = (thrown as { code?: unknown }).code === 'EADDRINUSE' || /in use/i.test(why);
-  const cure = 'end what uses it, or set LISTEN_ADDR to another address (127.0.0.1:0 takes any free ports)';
-  if (isTaken) return new Failure('already-exists', `${address}, for ${purpose}, is taken: ${cure}`);
-  return new Failure('bad-input', `cannot listen on ${address} for ${purpose}: ${why}; ${cure}`);
 }

@@ -11,9 +11,11 @@ export interface Client {
   readonly proxied: boolean;
   /** The client speaks TLS, to us or to the proxy. */
   readonly secure: boolean;
+  /** The name it asked for, with its port. */
+  readonly host: string;
 }
 
-export const unknownClient: Client = { address: null, proxied: false, secure: false };
+export const unknownClient: Client = { address: null, proxied: false, secure: false, host: '' };
 
 /** Filled in as it becomes known. A route adds to `params` what it made, and to `caller` who signed in. */
 export interface Seen {

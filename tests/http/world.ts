@@ -98,6 +98,8 @@ export interface World extends DoorWorld {
 export interface Wanted {
   readonly options?: Partial<DoorOptions>;
   readonly speed?: number;
+  /** Before its doors are opened: a server that others can reach needs tokens. */
+  readonly prepare?: (on: World) => Promise<void>;
 }
 
 export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<World> {
@@ -154,6 +156,8 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
       wsPort: 0,
       allowedHosts: [],
       behindProxy: false,
+      trustedProxies: ['127.0.0.0/8', '::1'],
+      tls: null,
       metrics: true,
       version: '1.2.3',
       ...options,
@@ -178,6 +182,7 @@ export interface House extends World {
 /** Opened doors; `remove` closes them. */
 export async function house(wanted: Wanted = {}): Promise<House> {
   const on = await world(wanted);
+  await wanted.prepare?.(on);
   const doors = await httpDoors(on);
   const url = `http://127.0.0.1:${doors.httpPort}`;
   return {
