@@ -10,6 +10,7 @@ import { auditLog } from './audit/log.ts';
 import type { Audit } from './audit.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
+import { browsers } from './http/browsers.ts';
 import { type Certificate, certificate } from './http/certificate.ts';
 import { httpDoors } from './http/doors.ts';
 import { refuseOpenDoors } from './http/gate.ts';
@@ -64,10 +65,11 @@ export interface Doors {
 export async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
   const { clock, config, log, journal, secrets } = on;
   const { version } = packageJson;
-  const access = await operators({
-    path: tokenPathIn(config.dataDir),
+  const known = await operators({ path: tokenPathIn(config.dataDir), clock, uid: uid() });
+  const access = await browsers({
+    path: join(config.dataDir, 'secrets', 'browsers.json'),
+    operators: known,
     clock,
-    uid: uid(),
   });
   const admit = admission({
     secrets,
@@ -78,7 +80,7 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
   const exec = execDesk(house);
   const { host: address, port } = config.listen;
   // Exec is behind this door too.
-  refuseOpenDoors({ ...config, httpHost: address, tls: false, hasTokens: () => access.hasTokens });
+  refuseOpenDoors({ ...config, httpHost: address, tls: false, hasTokens: () => known.hasTokens });
   const dir = join(config.dataDir, 'audit');
   const audit = await auditLog({ dir, clock, log, keepDays: config.auditKeepDays });
   const tls = await certificateOf(on);
@@ -115,6 +117,7 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
       health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
     },
     gauges: gauges(house, data.numbers),
+    operators: known,
     access,
     audit,
     options: {

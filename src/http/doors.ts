@@ -25,8 +25,10 @@ import { actorRoutes } from './actors.ts';
 import { agentRoutes } from './agents.ts';
 import { type App, app } from './app.ts';
 import { auditRoutes } from './audit.ts';
+import type { Browsers } from './browsers.ts';
 import type { Certificate } from './certificate.ts';
 import type { SocketData } from './conversation.ts';
+import { readCookie } from './cookie.ts';
 import { type Dashboard, dashboardRoutes } from './dashboard.ts';
 import { docsRoutes } from './docs.ts';
 import { eventRoutes } from './events.ts';
@@ -55,6 +57,7 @@ import { recordingRoutes } from './recordings.ts';
 import type { Route } from './route.ts';
 import { noted, noteOf, seenOf, unknownClient } from './seen.ts';
 import { sessionRoutes } from './sessions.ts';
+import { signInRoutes } from './sign-in.ts';
 import { isSocketPath, sockets } from './sockets.ts';
 import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
@@ -98,7 +101,9 @@ export interface DoorLimits {
 export interface DoorWorld {
   readonly desks: Desks;
   readonly gauges: Gauges;
-  readonly access: Operators;
+  readonly operators: Operators;
+  /** Who is there, by token or by cookie. */
+  readonly access: Browsers;
   readonly audit: Audit;
   readonly options: DoorOptions;
   readonly dashboard: Dashboard;
@@ -120,6 +125,13 @@ const limitsDefault: DoorLimits = { bodyBytesMax: 1 << 20, rate: { perSecond: 50
 
 const limitsOf = ({ limits }: DoorOptions): DoorLimits => ({ ...limitsDefault, ...limits });
 
+export interface FrontOptions {
+  /** Ends the streams. */
+  readonly closing: AbortSignal;
+  /** Of the dashboard, once it listens. */
+  readonly httpPort: () => number;
+}
+
 export interface Front {
   readonly routes: readonly Route[];
   readonly app: App;
@@ -129,10 +141,10 @@ export interface Front {
   recheck(): void;
 }
 
-/** Everything but the listeners. `closing` ends the streams. */
+/** Everything but the listeners. */
 export function front(
-  { desks, gauges, access, audit, options, dashboard, clock, log }: DoorWorld,
-  closing: AbortSignal,
+  { desks, gauges, operators, access, audit, options, dashboard, clock, log }: DoorWorld,
+  { closing, httpPort }: FrontOptions,
 ): Front {
   const question = (id: string) => desks.hitl.find(id);
   const { recall } = desks;
@@ -158,12 +170,23 @@ export function front(
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
     ...hitlRoutes(desks.hitl),
     ...eventRoutes({ events: desks.events, ...streaming }),
-    ...tokenRoutes(access, recheck),
+    ...tokenRoutes(operators, recheck),
     ...auditRoutes(audit),
   ];
+  const isIn = (request: Request): boolean => {
+    try {
+      access.caller(shownBy(request));
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof Failure) return false;
+      throw thrown;
+    }
+  };
   let document: object | null = null;
   const described = () => (document ??= openApiDocument(routes, options.version));
-  routes.push(openApiRoute(described), ...docsRoutes(described), ...dashboardRoutes(dashboard));
+  routes.push(openApiRoute(described), ...docsRoutes(described), ...dashboardRoutes(dashboard, isIn));
+  const hasTokens = () => operators.hasTokens;
+  routes.push(...signInRoutes({ browsers: access, hasTokens, port: httpPort, clock, revoked: recheck }));
   return {
     routes,
     metrics: counted,
@@ -175,18 +198,18 @@ export function front(
 
 /** Throws Failure('already-exists') for a port that is taken, 'wrong-state' where it would let anybody in. */
 export async function httpDoors(world: DoorWorld): Promise<Doors> {
-  const { options, access, clock, log } = world;
+  const { options, operators, clock, log } = world;
   const ports: number[] = [];
   const { tls: certificate } = options;
   const gate: GateOptions = {
     ...options,
     tls: certificate !== null,
-    hasTokens: () => access.hasTokens,
+    hasTokens: () => operators.hasTokens,
     ports: () => ports,
   };
   refuseOpenDoors(gate);
   const closing = new AbortController();
-  const behind = front(world, closing.signal);
+  const behind = front(world, { closing: closing.signal, httpPort: () => ports[0] ?? 0 });
   const { sockets: talk, recheck } = behind;
   const listen = (port: number, purpose: string): Listener =>
     listener({
@@ -261,6 +284,7 @@ function server(world: DoorWorld, { app: routes, sockets: talk }: Front, gate: G
       slowDown(client.address ?? 'unknown');
       if (isSocketPath(pathname)) {
         seen.door = 'ws';
+        readCookie(request, client, gate.ports()[0] ?? 0);
         const enter = () => admission(access, shownBy(request));
         return (await talk.upgrade(request, bun, { enter, seen })) ?? undefined;
       }
@@ -269,10 +293,9 @@ function server(world: DoorWorld, { app: routes, sockets: talk }: Front, gate: G
       const length = Number(request.headers.get('content-length') ?? 0);
       if (length > limits.bodyBytesMax)
         throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
-      const response = await routes(
-        request.method === 'HEAD' ? new Request(request, { method: 'GET' }) : request,
-        client,
-      );
+      const asked = request.method === 'HEAD' ? new Request(request, { method: 'GET' }) : request;
+      readCookie(asked, client, gate.ports()[0] ?? 0);
+      const response = await routes(asked, client);
       const strict = isVouchedFor ? strictTransport(client) : {};
       for (const [name, value] of Object.entries(strict)) response.headers.set(name, value);
       if (request.method !== 'HEAD') return response;
@@ -290,8 +313,8 @@ function server(world: DoorWorld, { app: routes, sockets: talk }: Front, gate: G
 }
 
 /** What was done to the tokens beside this server: by a command, or by hand. */
-async function noteNews({ access, audit }: DoorWorld): Promise<void> {
-  for (const { what, id, name, role } of await access.news()) {
+async function noteNews({ operators, audit }: DoorWorld): Promise<void> {
+  for (const { what, id, name, role } of await operators.news()) {
     const params = { id, name, role };
     const ended = { method: what, status: 0, ms: 0 };
     await audit.note({ ...noteOf(seenOf(unknownClient), ended), door: 'operators', params });

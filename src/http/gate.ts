@@ -6,6 +6,7 @@
 import type { Shown } from '../access.ts';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
+import { cookieOf } from './cookie.ts';
 
 const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
@@ -141,7 +142,11 @@ export function strictTransport({ host, secure }: { host: string; secure: boolea
   return { 'strict-transport-security': 'max-age=31536000' };
 }
 
-export const shownBy = (request: Request): Shown => ({ token: tokenOf(request), peerUid: null });
+export const shownBy = (request: Request): Shown => ({
+  token: tokenOf(request),
+  peerUid: null,
+  cookie: cookieOf(request),
+});
 
 /**
  * A bearer token from the header; for a WebSocket, which cannot set headers, also from the query or the

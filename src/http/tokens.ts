@@ -14,9 +14,9 @@ export function tokenRoutes(operators: Operators, revoked: () => void): Route[] 
       path: '/api/v1/whoami',
       role: 'viewer',
       tag: 'operators',
-      summary: 'Who the caller is',
-      answers: { 200: json('name and role', t.Object({ name: t.String(), role })) },
-      run: ({ caller: { name, role: mine } }) => ({ name, role: mine }),
+      summary: 'Who the caller is, and how it showed that: `local`, `token` or `cookie`',
+      answers: { 200: json('name and role', t.Object({ name: t.String(), role, via: t.String() })) },
+      run: ({ caller: { name, role: mine, via } }) => ({ name, role: mine, via }),
     }),
     route({
       method: 'GET',

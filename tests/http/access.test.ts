@@ -25,6 +25,7 @@ const request = ({ method, path }: Route, token: string | null, body = '{"nonsen
     method,
     headers: {
       'content-type': 'application/json',
+      'sec-fetch-site': 'same-origin',
       ...(token === null ? {} : { authorization: `Bearer ${token}` }),
     },
     ...(method === 'GET' ? {} : { body }),
@@ -39,7 +40,7 @@ describe('the role matrix', () => {
 
   beforeAll(async () => {
     on = await world();
-    ({ app, routes } = front(on, closing.signal));
+    ({ app, routes } = front(on, { closing: closing.signal, httpPort: () => 0 }));
     const made = await tokens(on.access);
     const { token: expired } = await on.access.create({ name: 'late', role: 'admin', expiresInMs: 1_000 });
     on.clock.skip(2_000);
@@ -63,8 +64,12 @@ describe('the role matrix', () => {
       '/healthz/http',
       '/openapi.json',
       '/readyz',
+      '/sign-in',
+      '/sign-in',
+      '/sign-in/style.css',
+      '/sign-out',
     ]);
-    const writes = routes.filter(({ method }) => method !== 'GET');
+    const writes = routes.filter(({ method, path }) => method !== 'GET' && !path.startsWith('/sign-'));
     expect(writes.filter(({ role }) => role === 'viewer' || role === 'open')).toEqual([]);
     const ofTokens = routes.filter(({ path }) => path.startsWith('/api/v1/tokens'));
     expect(ofTokens.map(({ role }) => role)).toEqual(['admin', 'admin', 'admin']);
@@ -122,7 +127,7 @@ describe('the role matrix', () => {
     const lower = new Request('http://127.0.0.1/api/v1/whoami', {
       headers: { authorization: `bearer ${admin}` },
     });
-    expect(await (await app(lower)).json()).toEqual({ name: 'admin', role: 'admin' });
+    expect(await (await app(lower)).json()).toEqual({ name: 'admin', role: 'admin', via: 'token' });
   });
 });
 
@@ -235,7 +240,7 @@ describe('operator tokens', () => {
   });
 
   test('[W8] one is made, used, listed and revoked over HTTP, and shown once', async () => {
-    const { app } = front(on, new AbortController().signal);
+    const { app } = front(on, { closing: new AbortController().signal, httpPort: () => 0 });
     const ask = (method: string, place: string, token: string | null, body?: object) =>
       app(
         new Request(`http://127.0.0.1${place}`, {
@@ -255,6 +260,7 @@ describe('operator tokens', () => {
     expect(await (await ask('GET', '/api/v1/whoami', bob.token)).json()).toEqual({
       name: 'bob',
       role: 'viewer',
+      via: 'token',
     });
     expect(await (await ask('GET', '/api/v1/tokens', token)).text()).not.toContain(bob.token);
     on.clock.skip(61_000);

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { browsers } from '../../src/http/browsers.ts';
 import { httpDoors } from '../../src/http/doors.ts';
 import { operators } from '../../src/http/operators.ts';
 import { tokenPathIn } from '../../src/http/token-file.ts';
@@ -40,8 +41,9 @@ const made = async (...words: string[]): Promise<string> => {
 
 /** A server on those tokens. */
 async function served() {
-  const access = await operators({ path, clock: on.clock, uid: 4711 });
-  const doors = await httpDoors({ ...on, access });
+  const known = await operators({ path, clock: on.clock, uid: 4711 });
+  const access = await browsers({ path: `${path}.browsers`, operators: known, clock: on.clock });
+  const doors = await httpDoors({ ...on, operators: known, access });
   const url = `http://127.0.0.1:${doors.httpPort}`;
   const ask = async (token: string | null, at = '/api/v1/whoami') => {
     const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };

@@ -8,6 +8,7 @@ import { auditLog } from '../../src/audit/log.ts';
 import type { Audit } from '../../src/audit.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import type { Gauges } from '../../src/desk.ts';
+import { type Browsers, browsers } from '../../src/http/browsers.ts';
 import { type Desks, type DoorOptions, type Doors, type DoorWorld, httpDoors } from '../../src/http/doors.ts';
 import { type Operators, operators } from '../../src/http/operators.ts';
 import { silentLog } from '../../src/log.ts';
@@ -76,7 +77,8 @@ const gauges: Gauges = {
 export interface World extends DoorWorld {
   readonly dir: string;
   readonly calls: Calls;
-  readonly access: Operators;
+  readonly operators: Operators;
+  readonly access: Operators & Browsers;
   readonly audit: Audit;
   readonly clock: FastClock;
   readonly desks: Desks & {
@@ -94,6 +96,15 @@ export interface World extends DoorWorld {
   readonly recalled: string[];
   remove(): Promise<void>;
 }
+
+/** Both in one, as most tests want them. */
+export const withBrowsers = (known: Operators, signedIn: Browsers): Operators & Browsers => ({
+  ...known,
+  ...signedIn,
+  get hasTokens() {
+    return known.hasTokens;
+  },
+});
 
 export interface Wanted {
   readonly options?: Partial<DoorOptions>;
@@ -120,6 +131,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     error: (message: string, fields = {}) => void errors.push(`${message} ${JSON.stringify(fields)}`),
   };
   const audit = await auditLog({ dir: join(dir, 'audit'), clock, log, keepDays: 90 });
+  const known = await operators({ path: join(dir, 'secrets', 'tokens.json'), clock, uid: 4711 });
   const life = actorWorld();
   const page = Buffer.from('<!doctype html><title>dashboard</title>');
   const etag = '"page"';
@@ -131,7 +143,11 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     clock,
     log,
     gauges,
-    access: await operators({ path: join(dir, 'secrets', 'tokens.json'), clock, uid: 4711 }),
+    operators: known,
+    access: withBrowsers(
+      known,
+      await browsers({ path: join(dir, 'secrets', 'browsers.json'), operators: known, clock }),
+    ),
     audit,
     life,
     desks: {
