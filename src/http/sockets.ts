@@ -19,7 +19,12 @@ const SOCKETS_MAX = 512;
 /** One message from a client. */
 export const MESSAGE_BYTES_MAX = 1 << 20;
 
-const path = /^\/ws\/sessions\/([^/]+)\/(attach|orchestrate)$/;
+const kinds = { attach: attached, orchestrate: orchestrated } as const;
+
+/** Every place that is a WebSocket, as a pattern. */
+export const socketPaths = Object.keys(kinds).map((kind) => `/ws/sessions/:id/${kind}`);
+
+const path = new RegExp(`^/ws/sessions/([^/]+)/(${Object.keys(kinds).join('|')})$`);
 
 export const isSocketPath = (pathname: string): boolean => path.test(pathname);
 
@@ -53,7 +58,7 @@ export function sockets(door: SocketDoor) {
         const ms = door.clock.now() - at;
         await door.audit.note(noteOf(seen, { method: 'GET', status: 101, ms }));
       }
-      const make = kind === 'attach' ? attached : orchestrated;
+      const make = kinds[kind as keyof typeof kinds];
       const data: SocketData = {
         open: (socket) => make(door, connecting, socket),
         admit,
