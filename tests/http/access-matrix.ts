@@ -2,7 +2,8 @@
  * Who may use what: one line for each route, WebSocket and RPC of the server, with the least role. `open` is
  * for whoever can reach it, `agent` for agents, which prove themselves otherwise.
  *
- * A new door needs a line here before `matrix.test.ts` lets it pass: think about the role, then write it down.
+ * A new door needs a line here before `matrix.test.ts` lets it pass: think about the role, then write it
+ * down.
  */
 export type Least = 'open' | 'viewer' | 'operator' | 'admin' | 'agent';
 

@@ -116,8 +116,10 @@ describe('the matrix', () => {
         });
         await response.body?.cancel();
         const is = [401, 403].includes(response.status) ? response.status : null;
-        if (is !== wanted) wrong.push(`${caller.who} at ${door}: ${response.status}, and not ${wanted ?? 'let in'}`);
-        if (wanted !== null && on.calls.length !== before) wrong.push(`${caller.who} at ${door}: something was done`);
+        if (is !== wanted)
+          wrong.push(`${caller.who} at ${door}: ${response.status}, and not ${wanted ?? 'let in'}`);
+        if (wanted !== null && on.calls.length !== before)
+          wrong.push(`${caller.who} at ${door}: something was done`);
       }
     }
     expect(wrong).toEqual([]);
@@ -155,7 +157,13 @@ describe('the matrix', () => {
       const metadata = new Metadata();
       if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
       const asked = create(ExecRequestSchema, { agentId: 'x', command: 'true' });
-      const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, asked, metadata);
+      const call = client.makeServerStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        asked,
+        metadata,
+      );
       call.on('data', (_: ExecOutput) => {});
       call.on('error', () => {}); // It comes as a status too.
       const ended = await new Promise<{ code: number }>((resolve) => call.on('status', resolve));

@@ -18,7 +18,7 @@ test(
     await page.waitForURL('**/sign-in?next=%2F#/tasks');
     await page.getByLabel('Operator token').fill('guessed');
     await page.keyboard.press('Enter');
-    expect(await page.getByRole('alert').innerText()).toBe(
+    expect(await page.getByRole('alert').textContent()).toBe(
       'That token is not known here, or it has expired.',
     );
     expect(troubles.every((one) => one.includes('401'))).toBe(true);
