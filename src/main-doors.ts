@@ -62,15 +62,23 @@ export interface Doors {
   readonly tls: Certificate | null;
 }
 
-export async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
-  const { clock, config, log, journal, secrets } = on;
-  const { version } = packageJson;
+/** Who may come in, and what is noted of it. */
+async function trust({ clock, config, log }: Ground) {
   const known = await operators({ path: tokenPathIn(config.dataDir), clock, uid: uid() });
   const access = await browsers({
     path: join(config.dataDir, 'secrets', 'browsers.json'),
     operators: known,
     clock,
   });
+  const dir = join(config.dataDir, 'audit');
+  const audit = await auditLog({ dir, clock, log, keepDays: config.auditKeepDays });
+  return { known, access, audit };
+}
+
+export async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
+  const { clock, config, log, journal, secrets } = on;
+  const { version } = packageJson;
+  const { known, access, audit } = await trust(on);
   const admit = admission({
     secrets,
     fleet: () => house.fleet,
@@ -81,8 +89,6 @@ export async function openDoors(on: Ground, { house, host, data }: Built, starte
   const { host: address, port } = config.listen;
   // Exec is behind this door too.
   refuseOpenDoors({ ...config, httpHost: address, tls: false, hasTokens: () => known.hasTokens });
-  const dir = join(config.dataDir, 'audit');
-  const audit = await auditLog({ dir, clock, log, keepDays: config.auditKeepDays });
   const tls = await certificateOf(on);
   const grpc = await agentServer({
     host: address,

@@ -42,58 +42,72 @@ async function exec(token: string, agentId: string): Promise<number> {
   return code;
 }
 
+const errors: string[] = [];
+async function ask(path: string, init: RequestInit = {}) {
+  const response = await fetch(`${house.url()}${path}`, { redirect: 'manual', ...init });
+  const text = await response.text();
+  if (!response.ok) errors.push(text);
+  return { response, text };
+}
+
+const bearer = (one: string) => ({ authorization: `Bearer ${one}` });
+
+const post = (token: string, path: string, body: unknown) =>
+  ask(path, {
+    method: 'POST',
+    headers: { ...bearer(token), 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+
+const signIn = (token: string) =>
+  ask('/sign-in', {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-www-form-urlencoded', origin: house.url() },
+    body: new URLSearchParams({ token }).toString(),
+  });
+
+/** In the right place, and in wrong ones. */
+async function everywhere(one: string, token: string): Promise<void> {
+  await ask('/api/v1/whoami', { headers: bearer(one) });
+  await ask(`/api/v1/whoami?access_token=${one}`, { headers: bearer(token) });
+  await ask(`/api/v1/agents/${one}`, { headers: bearer(token) });
+  await ask(`/api/v1/tokens/${one}`, { method: 'DELETE', headers: bearer(token) });
+  await ask(`/${one}`, { headers: bearer(token) });
+  await ask('/api/v1/whoami', { headers: { cookie: `agentic-${house.port + 2}=${one}` } });
+  await post(token, '/api/v1/instances', { name: one, runtime: 'host' });
+  await signIn(one);
+  await exec(one, 'local');
+  await exec(token, one);
+  await raw(
+    house.port + 1,
+    `GET /ws/sessions/${one}/attach?access_token=${one} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`,
+  );
+}
+
+/** Which of the marks are in what the server wrote, and where. */
+function found(marks: readonly string[]): string[] {
+  const places = filesIn(house.dataDir).filter((path) => statSync(path).size < 64 << 20);
+  expect(places.some((path) => path.includes('/audit/'))).toBe(true);
+  expect(places.some((path) => path.endsWith('journal.db'))).toBe(true);
+  return places.flatMap((path) => {
+    const bytes = readFileSync(path);
+    return marks.filter((mark) => bytes.includes(mark)).map((mark) => `${path}: ${mark}`);
+  });
+}
+
 test('[O16] what was shown at the doors stands nowhere that the server wrote', async () => {
   const { token } = await house.post<{ token: string }>('tokens', { name: 'ada', role: 'admin' });
   const wrong = `asb_${'Q'.repeat(43)}`;
-  const url = house.url();
-  const errors: string[] = [];
-  const ask = async (path: string, init: RequestInit = {}) => {
-    const response = await fetch(`${url}${path}`, { redirect: 'manual', ...init });
-    const text = await response.text();
-    if (!response.ok) errors.push(text);
-    return { response, text };
-  };
-  const bearer = (one: string) => ({ authorization: `Bearer ${one}` });
-  const post = (path: string, body: unknown) =>
-    ask(path, {
-      method: 'POST',
-      headers: { ...bearer(token), 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
 
-  // In the right place, and in wrong ones.
-  for (const one of [token, wrong]) {
-    await ask('/api/v1/whoami', { headers: bearer(one) });
-    await ask(`/api/v1/whoami?access_token=${one}`, { headers: bearer(token) });
-    await ask(`/api/v1/agents/${one}`, { headers: bearer(token) });
-    await ask(`/api/v1/tokens/${one}`, { method: 'DELETE', headers: bearer(token) });
-    await ask(`/${one}`, { headers: bearer(token) });
-    await ask('/api/v1/whoami', { headers: { cookie: `agentic-${house.port + 2}=${one}` } });
-    await post('/api/v1/instances', { name: one, runtime: 'host' });
-    await ask('/sign-in', {
-      method: 'POST',
-      headers: { 'content-type': 'application/x-www-form-urlencoded', origin: url },
-      body: new URLSearchParams({ token: one }).toString(),
-    });
-    await exec(one, 'local');
-    await exec(token, one);
-    await raw(
-      house.port + 1,
-      `GET /ws/sessions/${one}/attach?access_token=${one} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`,
-    );
-  }
-  const signed = await ask('/sign-in', {
-    method: 'POST',
-    headers: { 'content-type': 'application/x-www-form-urlencoded', origin: url },
-    body: new URLSearchParams({ token }).toString(),
-  });
+  for (const one of [token, wrong]) await everywhere(one, token);
+  const signed = await signIn(token);
   const cookie = (signed.response.headers.get('set-cookie') ?? '').split(';')[0] ?? '';
   const [, session = ''] = cookie.split('=');
   expect(session).toHaveLength(43);
   await ask('/api/v1/agents', { headers: { cookie } });
 
   // A task with a secret, which its program has; and a terminal that is controlled.
-  const submitted = await post('/api/v1/tasks', {
+  const submitted = await post(token, '/api/v1/tasks', {
     manifest: {
       version: '1',
       kind: 'Task',
@@ -112,7 +126,7 @@ test('[O16] what was shown at the doors stands nowhere that the server wrote', a
     const { text } = await ask(`/api/v1/tasks/${task_id}`, { headers: bearer(token) });
     return (JSON.parse(text) as { state: string }).state === 'COMPLETED';
   });
-  const opened = await post('/api/v1/agents/local/sessions', {
+  const opened = await post(token, '/api/v1/agents/local/sessions', {
     command: 'sh',
     args: ['-c', 'read -r x'],
     cols: 80,
@@ -130,14 +144,7 @@ test('[O16] what was shown at the doors stands nowhere that the server wrote', a
 
   await house.kill9();
   const marks = [token, wrong, session, secret];
-  const places = filesIn(house.dataDir).filter((path) => statSync(path).size < 64 << 20);
-  expect(places.some((path) => path.includes('/audit/'))).toBe(true);
-  expect(places.some((path) => path.endsWith('journal.db'))).toBe(true);
-  const found = places.flatMap((path) => {
-    const bytes = readFileSync(path);
-    return marks.filter((mark) => bytes.includes(mark)).map((mark) => `${path}: ${mark}`);
-  });
-  expect(found).toEqual([]);
+  expect(found(marks)).toEqual([]);
   for (const mark of marks) {
     expect([mark, house.log().includes(mark)]).toEqual([mark, false]);
     expect([mark, errors.filter((text) => text.includes(mark))]).toEqual([mark, []]);
