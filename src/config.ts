@@ -1,5 +1,6 @@
 /** The environment, read once, checked and frozen. The only place that reads `process.env`. */
 import { join, resolve } from 'node:path';
+import { type CredentialsConfig, credentialsConfig } from './config-credentials.ts';
 import { Failure } from './failure.ts';
 import type { Level } from './log.ts';
 
@@ -39,6 +40,7 @@ export interface Config {
   readonly instanceEnv: Readonly<Record<string, string>>;
   /** Where `claude` is, when it is not on PATH. */
   readonly claudeBin: string | null;
+  readonly credentials: CredentialsConfig;
   /** Our own environment, for secret references of source `env`; never logged, never handed on whole. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
@@ -153,6 +155,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     archiveAfterMs: archiveHours === 0 ? null : archiveHours * 3_600_000,
     instanceEnv: instanceEnv(env),
     claudeBin: env['AGENTIC_CLAUDE_BIN'] || null,
+    credentials: credentialsConfig(env, { listen, dataDir }),
     env,
   });
 }

@@ -19,6 +19,7 @@ import { operators } from './http/operators.ts';
 import { openJournal } from './journal/open.ts';
 import type { Journal } from './journal.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
+import { type Composed, composeCredentials } from './main/credentials.ts';
 import { absentRuntime } from './runtime/absent.ts';
 import { type HostRuntime, hostRuntime } from './runtime/host.ts';
 import type { Runtime, RuntimeKind } from './runtime.ts';
@@ -27,8 +28,10 @@ import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
 import { type AgentServer, agentServer } from './transport/server.ts';
 import { socketPathOf } from './transport/socket-path.ts';
+import { veil } from './veil.ts';
 import type { AgentView, InstanceView, SessionView, TaskView } from './views.ts';
 import { agentDesk, observed } from './wiring/agents.ts';
+import { voidedAll } from './wiring/credentials.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
 import { eventDesk } from './wiring/events.ts';
 import { execDesk } from './wiring/exec.ts';
@@ -44,6 +47,7 @@ import { retention } from './wiring/retention.ts';
 import { observedSession, sessionDesk } from './wiring/sessions.ts';
 import { taskDesk, told } from './wiring/task-desk.ts';
 import { logsOf } from './wiring/task-story.ts';
+import { usageDesk } from './wiring/usage.ts';
 import { wire } from './wiring/wire.ts';
 
 /** How long open requests may take to finish when the server is asked to stop. */
@@ -58,17 +62,19 @@ interface Ground {
   readonly log: Log;
   readonly journal: Journal;
   readonly secrets: Secrets;
+  readonly proofs: Composed;
   readonly socketPath: string | null;
   /** `host:port` of the gRPC server, once it listens. */
   readonly grpc: { address: string };
 }
 
 async function ground(config: Config): Promise<Ground> {
+  const hidden = veil();
   const log = jsonLog({
     clock,
     level: config.logLevel,
     ...(process.stderr.isTTY ? { format: asWords } : {}),
-    write: (line) => void process.stderr.write(line),
+    write: (line) => void process.stderr.write(hidden.hide(line)),
   });
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 }).catch((thrown: NodeJS.ErrnoException) => {
     const cure = 'set AGENTIC_DATA_DIR to a directory that you may write';
@@ -81,7 +87,8 @@ async function ground(config: Config): Promise<Ground> {
   const journal = await openJournal(config.journal, { clock, log, onLost });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
-  return { config, log, journal, secrets, socketPath, grpc: { address: '' } };
+  const proofs = await composeCredentials({ config, clock, log, veil: hidden, uid: uid() });
+  return { config, log, journal, secrets, proofs, socketPath, grpc: { address: '' } };
 }
 
 function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
@@ -139,6 +146,7 @@ function build(on: Ground): Built {
     unwritten: new Map(),
     tallies: new Map(),
     signals: signals(),
+    credentials: on.proofs.credentials,
   };
   // The fleet needs the effects, the effects need the house, and the house has the fleet.
   const house: House = {
@@ -211,9 +219,10 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
       tasks: taskDesk(house, logsOf(house, journal)),
       hitl: hitlDesk(house, keysFor),
       events: eventDesk(house.fleet, journal, decorate),
+      usage: usageDesk(house),
       health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
     },
-    gauges: gauges(house, data.numbers),
+    gauges: gauges(house, data.numbers, on.proofs.counts),
     access,
     options: {
       httpHost: config.httpHost,
@@ -312,8 +321,12 @@ async function main(): Promise<void> {
   const { house, data } = built;
   const { fleet, log } = house;
   fleet.watch((change) => changed(house, change));
+  let isRestored = false;
+  const gateway = await on.proofs.open(house, () => isRestored);
   const restored = await fleet.restore();
+  isRestored = true;
   log.info('restored', restored);
+  await voidedAll(house);
   forgetLinks(house);
   await adoptOrphans(house);
   const doors = await openDoors(on, built, startedAt).catch(async (thrown) => {
@@ -329,7 +342,7 @@ async function main(): Promise<void> {
     stopLooking();
     stopKeeping();
     doors.grpc.stopAccepting();
-    await doors.http.close(DRAIN_MS);
+    await Promise.all([doors.http.close(DRAIN_MS), gateway?.close(DRAIN_MS)]);
     await fleet.close();
     await doors.grpc.close(DRAIN_MS);
     await data.close();

@@ -17,6 +17,7 @@ import type {
   Recall,
   SessionDesk,
   TaskDesk,
+  UsageDesk,
 } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
@@ -52,6 +53,7 @@ import { isSocketPath, sockets } from './sockets.ts';
 import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
+import { usageRoutes } from './usage.ts';
 
 export interface Desks {
   readonly recall: Recall;
@@ -64,6 +66,7 @@ export interface Desks {
   readonly hitl: HitlDesk;
   readonly events: EventDesk;
   readonly health: HealthDesk;
+  readonly usage: UsageDesk;
 }
 
 export interface DoorOptions {
@@ -145,6 +148,7 @@ export function front(
     ...execRoutes({ exec: desks.exec, ...streaming }),
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
     ...hitlRoutes(desks.hitl),
+    ...usageRoutes(desks.usage),
     ...eventRoutes({ events: desks.events, ...streaming }),
     ...tokenRoutes(access, recheck),
   ];

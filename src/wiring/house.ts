@@ -17,6 +17,7 @@ import type { AgentId, HitlId, SessionId, TaskId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Runtime, RuntimeKind } from '../runtime.ts';
 import type { AskedOnScreen, Terminals } from '../terminal.ts';
+import type { Credentials } from './proofs.ts';
 
 export interface Telemetry {
   heartbeat: HeartbeatFacts | null;
@@ -44,6 +45,7 @@ export interface House {
   /** How running tasks get on. */
   readonly tallies: Map<TaskId, Tally>;
   readonly signals: Signals;
+  readonly credentials: Credentials;
 }
 
 /** Facts that several parts wait for. */
