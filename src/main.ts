@@ -5,17 +5,19 @@
  * The way in is the way back: after a crash the same steps restore every live actor, and the agents, which
  * run on without us, find the new server by themselves.
  */
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
 import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
 import { type Fleet, fleet as makeFleet } from './actors/fleet.ts';
 import { systemClock } from './clock.ts';
-import { type Config, readConfig } from './config.ts';
+import { type Address, type Config, readConfig } from './config.ts';
 import { Failure } from './failure.ts';
 import { httpDoors } from './http/doors.ts';
+import { ENROL_PATH, type EnrolDoor, enrolDoor } from './http/enrol.ts';
 import { refuseOpenDoors } from './http/gate.ts';
 import { operators } from './http/operators.ts';
+import { type OpenIdentity, openIdentity } from './identity/open.ts';
 import { openJournal } from './journal/open.ts';
 import type { Journal } from './journal.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
@@ -27,16 +29,27 @@ import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
 import { type AgentServer, agentServer } from './transport/server.ts';
 import { socketPathOf } from './transport/socket-path.ts';
-import type { AgentView, InstanceView, SessionView, TaskView } from './views.ts';
+import { vsockProbe } from './transport/vsock.ts';
+import type { AgentView, SessionView, TaskView } from './views.ts';
 import { agentDesk, observed } from './wiring/agents.ts';
+import {
+  auditedIn,
+  type Cut,
+  type IdentityPlaces,
+  identityDesk,
+  identityPlaces,
+  instanceNamed,
+  revokeInstance,
+} from './wiring/certificates.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
 import { eventDesk } from './wiring/events.ts';
 import { execDesk } from './wiring/exec.ts';
+import { firstInstance, publish, welcome } from './wiring/first-words.ts';
 import { gauges, healthDesk } from './wiring/health.ts';
 import { hitlDesk } from './wiring/hitl.ts';
-import { type House, signals, until } from './wiring/house.ts';
+import { type House, signals } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
-import { instanceDesk, makeInstance } from './wiring/instances.ts';
+import { instanceDesk } from './wiring/instances.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
 import { forgetLinks, liveness, presence } from './wiring/presence.ts';
 import { actorDesk } from './wiring/replay.ts';
@@ -48,8 +61,6 @@ import { wire } from './wiring/wire.ts';
 
 /** How long open requests may take to finish when the server is asked to stop. */
 const DRAIN_MS = 3_000;
-/** How long the first words wait for agents that should be there. */
-const WELCOME_MS = 20_000;
 
 const clock = systemClock;
 
@@ -61,6 +72,9 @@ interface Ground {
   readonly socketPath: string | null;
   /** `host:port` of the gRPC server, once it listens. */
   readonly grpc: { address: string };
+  readonly identity: OpenIdentity;
+  /** What comes into being after it is needed. */
+  readonly late: { house: House | null; cut: Cut };
 }
 
 async function ground(config: Config): Promise<Ground> {
@@ -81,7 +95,21 @@ async function ground(config: Config): Promise<Ground> {
   const journal = await openJournal(config.journal, { clock, log, onLost });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
-  return { config, log, journal, secrets, socketPath, grpc: { address: '' } };
+  const late: Ground['late'] = { house: null, cut: () => 0 };
+  const { identity: identityConfig, env } = config;
+  const identity = await openIdentity({
+    config: identityConfig,
+    dir: join(config.dataDir, 'secrets'),
+    env,
+    instanceNamed: instanceNamed(() => (late.house as House).fleet),
+    clock,
+    log,
+    audited: auditedIn(log),
+  }).catch(async (thrown) => {
+    await journal.close();
+    throw thrown;
+  });
+  return { config, log, journal, secrets, socketPath, grpc: { address: '' }, identity, late };
 }
 
 function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
@@ -104,7 +132,7 @@ interface Built {
 }
 
 function build(on: Ground): Built {
-  const { config, log, journal, secrets } = on;
+  const { config, log, journal, secrets, late } = on;
   const host = hostRuntimeOf(on);
   const { PATH: path = '', XDG_RUNTIME_DIR, DOCKER_HOST, CONTAINER_HOST } = config.env;
   const absent = {
@@ -118,7 +146,6 @@ function build(on: Ground): Built {
     ['container', absentRuntime('container', absent)],
     ['vm', absentRuntime('vm', absent)],
   ]);
-  const late: { house: House | null } = { house: null };
   const houseNow = () => late.house as House;
   const data = makeTerminals({
     dir: join(config.dataDir, 'recordings'),
@@ -151,7 +178,15 @@ function build(on: Ground): Built {
   const fleet = makeFleet({
     clock,
     journal,
-    kinds: wire(house, { keysFor, revoke: (name) => secrets.revoke(name) }),
+    kinds: wire(house, {
+      keysFor,
+      revoke: (name, reason) =>
+        revokeInstance(
+          house,
+          { register: on.identity.register, secrets, cut: late.cut },
+          { name, by: 'house', reason },
+        ),
+    }),
     log,
     defer: (fn) => void setImmediate(fn),
     fatal: (thrown) => leave(`the journal cannot be written any more: ${messageOf(thrown)}`),
@@ -162,10 +197,12 @@ function build(on: Ground): Built {
 interface Doors {
   readonly http: Awaited<ReturnType<typeof httpDoors>>;
   readonly grpc: AgentServer;
+  readonly enrol: EnrolDoor | null;
+  readonly places: IdentityPlaces;
 }
 
 async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
-  const { config, log, journal, secrets } = on;
+  const { config, log, journal, secrets, identity } = on;
   const { version } = packageJson;
   const access = await operators({
     path: join(config.dataDir, 'secrets', 'operator-tokens.json'),
@@ -177,6 +214,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
     fleet: () => house.fleet,
     instanceOf: (pid) => host.instanceOf(pid),
     uid: uid(),
+    certificates: identity.register,
   });
   const exec = execDesk(house);
   const { host: address, port } = config.listen;
@@ -186,6 +224,8 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
     host: address,
     port,
     socketPath: on.socketPath,
+    tls: config.identity.tls && { ...config.identity.tls, ...identity.server, audited: auditedIn(log) },
+    certificates: identity.register,
     listener: presence(house, admit),
     exec,
     access,
@@ -194,6 +234,14 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
     log,
   });
   on.grpc.address = `${address}:${grpc.port}`;
+  on.late.cut = grpc.cut;
+  const shut = async (thrown: unknown): Promise<never> => {
+    await grpc.close(0);
+    throw thrown;
+  };
+  const enrol = await enrolAt(on, config.identity.enrol).catch(shut);
+  const ports = { tls: grpc.tlsPort, enrol: enrol?.port ?? null };
+  const places = identityPlaces(config.identity, { ports, path: ENROL_PATH });
   const decorate = (kind: string, view: unknown) => {
     if (view === null) return view;
     if (kind === 'agent') return observed(house, view as AgentView);
@@ -205,6 +253,14 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
       recall: (actor) => house.fleet.remind([actor]),
       actors: actorDesk(house.fleet, journal),
       instances: instanceDesk(house),
+      identity: identityDesk(house, {
+        ...identity,
+        secrets,
+        cut: grpc.cut,
+        vsock: vsockProbe,
+        places,
+        caPem: () => identity.server.current().ca,
+      }),
       agents: agentDesk(house),
       sessions: sessionDesk(house),
       exec,
@@ -231,58 +287,22 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
     clock,
     log,
   }).catch(async (thrown) => {
-    await grpc.close(0);
-    throw thrown;
+    enrol?.close();
+    return await shut(thrown);
   });
-  return { http, grpc };
+  return { http, grpc, enrol, places };
+}
+
+async function enrolAt({ identity, log }: Ground, at: Address | null): Promise<EnrolDoor | null> {
+  return at && (await enrolDoor({ ...at, ...identity.server, register: identity.register, clock, log }));
 }
 
 const uid = () => process.getuid?.() ?? 0;
 const messageOf = (thrown: unknown) => (thrown instanceof Error ? thrown.message : String(thrown));
 
-/** A newcomer finds one agent; what was destroyed on purpose is not made again. */
-async function firstInstance(house: House): Promise<void> {
-  const { fleet, config, log } = house;
-  if (config.firstInstance === null || fleet.views('instance').length > 0) return;
-  const name = config.firstInstance;
-  await makeInstance(house, { name, runtime: 'host' }, 'house');
-  log.info('first instance made', { name });
-}
-
 /** Returns how to stop. */
 function keeping({ journal, log, config: { archiveAfterMs } }: Ground): () => void {
   return archiveAfterMs === null ? () => {} : retention({ journal, clock, log, afterMs: archiveAfterMs });
-}
-
-/** Waits until the agents that should be there are, but not for ever. */
-async function welcome(house: House): Promise<string> {
-  const wanted = () =>
-    (house.fleet.views('instance') as InstanceView[]).filter(
-      ({ state }) => state === 'running' || state === 'starting' || state === 'provisioning',
-    );
-  const late = () => new Failure('timed-out', 'not yet');
-  await Promise.all(
-    wanted().map(({ name }) => {
-      const look = () => (house.links.has(name as never) ? true : null);
-      return until(house, { fact: `link:${name}`, look, withinMs: WELCOME_MS, late }).catch(() => null);
-    }),
-  );
-  const names = wanted().map(
-    ({ name }) => `${name} ${house.links.has(name as never) ? 'ready' : 'not connected yet'}`,
-  );
-  return names.length === 0 ? 'no instances yet' : names.join(', ');
-}
-
-/** Where this server is, for programs. Whole or not at all. */
-async function publish({ config, grpc }: Ground, http: Doors['http']): Promise<string> {
-  const host = config.httpHost === '0.0.0.0' || config.httpHost === '::' ? '127.0.0.1' : config.httpHost;
-  const bracketed = host.includes(':') ? `[${host}]` : host;
-  const url = `http://${bracketed}:${http.httpPort}`;
-  const facts = { http: url, ws: `ws://${bracketed}:${http.wsPort}`, grpc: grpc.address, pid: process.pid };
-  const path = join(config.dataDir, 'server.json');
-  await writeFile(`${path}.new`, `${JSON.stringify(facts)}\n`, { mode: 0o600 });
-  await rename(`${path}.new`, path);
-  return url;
 }
 
 function leave(reason: string): never {
@@ -319,9 +339,11 @@ async function main(): Promise<void> {
   const doors = await openDoors(on, built, startedAt).catch(async (thrown) => {
     await fleet.close();
     await on.journal.close();
+    on.identity.close();
     throw thrown;
   });
-  const url = await publish(on, doors.http);
+  const { httpPort, wsPort } = doors.http;
+  const url = await publish(on.config, { httpPort, wsPort, grpc: on.grpc.address, ...doors.places });
   const stopLooking = liveness(house);
   const stopKeeping = keeping(on);
   await firstInstance(house);
@@ -329,11 +351,13 @@ async function main(): Promise<void> {
     stopLooking();
     stopKeeping();
     doors.grpc.stopAccepting();
+    doors.enrol?.close();
     await doors.http.close(DRAIN_MS);
     await fleet.close();
     await doors.grpc.close(DRAIN_MS);
     await data.close();
     await on.journal.close();
+    on.identity.close();
   });
   const agents = await welcome(house);
   process.stdout.write(

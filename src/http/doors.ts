@@ -13,6 +13,7 @@ import type {
   Gauges,
   HealthDesk,
   HitlDesk,
+  IdentityDesk,
   InstanceDesk,
   Recall,
   SessionDesk,
@@ -40,6 +41,7 @@ import {
 import { healthRoutes } from './health.ts';
 import { hitlRoutes } from './hitl.ts';
 import { idempotency } from './idempotency.ts';
+import { identityRoutes } from './identity.ts';
 import { instanceRoutes } from './instances.ts';
 import { type Metrics, metrics, metricsRoute } from './metrics.ts';
 import { openApiDocument, openApiRoute } from './openapi.ts';
@@ -57,6 +59,7 @@ export interface Desks {
   readonly recall: Recall;
   readonly actors: ActorDesk;
   readonly instances: InstanceDesk;
+  readonly identity: IdentityDesk;
   readonly agents: AgentDesk;
   readonly sessions: SessionDesk;
   readonly exec: ExecDesk;
@@ -139,6 +142,7 @@ export function front(
     ...(options.metrics ? [metricsRoute(counted)] : []),
     ...agentRoutes(desks),
     ...instanceRoutes(desks.instances),
+    ...identityRoutes(desks.identity),
     ...actorRoutes(desks.actors),
     ...sessionRoutes({ sessions: desks.sessions, question, idempotency: once }),
     ...recordingRoutes({ sessions: desks.sessions, ...streaming }),

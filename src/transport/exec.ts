@@ -12,8 +12,7 @@ import type { ExecDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { statusOf } from './connect.ts';
-import { bearerOf } from './identity.ts';
-import type { Peer } from './peer.ts';
+import { bearerOf, type Origin } from './identity.ts';
 
 /** Of the original protocol: what `timeout_seconds` 0 means. */
 const TIMEOUT_SECONDS = 300;
@@ -26,16 +25,20 @@ export interface ExecDoor {
 
 export type ExecCall = ServerWritableStream<ExecRequest, ExecOutput>;
 
-export function serveExec({ exec, access, log }: ExecDoor, call: ExecCall, peer: Peer | null): void {
+export function serveExec({ exec, access, log }: ExecDoor, call: ExecCall, origin: Origin): void {
   const stop = new AbortController();
   call.on('cancelled', () => stop.abort(new Failure('cancelled', 'the caller left')));
   const say = (output: Parameters<typeof create<typeof ExecOutputSchema>>[1]) =>
     call.write(create(ExecOutputSchema, output)) ? null : drained(call, stop.signal);
   const run = async () => {
-    const caller = demand(
-      access.caller({ token: bearerOf(call.metadata), peerUid: peer?.uid ?? null }),
-      'operator',
-    );
+    // Nobody there is an operator, whatever else they show.
+    if (origin.kind === 'certificate')
+      throw new Failure(
+        'forbidden',
+        `${origin.certificate.spiffeId} is an agent; only operators run commands`,
+      );
+    const peerUid = origin.kind === 'unix' ? origin.peer.uid : null;
+    const caller = demand(access.caller({ token: bearerOf(call.metadata), peerUid }), 'operator');
     const { agentId: agent, command, args, workingDir, env, timeoutSeconds } = call.request;
     if (agent === '' || command === '') throw new Failure('bad-input', 'agent_id and command must be given');
     if (timeoutSeconds < 0) throw new Failure('bad-input', 'timeout_seconds must not be negative');

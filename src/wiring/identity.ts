@@ -3,7 +3,8 @@
  *
  * On plain loopback that is a secret, made for one instance, handed over in a file that only its user can
  * read. On the Unix socket it is the kernel's word: the process descends from the instance it claims to be.
- * Certificates will come in by the same door.
+ * Elsewhere it is a certificate: its SPIFFE id names the instance, in our trust domain, and it is not
+ * revoked.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -11,6 +12,7 @@ import { join } from 'node:path';
 import type { Fleet } from '../actors/fleet.ts';
 import type { InstanceContext } from '../actors/instance.ts';
 import type { Proof } from '../agent-link.ts';
+import type { Register } from '../certificates.ts';
 import { Failure } from '../failure.ts';
 import { instanceNamePattern, newSecret } from '../ids.ts';
 
@@ -57,11 +59,12 @@ export interface Identity {
   readonly instanceOf: (pid: number) => string | null;
   /** The user this server runs as. */
   readonly uid: number;
+  readonly certificates: Pick<Register, 'standing'>;
 }
 
 /** The effect behind `AgentListener.admit`. Throws Failure('unauthenticated' | 'forbidden' | 'bad-input'). */
 export const admission =
-  ({ secrets, fleet, instanceOf, uid }: Identity) =>
+  ({ secrets, fleet, instanceOf, uid, certificates }: Identity) =>
   async (proof: Proof, agent: string, instanceId: string): Promise<void> => {
     if (!instanceNamePattern.test(agent)) {
       throw new Failure(
@@ -72,8 +75,8 @@ export const admission =
     const instance = fleet().isLive(`instance:${agent}`)
       ? (fleet().context(`instance:${agent}`) as InstanceContext | null)
       : null;
-    await proven({ proof, agent, isInstance: instance !== null });
     const own = instance?.spec.instanceId;
+    await proven({ proof, agent, own: own ?? null });
     if (own && instanceId && instanceId !== own) {
       throw new Failure('forbidden', `agent ${agent} belongs to instance ${own} and not to ${instanceId}`);
     }
@@ -81,7 +84,7 @@ export const admission =
       throw new Failure('forbidden', `instance ${agent} is being destroyed`);
     }
 
-    async function proven(claim: { proof: Proof; agent: string; isInstance: boolean }): Promise<void> {
+    async function proven(claim: { proof: Proof; agent: string; own: string | null }): Promise<void> {
       switch (claim.proof.kind) {
         case 'secret':
           if (await secrets.matches(agent, claim.proof.token)) return;
@@ -91,17 +94,24 @@ export const admission =
           if (theirs !== uid)
             throw new Failure('forbidden', `user ${theirs} may not connect agents to this server`);
           const owner = instanceOf(pid);
-          if (owner === agent || (owner === null && !claim.isInstance)) return;
+          if (owner === agent || (owner === null && claim.own === null)) return;
           throw new Failure(
             'forbidden',
             `process ${pid} belongs to ${owner ?? 'no instance'} and claims to be ${agent}`,
           );
         }
-        case 'certificate':
+        case 'certificate': {
+          const { instanceId: proved } = certificates.standing(claim.proof);
+          if (proved === claim.own) return;
+          throw new Failure(
+            'forbidden',
+            `${claim.proof.spiffeId} is not agent ${agent}, which it claims to be`,
+          );
+        }
         case 'none':
           throw new Failure(
             'unauthenticated',
-            `agent ${agent} has not proven who it is; start it with AGENT_SECRET_FILE`,
+            `agent ${agent} has not proven who it is; start it with AGENT_SECRET_FILE, or let it enrol`,
           );
       }
     }

@@ -24,6 +24,13 @@ const admit = admission({
   fleet: () => fleet,
   instanceOf: (pid) => (pid === 100 ? 'box' : pid === 200 ? 'other' : null),
   uid: 1_000,
+  certificates: {
+    standing({ spiffeId }) {
+      const [, instanceId] = /^spiffe:\/\/here\/instance\/(.+)$/.exec(spiffeId) ?? [];
+      if (!instanceId) throw new Failure('unauthenticated', 'of another trust domain');
+      return { instanceId };
+    },
+  },
 });
 
 const codeOf = async (proof: Proof, agent = 'box', instanceId = 'i-1'): Promise<string> => {
@@ -57,6 +64,22 @@ test('[P4] on the socket the process must descend from the instance it claims to
 test('[P4] a process of ours that is no instance may be an agent of its own, under a name that is free', async () => {
   expect(await codeOf(peer(300), 'elsewhere', '')).toBe('admitted');
   expect(await codeOf(peer(200), 'elsewhere', '')).toBe('forbidden');
+});
+
+test('[P4] a certificate proves the instance that its id names, and no other', async () => {
+  const shown = (spiffeId: string): Proof => ({
+    kind: 'certificate',
+    spiffeId,
+    serial: '01',
+    from: 0,
+    until: 1,
+  });
+  expect(await codeOf(shown('spiffe://here/instance/i-1'))).toBe('admitted');
+  expect(await codeOf(shown('spiffe://here/instance/i-1'), 'box', '')).toBe('admitted');
+  expect(await codeOf(shown('spiffe://here/instance/i-1'), 'box', 'i-2')).toBe('forbidden');
+  expect(await codeOf(shown('spiffe://here/instance/i-2'))).toBe('forbidden');
+  expect(await codeOf(shown('spiffe://here/instance/i-1'), 'elsewhere', '')).toBe('forbidden');
+  expect(await codeOf(shown('spiffe://there/instance/i-1'))).toBe('unauthenticated');
 });
 
 test('an id is a name, and nothing that could be a path', async () => {

@@ -1,0 +1,131 @@
+/**
+ * Identities of instances: what doors may ask, and what becomes of one when its instance is destroyed or made
+ * anew. First the ledger says that nothing of it is good any more, then what is open is ended.
+ */
+import { hostname } from 'node:os';
+import type { InstanceContext } from '../actors/instance.ts';
+import type { Audited, CertificateAuthority, Register } from '../certificates.ts';
+import { rfc3339 } from '../clock.ts';
+import type { Address, IdentityConfig } from '../config.ts';
+import type { IdentityDesk, VsockProbe } from '../desk.ts';
+import { Failure } from '../failure.ts';
+import type { Log } from '../log.ts';
+import type { InstanceView, RevokedView } from '../views.ts';
+import type { House } from './house.ts';
+import type { Secrets } from './identity.ts';
+
+/** Ends what an identity holds open. Returns how many connections that were. */
+export type Cut = (who: { readonly agent: string; readonly instanceId: string }, reason: Failure) => number;
+
+export interface IdentityPlaces {
+  /** `host:port`; null: off. */
+  readonly grpcTls: string | null;
+  readonly enrolUrl: string | null;
+}
+
+interface Found {
+  /** Those we listen on; null: not at all. */
+  readonly ports: { readonly tls: number | null; readonly enrol: number | null };
+  readonly path: string;
+}
+
+/** Where agents find us, as well as we know. */
+export function identityPlaces(config: IdentityConfig, { ports, path }: Found): IdentityPlaces {
+  const at = (listens: Address | null, port: number | null): string | null => {
+    if (listens === null || port === null) return null;
+    const isAny = ['0.0.0.0', '::'].includes(listens.host);
+    const host = isAny ? (config.names[0] ?? hostname()) : listens.host;
+    return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  };
+  const enrol = at(config.enrol, ports.enrol);
+  const enrolUrl = enrol === null ? null : (config.enrolUrl ?? `https://${enrol}${path}`);
+  return { grpcTls: at(config.tls, ports.tls), enrolUrl };
+}
+
+/** Every attempt is a line of the log. */
+export const auditedIn =
+  (log: Log): Audited =>
+  ({ what, outcome, actor, spiffeId, details }) => {
+    const say = outcome === 'success' ? log.info : log.warn;
+    say(`identity: ${what}`, { outcome, actor, ...(spiffeId ? { spiffe_id: spiffeId } : {}), ...details });
+  };
+
+export interface Identities {
+  readonly authority: CertificateAuthority;
+  readonly register: Register;
+  readonly secrets: Secrets;
+  readonly cut: Cut;
+  readonly vsock: () => VsockProbe;
+  readonly places: IdentityPlaces;
+  readonly caPem: () => string;
+}
+
+interface Why {
+  readonly by: string;
+  readonly reason: string;
+}
+
+/** Everything an agent proves itself with is worth nothing from here on, and is forgotten. */
+export async function revokeInstance(
+  { fleet }: Pick<House, 'fleet'>,
+  { register, secrets, cut }: Pick<Identities, 'register' | 'secrets' | 'cut'>,
+  { name, ...why }: Why & { readonly name: string },
+): Promise<RevokedView> {
+  await secrets.revoke(name);
+  const instanceId = (fleet.context(`instance:${name}`) as InstanceContext | null)?.spec.instanceId;
+  if (!instanceId) return { revoked_at: '', certificates: 0, tokens: 0, connections: 0 };
+  const { at, certificates, tokens } = register.revoke(instanceId, why);
+  const failure = new Failure('unauthenticated', `the identity of ${name} was revoked: ${why.reason}`);
+  const connections = cut({ agent: name, instanceId }, failure);
+  return { revoked_at: rfc3339(at), certificates, tokens, connections };
+}
+
+/** The name of a living instance, by its id. */
+export const instanceNamed =
+  (fleet: () => House['fleet']) =>
+  (instanceId: string): string | null => {
+    const views = fleet().views('instance') as readonly InstanceView[];
+    const found = views.find(({ instance_id: id }) => id === instanceId);
+    return found && !['destroying', 'destroyed'].includes(found.state) ? found.name : null;
+  };
+
+export function identityDesk(house: House, identities: Identities): IdentityDesk {
+  const { register, authority, vsock, caPem } = identities;
+  const { grpcTls, enrolUrl } = identities.places;
+  const there = (name: string): InstanceView => {
+    const view = house.fleet.view(`instance:${name}`) as InstanceView | null;
+    if (view && view.state !== 'destroyed') return view;
+    throw new Failure('not-found', `there is no instance "${name}"; see GET /api/v1/instances`);
+  };
+  return {
+    async describe() {
+      const { available, reasons } = await authority.health();
+      return {
+        trust_domain: register.trustDomain,
+        authority: { kind: authority.kind, available, reasons },
+        ca_pem: caPem(),
+        grpc_tls: grpcTls,
+        enrol_url: enrolUrl,
+        vsock: vsock(),
+      };
+    },
+    async bootstrap(name, by) {
+      const { instance_id: instanceId, state } = there(name);
+      if (state === 'destroying') throw new Failure('wrong-state', `instance ${name} is being destroyed`);
+      if (enrolUrl === null) {
+        const how = 'start the server with AGENTIC_ENROL_LISTEN';
+        throw new Failure('not-implemented', `nothing listens for one-time tokens here: ${how}`);
+      }
+      const { token, spiffeId, expiresAt } = register.grant(instanceId, by);
+      return {
+        token,
+        spiffe_id: spiffeId,
+        expires_at: rfc3339(expiresAt),
+        enrol_url: enrolUrl,
+        grpc_tls: grpcTls,
+        ca_pem: caPem(),
+      };
+    },
+    revoke: (name, why) => revokeInstance(house, identities, { name: there(name).name, ...why }),
+  };
+}
