@@ -35,6 +35,8 @@ import {
 import { isOutputStream } from '../proto/output.ts';
 import { agentService } from '../proto/service.ts';
 import * as facts from './facts.ts';
+import { type Identity, identity } from './identity.ts';
+import { tlsMaterial } from './keys.ts';
 import type { Log } from './log.ts';
 import type { Options } from './options.ts';
 import { type OutputChannel, openOutput } from './output.ts';
@@ -82,11 +84,21 @@ export function link(given: LinkOptions): Link {
   let isClosed = false;
   let connection: Connection | null = null;
   let wake = () => {};
+  const { options } = given;
+  const own = options.identity && {
+    options: options.identity,
+    log,
+    running: () => given.sessions.running,
+    changeOver: () => connection?.drop('there is a new certificate'),
+  };
+  const certified = own && identity(own);
   const backoffMaxMs = near.test(given.options.target.address) ? BACKOFF_MAX_NEAR_MS : BACKOFF_MAX_MS;
   const over = (async () => {
     for (let backoffMs = BACKOFF_FIRST_MS; !isClosed; ) {
       const startedAt = Date.now();
-      connection = connect(given);
+      const why = (await certified?.ready()) ?? null;
+      if (isClosed) break;
+      connection = why === null ? connect(given, certified) : never(why);
       const { reason, hurry } = await connection.over;
       connection = null;
       if (isClosed) break;
@@ -117,11 +129,20 @@ interface Connection {
   end(): void;
 }
 
-function channelCredentials({ target }: Options): ChannelCredentials {
-  if (!target.tls) return credentials.createInsecure();
-  const { ca, cert, key } = target.tls;
-  return credentials.createSsl(readFileSync(ca), readFileSync(key), readFileSync(cert));
+/** A certificate, and by which name to know the server; read anew every time, for it is renewed. */
+function secured({ target }: Options): { credentials: ChannelCredentials; options: object } {
+  if (!target.tls) return { credentials: credentials.createInsecure(), options: {} };
+  const { ca, cert, key, serverName } = tlsMaterial(target.tls);
+  // Also because the name of a TLS server may not be an address.
+  const options = { 'grpc.ssl_target_name_override': serverName, 'grpc.default_authority': serverName };
+  return { credentials: credentials.createSsl(ca, key, cert), options };
 }
+
+const never = (reason: string): Connection => ({
+  over: Promise.resolve({ reason, hurry: false }),
+  drop() {},
+  end() {},
+});
 
 function metadata({ agentId, instanceId, secretFile }: Options): Metadata {
   const meta = new Metadata();
@@ -133,7 +154,8 @@ function metadata({ agentId, instanceId, secretFile }: Options): Metadata {
 }
 
 function open(options: Options): { client: Client; call: Call } {
-  const client = new Client(options.target.address, channelCredentials(options), {
+  const security = secured(options);
+  const client = new Client(options.target.address, security.credentials, {
     'grpc.keepalive_time_ms': 10_000,
     'grpc.keepalive_timeout_ms': 10_000,
     'grpc.keepalive_permit_without_calls': 1,
@@ -141,21 +163,23 @@ function open(options: Options): { client: Client; call: Call } {
     'grpc.max_send_message_length': -1,
     'grpc.enable_retries': 0,
     'grpc.use_local_subchannel_pool': 1,
-    ...(options.target.tls ? { 'grpc.ssl_target_name_override': options.target.tls.serverName } : {}),
+    ...security.options,
   });
   const { path, requestSerialize, responseDeserialize } = agentService.connect;
   const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata(options));
   return { client, call };
 }
 
-function connect({ options, sessions, log, onShutdown }: LinkOptions): Connection {
+function connect(
+  { options, sessions, log, onShutdown }: LinkOptions,
+  certified: Identity | null,
+): Connection {
   const over = Promise.withResolvers<{ reason: string; hurry: boolean }>();
   let opened: { client: Client; call: Call };
   try {
     opened = open(options);
   } catch (thrown) {
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    return { over: Promise.resolve({ reason, hurry: false }), drop() {}, end() {} };
+    return never(thrown instanceof Error ? thrown.message : String(thrown));
   }
   const { client, call } = opened;
   let outlet: (Outlet & { drained(): void }) | null = null;
@@ -167,6 +191,7 @@ function connect({ options, sessions, log, onShutdown }: LinkOptions): Connectio
     isFinished = true;
     clearTimeout(patience);
     pulse?.stop();
+    certified?.over();
     if (outlet) sessions.detach(outlet);
     outlet = null;
     channel?.close();
@@ -190,6 +215,7 @@ function connect({ options, sessions, log, onShutdown }: LinkOptions): Connectio
     outlet = outletOf(call, { acks: config['agentic.acks'] === '1', sessions, channel });
     sessions.attach(outlet);
     pulse = beat({ options, sessions, send, seconds });
+    certified?.live(client);
     log('info', 'registered', {
       server: options.target.address,
       acks: outlet.acks,

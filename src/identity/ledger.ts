@@ -36,8 +36,8 @@ export interface Ledger {
   ofKey(key: string): readonly CertificateRow[];
   /** How many were issued for an id since then. */
   issuedSince(spiffeId: string, since: number): number;
-  /** When an id was last revoked; null: never. */
-  revokedAt(spiffeId: string): number | null;
+  /** When an id was last revoked, and how often it ever was; null: never. */
+  revoked(spiffeId: string): { readonly at: number; readonly count: number } | null;
   revoke(spiffeId: string, why: { at: number; by: string; reason: string }): Counts;
   close(): void;
 }
@@ -72,7 +72,8 @@ const schema = [
   'CREATE INDEX certificate_of ON certificate (spiffe_id, issued_at)',
   'CREATE INDEX certificate_key ON certificate (key)',
   `CREATE TABLE revocation (
-     spiffe_id TEXT PRIMARY KEY, at INTEGER NOT NULL, revoked_by TEXT NOT NULL, reason TEXT NOT NULL
+     spiffe_id TEXT PRIMARY KEY, at INTEGER NOT NULL, count INTEGER NOT NULL, revoked_by TEXT NOT NULL,
+     reason TEXT NOT NULL
    ) WITHOUT ROWID`,
 ];
 
@@ -165,11 +166,14 @@ function ledgerOver(db: Database): Ledger {
         spiffeId,
         since,
       )?.n ?? 0,
-    revokedAt: (spiffeId) =>
-      get<{ at: number }>('SELECT at FROM revocation WHERE spiffe_id = ?', spiffeId)?.at ?? null,
+    revoked: (spiffeId) =>
+      get<{ at: number; count: number }>('SELECT at, count FROM revocation WHERE spiffe_id = ?', spiffeId),
     revoke: (spiffeId, { at, by, reason }) =>
       db.transaction(() => {
-        run('INSERT OR REPLACE INTO revocation VALUES (?, ?, ?, ?)', spiffeId, at, by, reason);
+        const again =
+          'DO UPDATE SET at = excluded.at, count = count + 1, revoked_by = excluded.revoked_by, reason = excluded.reason';
+        const insert = 'INSERT INTO revocation VALUES (?, ?, 1, ?, ?) ON CONFLICT (spiffe_id)';
+        run(`${insert} ${again}`, spiffeId, at, by, reason);
         const ended = 'SET revoked_at = ? WHERE spiffe_id = ? AND revoked_at IS NULL AND until > ?';
         const certificatesEnded = run(`UPDATE certificate ${ended}`, at, spiffeId, at);
         const used = 'SET consumed_at = ? WHERE spiffe_id = ? AND consumed_at IS NULL AND expires_at > ?';

@@ -122,7 +122,7 @@ function checkTime({ from, until }: ShownCertificate, at: number): void {
 
 function checkNotRevoked(ledger: Ledger, { serial, spiffeId, from }: ShownCertificate): void {
   const known = ledger.certificate(serial);
-  const revokedAt = ledger.revokedAt(spiffeId);
+  const revokedAt = ledger.revoked(spiffeId)?.at ?? null;
   // One that we do not know, of an authority elsewhere, is judged by its date.
   const isRevoked = known ? known.revokedAt !== null : revokedAt !== null && from <= revokedAt;
   if (!isRevoked) return;
@@ -177,19 +177,19 @@ async function enrol(world: RegisterWorld, { token, spiffeId, csr }: EnrolWanted
   }
   checkKey(ledger, request, 'enrol');
   livingOf(world, spiffeId);
-  const at = clock.now();
-  if (!ledger.consume(hash, at)) throw new Failure('token-consumed', `that token was used just now; ${cure}`);
+  const before = ledger.revoked(spiffeId)?.count;
+  if (!ledger.consume(hash, clock.now())) throw new Failure('token-consumed', `that token was used just now; ${cure}`);
+  const isRevoked = () => ledger.revoked(spiffeId)?.count !== before;
   const recheck = () => {
     livingOf(world, spiffeId);
-    if ((ledger.revokedAt(spiffeId) ?? -1) >= at)
-      throw new Failure('forbidden', `${spiffeId} was revoked just now`);
+    if (isRevoked()) throw new Failure('forbidden', `${spiffeId} was revoked just now`);
   };
   try {
     return await issue(world, { csr, request, recheck });
   } catch (thrown) {
     // Nothing was given for it, and the agent may try again; unless it was withdrawn meanwhile.
     const isAway = thrown instanceof Failure && thrown.code === 'authority-away';
-    if (isAway && (ledger.revokedAt(spiffeId) ?? -1) < at) ledger.giveBack(hash);
+    if (isAway && !isRevoked()) ledger.giveBack(hash);
     throw thrown;
   }
 }
