@@ -12,7 +12,7 @@ import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { type RateLimits, rateLimit } from './gate.ts';
-import { problemOf, problemResponse } from './problem.ts';
+import { type Problem, problemOf, problemResponse } from './problem.ts';
 import { strict } from './route.ts';
 import { checking } from './validation.ts';
 
@@ -97,6 +97,14 @@ export async function enrolDoor(world: EnrolWorld): Promise<EnrolDoor> {
   };
 }
 
+const onlyPost: Problem = {
+  status: 405,
+  code: 'method-not-allowed',
+  title: 'That method is not for this',
+  detail: `${ENROL_PATH} takes POST`,
+  headers: { allow: 'POST' },
+};
+
 function enrolling({ register, clock, log, rate = rateDefault }: EnrolWorld) {
   const slowDown = rateLimit(clock, rate);
   const check = checking('body', body);
@@ -104,8 +112,7 @@ function enrolling({ register, clock, log, rate = rateDefault }: EnrolWorld) {
     const from = request.socket.remoteAddress ?? 'unknown';
     slowDown(from);
     if (request.url !== ENROL_PATH) throw new Failure('not-found', `there is only POST ${ENROL_PATH} here`);
-    if (request.method !== 'POST')
-      throw new Failure('bad-input', `${ENROL_PATH} takes POST and not ${request.method}`);
+    if (request.method !== 'POST') return problemResponse(onlyPost, ENROL_PATH);
     const { token, spiffe_id: spiffeId, csr_pem: csr } = check(await jsonOf(request)) as typeof body.static;
     const made = await register.enrol({ token, spiffeId, csr }, from);
     const { certificatePem: certificate_pem, caPem: ca_pem, until } = made;

@@ -35,13 +35,20 @@ type Answer = Readonly<Record<string, unknown>>;
 const away = (why: string, cause?: unknown) =>
   new Failure('authority-away', `the program that signs certificates ${why}`, { cause });
 
-/** Throws Failure('authority-away') unless the program speaks our protocol. */
-export async function commandAuthority(options: CommandOptions): Promise<CertificateAuthority> {
+/** Nothing is asked of the program before it is needed: it may be away when we start. */
+export function commandAuthority(options: CommandOptions): CertificateAuthority {
   const { trustDomain } = options;
-  const ask = asking(options);
-  const described = await ask('describe', null);
-  const { major } = (described['protocol'] ?? {}) as { readonly major?: unknown };
-  if (major !== protocol.major) throw away(`speaks protocol ${String(major)} and not ${protocol.major}`);
+  const say = asking(options);
+  let isKnown = false;
+  const ask = async (verb: Verb, input: object | null): Promise<Answer> => {
+    if (!isKnown) {
+      const { protocol: theirs } = await say('describe', null);
+      const { major } = (theirs ?? {}) as { readonly major?: unknown };
+      if (major !== protocol.major) throw away(`speaks protocol ${String(major)} and not ${protocol.major}`);
+      isKnown = true;
+    }
+    return await say(verb, input);
+  };
   const request = async (verb: Verb, fields: Answer, expected: Answer): Promise<Answer> => {
     const id = newId();
     const answer = await ask(verb, {

@@ -70,5 +70,5 @@ async function authorityOf({ config, dir, env, clock, log }: IdentityWorld): Pro
   const seen = Object.entries(env).flatMap(([name, value]) =>
     value !== undefined && passedOn.test(name) ? [[name, value] as const] : [],
   );
-  return await commandAuthority({ program, trustDomain, clock, log, env: Object.fromEntries(seen) });
+  return commandAuthority({ program, trustDomain, clock, log, env: Object.fromEntries(seen) });
 }

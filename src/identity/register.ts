@@ -178,7 +178,8 @@ async function enrol(world: RegisterWorld, { token, spiffeId, csr }: EnrolWanted
   checkKey(ledger, request, 'enrol');
   livingOf(world, spiffeId);
   const before = ledger.revoked(spiffeId)?.count;
-  if (!ledger.consume(hash, clock.now())) throw new Failure('token-consumed', `that token was used just now; ${cure}`);
+  if (!ledger.consume(hash, clock.now()))
+    throw new Failure('token-consumed', `that token was used just now; ${cure}`);
   const isRevoked = () => ledger.revoked(spiffeId)?.count !== before;
   const recheck = () => {
     livingOf(world, spiffeId);

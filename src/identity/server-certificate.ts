@@ -49,7 +49,8 @@ const ASK_EVERY_MS = 60_000;
 /** Throws Failure('authority-away') when there is no certificate and nobody makes one. */
 export async function serverCertificate(options: ServerCertificateOptions): Promise<ServerCertificate> {
   const { authority, clock, log, audited, ttlMs, trustDomain } = options;
-  const paths = { cert: join(options.dir, 'server-cert.pem'), key: join(options.dir, 'server-key.pem') };
+  const at = (name: string) => join(options.dir, name);
+  const paths = { cert: at('server-cert.pem'), key: at('server-key.pem'), bundle: at('bundle.pem') };
   const listeners = new Set<(material: Material) => void>();
   const read = async (): Promise<Pick<Material, 'cert' | 'key'> | null> => {
     const [cert, key] = await Promise.all([readText(paths.cert), readText(paths.key)]);
@@ -65,9 +66,22 @@ export async function serverCertificate(options: ServerCertificateOptions): Prom
   };
   const isGood = (pair: Pick<Material, 'cert' | 'key'>, ca: string) =>
     whyNot({ ...pair, ca }, { at: clock.now(), names: namesOf(options) }) === null;
-  const ca = await authority.trustBundle();
+  /** The last one that was seen, when nobody can say it now: agents must come back to us all the same. */
+  const bundleNow = async (): Promise<string> => {
+    try {
+      return await authority.trustBundle();
+    } catch (thrown) {
+      const last = await readText(paths.bundle);
+      if (last === null) throw thrown;
+      log.warn('trust bundle as it was last seen', { why: String(thrown) });
+      return last;
+    }
+  };
+  const keepBundle = (bundle: string) => replaceFiles([[paths.bundle, bundle]]);
+  const ca = await bundleNow();
   const found = await read();
   let now: Material = found && isGood(found, ca) ? { ...found, ca } : await make(ca);
+  await keepBundle(ca);
   let askedAt = clock.now();
   let passedOver = '';
   let turn: Promise<void> = Promise.resolve();
@@ -94,8 +108,13 @@ export async function serverCertificate(options: ServerCertificateOptions): Prom
     if (clock.now() - askedAt < Math.min(ASK_EVERY_MS, ttlMs / 10)) return;
     askedAt = clock.now();
     const bundle = await authority.trustBundle();
-    if (isOld || !isGood(now, bundle)) return change(await make(bundle));
-    if (bundle !== now.ca) change({ ...now, ca: bundle });
+    if (isOld || !isGood(now, bundle)) {
+      change(await make(bundle));
+      return await keepBundle(bundle);
+    }
+    if (bundle === now.ca) return;
+    change({ ...now, ca: bundle });
+    await keepBundle(bundle);
   };
   const looking = () => {
     turn = turn

@@ -126,6 +126,8 @@ export function identityDesk(house: House, identities: Identities): IdentityDesk
         ca_pem: caPem(),
       };
     },
-    revoke: (name, why) => revokeInstance(house, identities, { name: there(name).name, ...why }),
+    async revoke(name, why) {
+      return await revokeInstance(house, identities, { name: there(name).name, ...why });
+    },
   };
 }

@@ -1,14 +1,22 @@
 /** Every authority keeps the same rules; then what is each one's own. */
 import { afterEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { X509Certificate } from 'node:crypto';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { CertificateAuthority } from '../../src/certificates.ts';
 import { systemClock } from '../../src/clock.ts';
-import { newId } from '../../src/ids.ts';
 import { checkedChain, isIssuedUnder } from '../../src/identity/checks.ts';
 import { commandAuthority } from '../../src/identity/command-authority.ts';
 import { localAuthority } from '../../src/identity/local-authority.ts';
+import { newId } from '../../src/ids.ts';
 import { silentLog } from '../../src/log.ts';
 import { cleaning, DOMAIN, idOf, refusal, request } from './ground.ts';
 
@@ -33,10 +41,20 @@ function program(place: string): string {
   return path;
 }
 
-function command(place: string, { timeoutMs = 15_000, warnings = [] }: Partial<Warned> & { timeoutMs?: number } = {}) {
+function command(
+  place: string,
+  { timeoutMs = 15_000, warnings = [] }: Partial<Warned> & { timeoutMs?: number } = {},
+) {
   const env = { PATH: process.env['PATH'] ?? '', AGENTIC_CA_TEST_DIR: place };
   const log = { ...silentLog, warn: (_: string, fields: object = {}) => void warnings.push(fields) };
-  return commandAuthority({ program: program(place), trustDomain: DOMAIN, clock: systemClock, log, env, timeoutMs });
+  return commandAuthority({
+    program: program(place),
+    trustDomain: DOMAIN,
+    clock: systemClock,
+    log,
+    env,
+    timeoutMs,
+  });
 }
 
 const TTL_MS = 3_600_000;
@@ -98,10 +116,10 @@ function contract(name: string, make: (place: string) => Promise<CertificateAuth
 }
 
 contract('local', (place) => local(place));
-contract('command', (place) => command(place));
+contract('command', async (place) => command(place));
 
 describe('the local authority', () => {
-  test('[C1] is made whole once, however many begin at once, and its key is its owner\'s only', async () => {
+  test("[C1] is made whole once, however many begin at once, and its key is its owner's only", async () => {
     const place = dir('whole');
     const made = await Promise.all(Array.from({ length: 5 }, () => local(place)));
     expect(new Set(await Promise.all(made.map((one) => one.trustBundle()))).size).toBe(1);
@@ -151,7 +169,7 @@ describe('a program that signs', () => {
 
   test('[C3] gives out nothing but what was asked for', async () => {
     const place = dir('tricks');
-    const authority = await command(place);
+    const authority = command(place);
     const bundle = await authority.trustBundle();
     const why = async (trick: string) => {
       writeFileSync(join(place, 'trick'), trick);
@@ -171,7 +189,7 @@ describe('a program that signs', () => {
   test('[C3] is cut off when it takes too long or says too much, and its complaint is in the log only', async () => {
     const place = dir('bounds');
     const warnings: object[] = [];
-    const authority = await command(place, { warnings });
+    const authority = command(place, { warnings });
     writeFileSync(join(place, 'trick'), 'broken');
     const { message } = await refusal(authority.trustBundle());
     expect(message).toContain('ended with 7');
@@ -181,9 +199,9 @@ describe('a program that signs', () => {
     expect((await refusal(authority.trustBundle())).message).toContain('more than');
     expect((await authority.health()).available).toBe(false);
     writeFileSync(join(place, 'trick'), 'newer');
-    expect((await refusal(command(place))).message).toContain('protocol 2');
+    expect((await refusal(command(place).trustBundle())).message).toContain('protocol 2');
     writeFileSync(join(place, 'trick'), 'hang');
-    const slow = await refusal(command(place, { timeoutMs: 300 }));
+    const slow = await refusal(command(place, { timeoutMs: 300 }).trustBundle());
     expect(slow.message).toContain('longer than 300 ms');
     const none = commandAuthority({
       program: join(place, 'not-there'),
@@ -192,12 +210,12 @@ describe('a program that signs', () => {
       log: silentLog,
       env: {},
     });
-    expect((await refusal(none)).message).toContain('cannot be started');
+    expect((await refusal(none.trustBundle())).message).toContain('cannot be started');
   });
 
   test('[C3] sees of our environment only what is meant for it', async () => {
     const place = dir('env');
-    await command(place);
+    await command(place).trustBundle();
     const seen = readFileSync(join(place, 'seen-env'), 'utf8').split('\n');
     expect(seen).toContain('AGENTIC_CA_TEST_DIR');
     const own = seen.filter((name) => !/^(PATH|AGENTIC_CA_\w+|PWD|OLDPWD|SHLVL|_)$/.test(name));

@@ -7,9 +7,9 @@ import { requestPem, requestToSign } from '../../proto/request.ts';
 import type { Audited, IdentityEvent, ShownCertificate } from '../../src/certificates.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { Failure } from '../../src/failure.ts';
-import { newId, newSerial } from '../../src/ids.ts';
 import { commonName, type Issuer, keyIdOf, leafPem, rootPem } from '../../src/identity/certificate.ts';
 import { shownOf } from '../../src/identity/checks.ts';
+import { newId, newSerial } from '../../src/ids.ts';
 
 export const DOMAIN = 'sandbox.local';
 export const WAIT_MS = 20_000;

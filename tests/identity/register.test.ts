@@ -1,15 +1,28 @@
 /** Tokens, certificates and revocation, by the register alone; a clock that a test moves. */
+
+import { Database } from 'bun:sqlite';
 import { afterEach, describe, expect, test } from 'bun:test';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Database } from 'bun:sqlite';
 import type { CertificateAuthority, SigningWanted } from '../../src/certificates.ts';
 import { Failure } from '../../src/failure.ts';
-import { newId } from '../../src/ids.ts';
 import { openLedger } from '../../src/identity/ledger.ts';
 import { localAuthority } from '../../src/identity/local-authority.ts';
 import { register } from '../../src/identity/register.ts';
-import { audit, cleaning, DOMAIN, forged, handClock, idOf, pair, refusal, request, root, shown } from './ground.ts';
+import { newId } from '../../src/ids.ts';
+import {
+  audit,
+  cleaning,
+  DOMAIN,
+  forged,
+  handClock,
+  idOf,
+  pair,
+  refusal,
+  request,
+  root,
+  shown,
+} from './ground.ts';
 
 const { dir, add, clean } = cleaning();
 afterEach(clean);
@@ -87,7 +100,9 @@ describe('a one-time token', () => {
     const again = { token, spiffeId, csr: request(spiffeId).csr };
     expect((await refusal(on.register.enrol(again, '10.0.0.2'))).code).toBe('token-consumed');
     // The same request once more, as somebody who listened would send it.
-    expect((await refusal(on.register.enrol({ token, spiffeId, csr }, '10.0.0.2'))).code).toBe('token-consumed');
+    expect((await refusal(on.register.enrol({ token, spiffeId, csr }, '10.0.0.2'))).code).toBe(
+      'token-consumed',
+    );
   });
 
   test('[C5] is of no use under another id, when it is unknown, and once its minutes are over', async () => {
@@ -185,7 +200,10 @@ describe('a key', () => {
     const { made } = await on.enrolled(id);
     const again = on.register.grant(id, 'olga');
     const copied = refusal(on.register.enrol({ ...again, csr: made.csr }, 'x'));
-    expect(await copied).toMatchObject({ code: 'unprocessable', message: expect.stringContaining('already') });
+    expect(await copied).toMatchObject({
+      code: 'unprocessable',
+      message: expect.stringContaining('already'),
+    });
     const theirs = on.register.grant(other, 'olga');
     const stolen = request(idOf(other), made);
     const foreign = await refusal(on.register.enrol({ ...theirs, csr: stolen.csr }, 'x'));
@@ -254,7 +272,10 @@ describe('a certificate', () => {
     for (const turn of ['at once', 'after a restart']) {
       if (turn === 'after a restart') on.restart();
       const stands = await refusal(() => on.register.standing(mine));
-      expect([stands.code, stands.message]).toEqual(['unauthenticated', expect.stringContaining('was revoked')]);
+      expect([stands.code, stands.message]).toEqual([
+        'unauthenticated',
+        expect.stringContaining('was revoked'),
+      ]);
       expect((await refusal(on.register.renew(mine, request(idOf(id)).csr))).code).toBe('unauthenticated');
       const late = on.register.enrol({ ...waiting, csr: request(idOf(id)).csr }, 'x');
       expect((await refusal(late)).code).toBe('token-consumed');

@@ -1,4 +1,6 @@
-/** Requests for certificates as strangers send them: what openssl makes of ours, and what we make of theirs. */
+/**
+ * Requests for certificates as strangers send them: what openssl makes of ours, and what we make of theirs.
+ */
 import { afterAll, describe, expect, test } from 'bun:test';
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
@@ -6,8 +8,8 @@ import { join } from 'node:path';
 import * as der from '../../proto/der.ts';
 import { ecdsaWithSha256, readRequest, requestPem, requestToSign } from '../../proto/request.ts';
 import { instanceOf, onlyUriOf } from '../../proto/spiffe.ts';
-import { newId } from '../../src/ids.ts';
 import { checkedRequest } from '../../src/identity/checks.ts';
+import { newId } from '../../src/ids.ts';
 import { cleaning, idOf, pair, refusal, request, root } from './ground.ts';
 
 const { dir, clean } = cleaning();
@@ -17,7 +19,12 @@ const id = idOf(newId());
 const openssl = Bun.which('openssl');
 
 /** A request whose parts may be any. */
-function odd(given: { subject?: Uint8Array; names?: Uint8Array[]; more?: Uint8Array[]; publicKey?: Uint8Array }) {
+function odd(given: {
+  subject?: Uint8Array;
+  names?: Uint8Array[];
+  more?: Uint8Array[];
+  publicKey?: Uint8Array;
+}) {
   const own = pair();
   const names = given.names ?? [der.text(der.tags.uri, id)];
   const san = der.sequence(der.oid('2.5.29.17'), der.octets(der.sequence(...names)));
@@ -46,9 +53,7 @@ describe('a request', () => {
 
   test('[C4] with another subject, other names, or other wishes is refused with what is wrong', async () => {
     const uri = (text: string) => der.text(der.tags.uri, text);
-    const name = der.sequence(
-      der.set(der.sequence(der.oid('2.5.4.3'), der.text(der.tags.utf8, 'web'))),
-    );
+    const name = der.sequence(der.set(der.sequence(der.oid('2.5.4.3'), der.text(der.tags.utf8, 'web'))));
     expect(await why(odd({ subject: name }))).toContain('subject must be empty');
     expect(await why(odd({ names: [uri(id), uri(idOf(newId()))] }))).toContain('more than 1');
     expect(await why(odd({ names: [uri(id), der.text(der.tags.dns, 'a.b')] }))).toContain('more than 1');
@@ -135,7 +140,9 @@ describe('DER', () => {
     expect(Buffer.from(der.time(Date.UTC(2049, 11, 31, 23, 59, 59))).toString()).toContain('491231235959Z');
     expect(Buffer.from(der.time(Date.UTC(2050, 0, 1))).toString()).toContain('20500101000000Z');
     expect(ecdsaWithSha256.length).toBe(12);
-    expect(() => readRequest('-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----')).toThrow();
+    expect(() =>
+      readRequest('-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----'),
+    ).toThrow();
   });
 });
 

@@ -29,9 +29,14 @@ async function main(): Promise<void> {
   if (verb === 'describe') return void say({ protocol, implementation: 'test', implementation_version: '1' });
   if (verb === 'health') return void say({ protocol, state: 'ready' });
   const { request_id, expected_trust_domain: trust_domain, ...wanted } = await asked();
-  const authority = await localAuthority({ dir: join(dir, 'root'), trustDomain: trust_domain, clock: systemClock });
+  const authority = await localAuthority({
+    dir: join(dir, 'root'),
+    trustDomain: trust_domain,
+    clock: systemClock,
+  });
   const bundle_pem = await authority.trustBundle();
-  if (verb === 'trust-bundle') return void say({ protocol, request_id, trust_domain, bundle_pem, revision: '1' });
+  if (verb === 'trust-bundle')
+    return void say({ protocol, request_id, trust_domain, bundle_pem, revision: '1' });
   const { spiffe_id, csr_pem: csr, purpose, names, requested_ttl_seconds: seconds } = wanted;
   const life = trick === 'long' ? 40 * 86_400_000 : seconds * 1_000;
   const forSpiffe = trick === 'other-id' ? idOf('00000000-0000-7000-8000-000000000000') : spiffe_id;
