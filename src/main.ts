@@ -315,7 +315,8 @@ const help = `agentic-sandbox ${packageJson.version}: supervises coding agents o
 Usage: bin/up [--help | --version]
 
 Everything is set by environment variables; README.md has the table. The usual ones:
-  LISTEN_ADDR         gRPC address; WebSocket is one port above, HTTP two (127.0.0.1:8120; port 0: any free ones)
+  LISTEN_ADDR         gRPC address; WebSocket is one port above, HTTP two, and on the loopback gRPC over TLS
+                      three and enrolment four (127.0.0.1:8120; port 0: any free ones)
   AGENTIC_DATA_DIR    journal, recordings, instances and tasks (./.run)
   REDIS_URL           the journal in that Redis instead of in a file (none)
   LOG_LEVEL           debug, info, warn or error (info)

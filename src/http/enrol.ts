@@ -60,19 +60,26 @@ export async function enrolDoor(world: EnrolWorld): Promise<EnrolDoor> {
   const http = createServer((request, response) => void answer(request, response));
   const open = new Set<TLSSocket>();
   const secure = ({ cert, key }: EnrolMaterial) => ({ cert, key, minVersion: 'TLSv1.2' as const });
-  const door = createTlsServer({ ...secure(world.current()), ALPNProtocols: ['http/1.1'] });
-  door.maxConnections = SOCKETS_MAX;
+  const door = createTlsServer({
+    ...secure(world.current()),
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: CONNECTION_MS,
+  });
   door.on('tlsClientError', (_, socket: TLSSocket) => socket?.destroy());
-  door.on('secureConnection', (socket: TLSSocket) => {
+  // In Bun it is the same object before its handshake and after.
+  door.on('connection', (socket: TLSSocket) => {
+    if (open.size >= SOCKETS_MAX) return void socket.destroy();
+    open.add(socket);
     const timer = clock.setTimeout(() => socket.destroy(), CONNECTION_MS);
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       clock.clearTimeout(timer);
       open.delete(socket);
     });
-    if (open.size >= SOCKETS_MAX) return void socket.destroy();
-    open.add(socket);
-    http.emit('connection', socket);
+  });
+  door.on('secureConnection', (socket: TLSSocket) => {
+    if (open.has(socket)) http.emit('connection', socket);
+    else socket.destroy();
   });
   const stop = world.watch((material) => door.setSecureContext(secure(material)));
   await new Promise<void>((resolve, reject) => {

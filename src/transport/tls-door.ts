@@ -141,10 +141,8 @@ function handshakes(door: TlsServer) {
     socket.on('close', () => begun.delete(socket));
     socket.on('error', () => begun.delete(socket));
   });
-  door.on('secureConnection', (socket: TLSSocket & { readonly _parent?: { destroy(): unknown } }) => {
-    begun.delete(socket);
-    if (socket._parent) begun.delete(socket._parent);
-  });
+  // In Bun it is the same object as before.
+  door.on('secureConnection', (socket: TLSSocket) => void begun.delete(socket));
   return {
     end() {
       for (const socket of begun) socket.destroy();

@@ -80,14 +80,26 @@ export async function revokeInstance(
   return { revoked_at: rfc3339(at), certificates, tokens, connections };
 }
 
-/** The name of a living instance, by its id. */
-export const instanceNamed =
-  (fleet: () => House['fleet']) =>
-  (instanceId: string): string | null => {
-    const views = fleet().views('instance') as readonly InstanceView[];
-    const found = views.find(({ instance_id: id }) => id === instanceId);
-    return found && !['destroying', 'destroyed'].includes(found.state) ? found.name : null;
+/** The name of a living instance, by its id; a fleet that comes back at once asks for each of its own. */
+export function instanceNamed(fleet: () => House['fleet']): (instanceId: string) => string | null {
+  let names = new Map<string, string>();
+  const lives = (view: InstanceView | null, instanceId: string) =>
+    view?.instance_id === instanceId && !['destroying', 'destroyed'].includes(view.state);
+  const find = (instanceId: string) => {
+    const name = names.get(instanceId);
+    const view = name === undefined ? null : (fleet().view(`instance:${name}`) as InstanceView | null);
+    return lives(view, instanceId) ? (name ?? null) : null;
   };
+  return (instanceId) => {
+    const known = find(instanceId);
+    if (known !== null) return known;
+    const views = fleet().views('instance') as readonly InstanceView[];
+    names = new Map(
+      views.filter((view) => lives(view, view.instance_id)).map((view) => [view.instance_id, view.name]),
+    );
+    return find(instanceId);
+  };
+}
 
 export function identityDesk(house: House, identities: Identities): IdentityDesk {
   const { register, authority, vsock, caPem } = identities;

@@ -7,7 +7,7 @@
  * revoked.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Fleet } from '../actors/fleet.ts';
 import type { InstanceContext } from '../actors/instance.ts';
@@ -20,32 +20,49 @@ export interface Secrets {
   /** Makes the secret of an instance, or finds it; returns the path of its file, mode 0600. */
   issue(name: string): Promise<string>;
   revoke(name: string): Promise<void>;
+  /** True from a revocation on, until a new secret is issued, as when the instance is started again. */
+  isRevoked(name: string): Promise<boolean>;
   matches(name: string, token: string): Promise<boolean>;
 }
 
 /** One file an instance, in the instance's own directory under `root`. */
 export function fileSecrets(root: string): Secrets {
   const pathOf = (name: string) => join(root, name, 'secret');
+  const markOf = (name: string) => `${pathOf(name)}.revoked`;
   const read = (name: string) =>
     readFile(pathOf(name), 'utf8').then(
       (text) => text.trim(),
       () => null,
     );
+  const isRevoked = (name: string) =>
+    access(markOf(name)).then(
+      () => true,
+      () => false,
+    );
   return {
+    isRevoked,
     async issue(name) {
       const path = pathOf(name);
-      if (await read(name)) return path;
+      if (!(await isRevoked(name)) && (await read(name))) return path;
       await mkdir(join(root, name), { recursive: true, mode: 0o700 });
       // Whole or not at all: an agent may read it at any moment.
       await writeFile(`${path}.new`, `${newSecret()}\n`, { mode: 0o600 });
       await chmod(`${path}.new`, 0o600);
       await rename(`${path}.new`, path);
+      await rm(markOf(name), { force: true });
       return path;
     },
-    revoke: (name) => rm(pathOf(name), { force: true }),
+    async revoke(name) {
+      // Where there is no folder any more there is nobody to keep out.
+      await writeFile(markOf(name), '', { mode: 0o600 }).catch((thrown: NodeJS.ErrnoException) => {
+        if (thrown.code !== 'ENOENT') throw thrown;
+      });
+      await rm(pathOf(name), { force: true });
+    },
     async matches(name, token) {
       const secret = await read(name);
-      if (!secret) return false;
+      // A crash may have left both; then it is revoked.
+      if (!secret || (await isRevoked(name))) return false;
       const [mine, theirs] = [Buffer.from(secret), Buffer.from(token)];
       return mine.length === theirs.length && timingSafeEqual(mine, theirs);
     },
@@ -93,6 +110,11 @@ export const admission =
           const { uid: theirs, pid } = claim.proof;
           if (theirs !== uid)
             throw new Failure('forbidden', `user ${theirs} may not connect agents to this server`);
+          if (claim.own !== null && (await secrets.isRevoked(agent)))
+            throw new Failure(
+              'unauthenticated',
+              `the identity of ${agent} was revoked; restart its instance to give it a new one`,
+            );
           const owner = instanceOf(pid);
           if (owner === agent || (owner === null && claim.own === null)) return;
           throw new Failure(

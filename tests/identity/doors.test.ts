@@ -94,7 +94,12 @@ async function open({
     context: (id: string) => ({ spec: { instanceId: instances.get(id.slice('instance:'.length)) } }),
     view: () => ({ state: 'running' }),
   } as unknown as Fleet;
-  const secrets = { issue: async () => '', revoke: async () => {}, matches: async () => false };
+  const secrets = {
+    issue: async () => '',
+    revoke: async () => {},
+    matches: async () => false,
+    isRevoked: async () => false,
+  };
   const certificates = identity.register;
   const house = new House();
   house.admit = admission({ secrets, fleet: () => fleet, instanceOf: () => null, uid: 1_000, certificates });

@@ -49,6 +49,7 @@ function ground(state = 'running') {
   const secrets = {
     issue: async () => '',
     matches: async () => false,
+    isRevoked: async () => false,
     revoke: async (name: string) => void did.push(`forgets the secret of ${name}`),
   };
   const cut = ({ agent }: { agent: string }, { code }: Failure) => {

@@ -97,4 +97,17 @@ test('a secret is made once, private to its owner, and gone once revoked', async
   expect(readFileSync(path, 'utf8')).toBe(before);
   await secrets.revoke('box');
   expect(await codeOf({ kind: 'secret', token: before.trim() })).toBe('unauthenticated');
+  expect(await secrets.isRevoked('box')).toBe(true);
+});
+
+test('[C14] a revoked instance does not come in by the socket either, until it has a new secret', async () => {
+  await secrets.issue('box');
+  expect(await codeOf(peer(100))).toBe('admitted');
+  await secrets.revoke('box');
+  expect(await codeOf(peer(100))).toBe('unauthenticated');
+  await secrets.issue('box');
+  expect(await codeOf(peer(100))).toBe('admitted');
+  // What was never there leaves nothing behind.
+  await secrets.revoke('nobody');
+  expect(await secrets.isRevoked('nobody')).toBe(false);
 });
