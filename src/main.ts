@@ -11,7 +11,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
 import { type Fleet, fleet as makeFleet } from './actors/fleet.ts';
 import { systemClock } from './clock.ts';
-import { type Address, type Config, readConfig } from './config.ts';
+import { type Config, readConfig } from './config.ts';
 import { Failure } from './failure.ts';
 import { httpDoors } from './http/doors.ts';
 import { ENROL_PATH, type EnrolDoor, enrolDoor } from './http/enrol.ts';
@@ -27,11 +27,11 @@ import type { Runtime, RuntimeKind } from './runtime.ts';
 import { readQuestion } from './terminal/asking.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
+import type { ExecDoor } from './transport/exec.ts';
 import { type AgentServer, agentServer } from './transport/server.ts';
 import { socketPathOf } from './transport/socket-path.ts';
 import { vsockProbe } from './transport/vsock.ts';
-import type { AgentView, SessionView, TaskView } from './views.ts';
-import { agentDesk, observed } from './wiring/agents.ts';
+import { agentDesk } from './wiring/agents.ts';
 import {
   auditedIn,
   type Cut,
@@ -50,12 +50,13 @@ import { hitlDesk } from './wiring/hitl.ts';
 import { type House, signals } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { instanceDesk } from './wiring/instances.ts';
+import { decorated } from './wiring/observed.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
 import { forgetLinks, liveness, presence } from './wiring/presence.ts';
 import { actorDesk } from './wiring/replay.ts';
 import { retention } from './wiring/retention.ts';
-import { observedSession, sessionDesk } from './wiring/sessions.ts';
-import { taskDesk, told } from './wiring/task-desk.ts';
+import { sessionDesk } from './wiring/sessions.ts';
+import { taskDesk } from './wiring/task-desk.ts';
 import { logsOf } from './wiring/task-story.ts';
 import { wire } from './wiring/wire.ts';
 
@@ -201,53 +202,54 @@ interface Doors {
   readonly places: IdentityPlaces;
 }
 
-async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
-  const { config, log, journal, secrets, identity } = on;
-  const { version } = packageJson;
-  const access = await operators({
-    path: join(config.dataDir, 'secrets', 'operator-tokens.json'),
-    clock,
-    uid: uid(),
-  });
-  const admit = admission({
-    secrets,
-    fleet: () => house.fleet,
-    instanceOf: (pid) => host.instanceOf(pid),
-    uid: uid(),
-    certificates: identity.register,
-  });
-  const exec = execDesk(house);
+type AgentDoors = Pick<Doors, 'grpc' | 'enrol' | 'places'>;
+
+/** Where agents come in: by gRPC, and for their first certificate. */
+async function agentDoors(on: Ground, { house, host }: Built, door: ExecDoor): Promise<AgentDoors> {
+  const { config, log, secrets, identity } = on;
+  const certificates = identity.register;
+  const instanceOf = (pid: number) => host.instanceOf(pid);
+  const admit = admission({ secrets, fleet: () => house.fleet, instanceOf, uid: uid(), certificates });
   const { host: address, port } = config.listen;
-  // Exec is behind this door too.
-  refuseOpenDoors({ ...config, httpHost: address, hasTokens: () => access.hasTokens });
   const grpc = await agentServer({
     host: address,
     port,
     socketPath: on.socketPath,
     tls: config.identity.tls && { ...config.identity.tls, ...identity.server, audited: auditedIn(log) },
-    certificates: identity.register,
+    certificates,
     listener: presence(house, admit),
-    exec,
-    access,
+    ...door,
     heartbeatSeconds: config.heartbeatSeconds,
     clock,
-    log,
   });
   on.grpc.address = `${address}:${grpc.port}`;
   on.late.cut = grpc.cut;
-  const shut = async (thrown: unknown): Promise<never> => {
-    await grpc.close(0);
-    throw thrown;
-  };
-  const enrol = await enrolAt(on, config.identity.enrol).catch(shut);
+  const at = config.identity.enrol;
+  const world = at && { ...at, ...identity.server, register: certificates, clock, log };
+  const enrol = await (world && enrolDoor(world).catch(closing(grpc)));
   const ports = { tls: grpc.tlsPort, enrol: enrol?.port ?? null };
-  const places = identityPlaces(config.identity, { ports, path: ENROL_PATH });
-  const decorate = (kind: string, view: unknown) => {
-    if (view === null) return view;
-    if (kind === 'agent') return observed(house, view as AgentView);
-    if (kind === 'session') return observedSession(house, view as SessionView);
-    return kind === 'task' ? told(house, view as TaskView) : view;
-  };
+  return { grpc, enrol, places: identityPlaces(config.identity, { ports, path: ENROL_PATH }) };
+}
+
+/** What is open when the next door cannot be opened. */
+const closing = (grpc: AgentServer, enrol?: EnrolDoor | null) => async (thrown: unknown) => {
+  enrol?.close();
+  await grpc.close(0);
+  throw thrown;
+};
+
+async function openDoors(on: Ground, built: Built, startedAt: number): Promise<Doors> {
+  const { config, log, journal, secrets, identity } = on;
+  const { house, data } = built;
+  const { version } = packageJson;
+  const path = join(config.dataDir, 'secrets', 'operator-tokens.json');
+  const access = await operators({ path, clock, uid: uid() });
+  const exec = execDesk(house);
+  const { host: address, port } = config.listen;
+  // Exec is behind the agents' door too.
+  refuseOpenDoors({ ...config, httpHost: address, hasTokens: () => access.hasTokens });
+  const agents = await agentDoors(on, built, { exec, access, log });
+  const { grpc, enrol, places } = agents;
   const http = await httpDoors({
     desks: {
       recall: (actor) => house.fleet.remind([actor]),
@@ -266,7 +268,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
       exec,
       tasks: taskDesk(house, logsOf(house, journal)),
       hitl: hitlDesk(house, keysFor),
-      events: eventDesk(house.fleet, journal, decorate),
+      events: eventDesk(house.fleet, journal, decorated(house)),
       health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
     },
     gauges: gauges(house, data.numbers),
@@ -286,15 +288,8 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
     },
     clock,
     log,
-  }).catch(async (thrown) => {
-    enrol?.close();
-    return await shut(thrown);
-  });
-  return { http, grpc, enrol, places };
-}
-
-async function enrolAt({ identity, log }: Ground, at: Address | null): Promise<EnrolDoor | null> {
-  return at && (await enrolDoor({ ...at, ...identity.server, register: identity.register, clock, log }));
+  }).catch(closing(grpc, enrol));
+  return { http, ...agents };
 }
 
 const uid = () => process.getuid?.() ?? 0;

@@ -1,4 +1,4 @@
-/** The server's certificate and roots, by themselves; over sockets in doors.test.ts. */
+/** The server's certificate and roots, by themselves; over sockets in tls.test.ts. */
 import { afterEach, expect, test } from 'bun:test';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
