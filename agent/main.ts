@@ -1,5 +1,6 @@
 /** The agent client: options → sessions → link; a signal ends them in reverse. */
 
+import { egress } from './egress.ts';
 import { type Link, link, type Shutdown } from './link.ts';
 import { jsonLog } from './log.ts';
 import { type Options, readOptions, version } from './options.ts';
@@ -51,6 +52,7 @@ function main(): void {
     server: read.target.address,
     pid: process.pid,
   });
+  if (read.egress !== null) egress(read.egress, log);
   joined = link({ options: read, sessions, log, onShutdown: (shutdown) => void end(shutdown) });
   process.on('SIGHUP', () => joined?.renew());
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
