@@ -55,6 +55,8 @@ function hold(read: Options): void {
 }
 
 async function main(): Promise<void> {
+  // A log that cannot be written, as on a full disk, is no reason to die.
+  process.stderr.on('error', () => {});
   const read = options();
   if (!read) return;
   if (!read.isNetworkSide) return hold(read);

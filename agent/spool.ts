@@ -43,6 +43,9 @@ export class Spool {
   #roomUsed = 0;
   #first = 0;
   #next = 0;
+  /** What came after the file when that could take no more. */
+  #tail: Piece[] = [];
+  #tailBytes = 0;
   #fd: number | null = null;
   #fileAt = 0;
   #fileEnd = 0;
@@ -66,6 +69,8 @@ export class Spool {
 
   /** Whether the process must wait. `taken`: somebody takes output, so the disk is not needed. */
   isFull(taken: boolean): boolean {
+    // A disk that refuses is full, whatever it may hold.
+    if (this.#tail.length > 0) return true;
     const disk = taken || this.#limits.file === null ? 0 : this.#limits.diskBytes;
     return this.#memoryBytes + this.#bytesInFile >= this.#limits.memoryBytes + disk;
   }
@@ -74,8 +79,12 @@ export class Spool {
   append(stream: Stream, bytes: Uint8Array, taken: boolean): void {
     const piece = { stream, offset: this.#next, bytes };
     this.#next += bytes.length;
-    const toDisk = this.#bytesInFile > 0 || (!taken && this.#memoryBytes >= this.#limits.memoryBytes);
-    if (toDisk && this.#limits.file !== null) return this.#toFile(piece);
+    const isBehind = this.#bytesInFile + this.#tailBytes > 0;
+    const toDisk = isBehind || (!taken && this.#memoryBytes >= this.#limits.memoryBytes);
+    if (toDisk && this.#limits.file !== null) {
+      if (this.#tail.length > 0 || !this.#toFile(piece)) this.#toTail(piece);
+      return;
+    }
     this.#memoryBytes += bytes.length;
     this.#put(piece);
   }
@@ -168,16 +177,27 @@ export class Spool {
     return -1;
   }
 
-  #toFile({ stream, offset, bytes }: Piece): void {
-    this.#fd ??= openSync(this.#limits.file as string, 'w+', 0o600);
-    if (this.#bytesInFile === 0) this.#fileFirst = offset;
+  #toTail({ stream, offset, bytes }: Piece): void {
+    this.#tail.push({ stream, offset, bytes: Buffer.from(bytes) });
+    this.#tailBytes += bytes.length;
+  }
+
+  /** False: the disk does not take it, and nothing of it counts. */
+  #toFile({ stream, offset, bytes }: Piece): boolean {
     const framed = Buffer.allocUnsafe(HEADER_BYTES + bytes.length);
     framed.writeUInt32BE(bytes.length, 0);
     framed.writeUInt8(streams.indexOf(stream), 4);
     framed.set(bytes, HEADER_BYTES);
-    writeSync(this.#fd, framed, 0, framed.length, this.#fileEnd);
+    try {
+      this.#fd ??= openSync(this.#limits.file as string, 'w+', 0o600);
+      if (writeSync(this.#fd, framed, 0, framed.length, this.#fileEnd) < framed.length) return false;
+    } catch {
+      return false; // No room, or no such place any more: its process waits instead.
+    }
+    if (this.#bytesInFile === 0) this.#fileFirst = offset;
     this.#fileEnd += framed.length;
     this.#bytesInFile += bytes.length;
+    return true;
   }
 
   /** Brings pieces back from the file until `offset` is in memory. */
@@ -194,7 +214,15 @@ export class Spool {
       this.#fileFirst += bytes.length;
       this.#bytesInFile -= bytes.length;
     }
-    if (this.#fd === null || this.#bytesInFile > 0 || this.#fileEnd === 0) return;
+    if (this.#bytesInFile > 0) return;
+    for (const piece of this.#tail) {
+      this.#room = null;
+      this.#pieces.push(piece);
+      this.#memoryBytes += piece.bytes.length;
+    }
+    this.#tail = [];
+    this.#tailBytes = 0;
+    if (this.#fd === null || this.#fileEnd === 0) return;
     ftruncateSync(this.#fd, 0);
     this.#fileAt = 0;
     this.#fileEnd = 0;

@@ -6,13 +6,13 @@ import { machines } from '../src/actors/machines.ts';
 import { type Difference, verify } from '../src/actors/replay.ts';
 import { readConfig } from '../src/config.ts';
 import { Failure } from '../src/failure.ts';
-import { openReader } from '../src/journal/open.ts';
+import { openReader, placeName } from '../src/journal/open.ts';
 import type { JournalReader } from '../src/journal.ts';
 
 const usage = `Usage: bun run actor:verify [--json]
 
 Recomputes the state of every actor from its entries and compares it with the stored one. The journal is that of
-AGENTIC_DATA_DIR (.run) or REDIS_URL; its server may be running. Exits with 1 when anything differs.
+AGENTIC_DATA_DIR (.run) or REDIS_URL; its server may be running. Exits with 1 when anything differs, or there is no actor.
 
   --json   one JSON object at the end: {"actors", "live", "archived", "entries", "differences": [{"actor", "path", "stored", "folded"}]}
 `;
@@ -96,7 +96,7 @@ async function main(words: readonly string[]): Promise<number> {
     const { actors, live, archived, entries, differences } = await verifyAll(journal);
     if (words.includes('--json')) {
       process.stdout.write(`${JSON.stringify({ actors, live, archived, entries, differences })}\n`);
-    } else {
+    } else if (actors > 0) {
       for (const { actor, path, stored, folded } of differences)
         process.stdout.write(
           `${actor}: ${path} is ${JSON.stringify(stored)} and should be ${JSON.stringify(folded)}\n`,
@@ -105,7 +105,9 @@ async function main(words: readonly string[]): Promise<number> {
         `${actors} actors (${live} live, ${archived} archived), ${entries} entries, ${differences.length} differences\n`,
       );
     }
-    return differences.length === 0 ? 0 : 1;
+    if (actors > 0) return differences.length === 0 ? 0 : 1;
+    process.stderr.write(`the journal (${placeName(place)}) has no actor; is the name right?\n`);
+    return 1;
   } finally {
     await journal.close();
   }

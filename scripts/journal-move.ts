@@ -4,11 +4,13 @@
  * FROM and TO: the path of a SQLite file, or an address of Redis (redis://…, rediss://…, unix:///…) with
  * `#prefix` at its end when that is not `agentic`. The server that uses either must be stopped.
  */
+import { existsSync, realpathSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { systemClock } from '../src/clock.ts';
-import type { JournalPlace } from '../src/config.ts';
+import { type JournalPlace, redisPrefix } from '../src/config.ts';
 import { Failure } from '../src/failure.ts';
 import { compareJournals, moveJournal } from '../src/journal/move.ts';
-import { openJournal } from '../src/journal/open.ts';
+import { isEmpty, openJournal, placeName } from '../src/journal/open.ts';
 import type { Journal } from '../src/journal.ts';
 import { jsonLog } from '../src/log.ts';
 
@@ -28,7 +30,23 @@ function placeOf(text: string): JournalPlace {
   if (!/^(redis|rediss|unix):/.test(text)) return { kind: 'sqlite', path: text };
   const at = text.indexOf('#');
   const url = at < 0 ? text : text.slice(0, at);
-  return { kind: 'redis', url, prefix: at < 0 ? 'agentic' : text.slice(at + 1) };
+  return { kind: 'redis', url, prefix: at < 0 ? 'agentic' : redisPrefix(text.slice(at + 1), text.slice(at)) };
+}
+
+/** Throws Failure for what cannot be meant, before anything is opened for writing. */
+async function checkPlaces(from: JournalPlace, to: JournalPlace): Promise<void> {
+  if (wholeName(from) === wholeName(to))
+    throw new Failure('bad-input', `FROM and TO are the same journal, ${placeName(from)}`);
+  if (to.kind === 'sqlite' && statSync(to.path, { throwIfNoEntry: false })?.isDirectory())
+    throw new Failure('bad-input', `${to.path} is a directory; name a file in it, such as journal.db`);
+  if (await isEmpty(from))
+    throw new Failure('bad-input', `FROM, ${placeName(from)}, holds nothing; is the name right?`);
+}
+
+/** The same for every spelling of one file. */
+function wholeName(place: JournalPlace): string {
+  if (place.kind === 'redis') return placeName(place);
+  return existsSync(place.path) ? realpathSync(place.path) : resolve(place.path);
 }
 
 const open = (place: JournalPlace): Promise<Journal> =>
@@ -51,14 +69,15 @@ async function main(words: readonly string[]): Promise<number> {
     process.stderr.write(usage);
     return 64;
   }
-  const source = placeOf(first);
-  if (source.kind === 'sqlite' && !(await Bun.file(source.path).exists())) {
+  const [source, target] = [placeOf(first), placeOf(second)];
+  if (source.kind === 'sqlite' && !existsSync(source.path)) {
     process.stderr.write(`${source.path}: there is no such file\n`);
     return 66;
   }
+  await checkPlaces(source, target);
   const from = await open(source);
   try {
-    const to = await open(placeOf(second));
+    const to = await open(target);
     try {
       const done = await moveJournal(from, to, ({ entries, records }) => {
         process.stderr.write(`\r${entries} entries, ${records} actors copied`);

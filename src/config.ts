@@ -11,6 +11,8 @@ export type JournalPlace =
 export interface Config {
   readonly dataDir: string;
   readonly journal: JournalPlace;
+  /** Go on although the journal has less than was seen of it. */
+  readonly journalAnew: boolean;
   /** gRPC; the WebSocket port is one above, HTTP two above. Port 0: all three are chosen by the system. */
   readonly listen: { readonly host: string; readonly port: number };
   readonly httpHost: string;
@@ -111,15 +113,18 @@ function instanceEnv(env: Env): Record<string, string> {
   );
 }
 
+/** What the keys of a journal may begin with. Throws Failure('bad-input') that says where it stood. */
+export function redisPrefix(text: string, where: string): string {
+  if (/^[A-Za-z0-9_.-]{1,64}$/.test(text)) return text;
+  throw bad(where, `"${text}" is not 1 to 64 letters, digits, ".", "_" or "-"`);
+}
+
 /** Redis when it is named, else a file of our own. */
 function journalPlace(env: Env, dataDir: string): JournalPlace {
   const url = env['REDIS_URL'];
   if (!url) return { kind: 'sqlite', path: join(dataDir, 'journal.db') };
   const prefix = env['AGENTIC_REDIS_PREFIX'] || 'agentic';
-  if (!/^[A-Za-z0-9_.-]{1,64}$/.test(prefix)) {
-    throw bad('AGENTIC_REDIS_PREFIX', `"${prefix}" is not 1 to 64 letters, digits, ".", "_" or "-"`);
-  }
-  return { kind: 'redis', url, prefix };
+  return { kind: 'redis', url, prefix: redisPrefix(prefix, 'AGENTIC_REDIS_PREFIX') };
 }
 
 /** Runs a program as it is: what lies in the directory it is started in is a session's to write. */
@@ -135,6 +140,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
   return Object.freeze({
     dataDir,
     journal: journalPlace(env, dataDir),
+    journalAnew: flag(env, 'AGENTIC_JOURNAL_ANEW', false),
     listen,
     httpHost: env['AGENTIC_HTTP_LISTEN_IP'] || listen.host,
     allowedHosts: (env['AGENTIC_ALLOWED_HOSTS'] ?? '')

@@ -90,7 +90,10 @@ export interface Journal extends JournalReader {
    * resolves. Throws as `append`.
    */
   archive(actors: readonly string[]): Promise<number>;
-  /** Why it cannot be written just now, as far as that is known without asking it; null: nothing is known. */
+  /**
+   * Why it cannot be written just now, as far as that is known without asking it; null: nothing is known.
+   * Whoever knows has logged it when it began.
+   */
   trouble(): Failure | null;
 }
 

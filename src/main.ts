@@ -10,13 +10,15 @@ import { join } from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
 import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
 import { type Fleet, fleet as makeFleet } from './actors/fleet.ts';
-import { systemClock } from './clock.ts';
+import { rfc3339, systemClock } from './clock.ts';
 import { type Config, readConfig } from './config.ts';
 import { Failure } from './failure.ts';
 import { httpDoors } from './http/doors.ts';
 import { refuseOpenDoors } from './http/gate.ts';
 import { operators } from './http/operators.ts';
 import { openJournal } from './journal/open.ts';
+import { remembered } from './journal/seen.ts';
+import { type Lock, takeLock } from './journal/sqlite-lock.ts';
 import type { Journal } from './journal.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
 import { absentRuntime } from './runtime/absent.ts';
@@ -36,7 +38,7 @@ import { gauges, healthDesk } from './wiring/health.ts';
 import { hitlDesk } from './wiring/hitl.ts';
 import { type House, signals, until } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
-import { instanceDesk, makeInstance } from './wiring/instances.ts';
+import { applyLimits, instanceDesk, makeInstance } from './wiring/instances.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
 import { forgetLinks, liveness, presence, reopenTerminals } from './wiring/presence.ts';
 import { keepRecordings } from './wiring/recording-keeper.ts';
@@ -58,6 +60,8 @@ const clock = systemClock;
 interface Ground {
   readonly config: Config;
   readonly log: Log;
+  /** Held for life: let go of, it is the next one's. */
+  readonly lock: Lock;
   readonly journal: Journal;
   readonly secrets: Secrets;
   readonly socketPath: string | null;
@@ -79,11 +83,18 @@ async function ground(config: Config): Promise<Ground> {
       `the data directory ${config.dataDir} cannot be made (${thrown.code}): ${cure}`,
     );
   });
+  // Also where the journal is elsewhere: two servers on one directory would take each other's agents.
+  const lock = takeLock(join(config.dataDir, 'server'), {
+    what: `start a server on ${config.dataDir}`,
+    since: rfc3339(clock.now()),
+  });
   const onLost = (why: Failure) => leave(why.message);
-  const journal = await openJournal(config.journal, { clock, log, onLost });
+  const named = await openJournal(config.journal, { clock, log, onLost });
+  const { dataDir, journal: place, journalAnew: isAnew } = config;
+  const journal = await remembered(named, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
-  return { config, log, journal, secrets, socketPath, grpc: { address: '' } };
+  return { config, log, lock, journal, secrets, socketPath, grpc: { address: '' } };
 }
 
 function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
@@ -311,6 +322,8 @@ Everything is set by environment variables; README.md has the table. The usual o
 `;
 
 async function main(): Promise<void> {
+  // What cannot be said, as on a full disk or to a reader that left, is no reason to die.
+  for (const stream of [process.stderr, process.stdout]) stream.on('error', () => {});
   const [flag] = process.argv.slice(2);
   if (flag === '--help' || flag === '-h') return void process.stdout.write(help);
   if (flag === '--version') return void process.stdout.write(`${packageJson.version}\n`);
@@ -324,6 +337,7 @@ async function main(): Promise<void> {
   const restored = await fleet.restore();
   log.info('restored', restored);
   forgetLinks(house);
+  applyLimits(house);
   await adoptOrphans(house);
   const doors = await openDoors(on, built, startedAt).catch(async (thrown) => {
     await fleet.close();
@@ -345,6 +359,7 @@ async function main(): Promise<void> {
     await doors.grpc.close(DRAIN_MS);
     await data.close();
     await on.journal.close();
+    on.lock.release();
   });
   const agents = await welcome(house);
   process.stdout.write(

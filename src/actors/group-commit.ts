@@ -163,7 +163,8 @@ export class GroupCommit {
       } catch (thrown) {
         const failure = toFailureInfo(thrown);
         if (failure.code !== 'journal-away') throw thrown;
-        if (!this.#away) log.error('journal is away', { failure });
+        // A journal that knew without being asked has said so itself.
+        if (!this.#away && !journal.trouble()) log.error('journal is away', { failure });
         this.#away = failure;
         if (this.#isClosed) return null;
         await new Promise<void>((resolve) => clock.setTimeout(resolve, RETRY_MS));

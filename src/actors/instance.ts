@@ -61,6 +61,8 @@ export type InstanceEvent =
   | (Told & { readonly type: 'reprovision' })
   | (Told & { readonly type: 'reset' })
   | (Told & { readonly type: 'destroy' })
+  /** What the server is told to bear has changed since it was made. */
+  | (Told & { readonly type: 'limits.changed'; readonly crashes: InstanceInput['crashes'] })
   /** The alert that it waits for an operator; told by the machine itself, so that it is in the log. */
   | (Told & { readonly type: 'crashes.exceeded'; readonly crashes: number; readonly reason: string | null })
   | RuntimeExited
@@ -133,6 +135,7 @@ export const instanceMachine = setup({
       };
     }),
     forgive: assign({ crashTimes: [], notBefore: null, failure: null, reason: null }),
+    keepLimits: assign((_, p: { crashes: InstanceInput['crashes'] }) => p),
     keepTime: assign((_, p: { at: number }) => ({ changedAt: p.at })),
   },
 }).createMachine({
@@ -159,6 +162,9 @@ export const instanceMachine = setup({
   initial: 'provisioning',
   on: {
     destroy: '.destroying',
+    'limits.changed': {
+      actions: { type: 'keepLimits', params: ({ event }) => ({ crashes: event.crashes }) },
+    },
   },
   states: {
     provisioning: {

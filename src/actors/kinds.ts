@@ -3,6 +3,7 @@
  * snapshot of an older version becomes one of today's.
  */
 import type { AnyMachineSnapshot, AnyStateMachine } from 'xstate';
+import { Failure } from '../failure.ts';
 import type { ActorKind, ActorRecord } from '../journal.ts';
 import { type Living, type Remembered, recall } from './step.ts';
 
@@ -36,7 +37,8 @@ export function revive(kinds: Kinds, record: ActorRecord): Living {
 /** A record's snapshot as the present version of its machine would have written it. */
 export function migrated({ migrations, version }: Logic, record: ActorRecord): Remembered {
   if (record.version > version) {
-    throw new Error(
+    throw new Failure(
+      'wrong-state',
       `${record.actor} was written by version ${record.version} of the ${record.kind} machine and this server ` +
         `knows ${version}; start the newer server again`,
     );

@@ -5,8 +5,9 @@ import type { Failure } from '../failure.ts';
 import type { Journal, JournalReader } from '../journal.ts';
 import type { Log } from '../log.ts';
 import { redisJournal, redisReader } from './redis.ts';
+import { nameOf } from './redis-connection.ts';
 import { sqliteJournal } from './sqlite.ts';
-import { sqliteReader } from './sqlite-reader.ts';
+import { isSqliteEmpty, sqliteReader } from './sqlite-reader.ts';
 
 export interface Opening {
   readonly clock: Clock;
@@ -25,3 +26,21 @@ export function openJournal(place: JournalPlace, { clock, log, onLost }: Opening
 export async function openReader(place: JournalPlace): Promise<JournalReader> {
   return place.kind === 'sqlite' ? sqliteReader(place.path) : await redisReader(place.url, place.prefix);
 }
+
+/** Whether nothing was ever written there; writes nothing. Throws Failure when it cannot be read. */
+export async function isEmpty(place: JournalPlace): Promise<boolean> {
+  if (place.kind === 'sqlite') return isSqliteEmpty(place.path);
+  const reader = await redisReader(place.url, place.prefix);
+  try {
+    const found = [await reader.records({ limit: 1 }), await reader.records({ archived: true, limit: 1 })];
+    return (await reader.cursor()) === 0 && found.flat().length === 0;
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Kind and place for people, without a password. */
+export const placeName = (place: JournalPlace): string =>
+  place.kind === 'sqlite'
+    ? `the file ${place.path}`
+    : `Redis at ${nameOf(place.url)}, prefix ${place.prefix}`;

@@ -27,12 +27,19 @@ export interface ConnectionOptions {
   readonly url: string;
   /** It is there, for the first time or again. */
   readonly onReady: () => void;
+  /** It is not there any more, or still not. */
+  readonly onGone?: () => void;
   /** No byte for so long although something was asked: the connection counts as broken. */
   readonly silentMs: number;
 }
 
 /** Resolves when it is there. Throws Failure('bad-input' | 'journal-away'). */
-export async function connect({ url, onReady, silentMs }: ConnectionOptions): Promise<Connection> {
+export async function connect({
+  url,
+  onReady,
+  onGone = () => {},
+  silentMs,
+}: ConnectionOptions): Promise<Connection> {
   const { target, name } = targetOf(url);
   const redis = new Redis({
     ...target,
@@ -47,30 +54,37 @@ export async function connect({ url, onReady, silentMs }: ConnectionOptions): Pr
     keepAlive: KEEP_ALIVE_MS,
     retryStrategy: (attempt) => Math.min(attempt * RETRY_MS, RETRY_MS_MAX),
   });
-  let last = 'it is not connected';
+  let last: string | null = null;
   redis.on('error', (error: Error) => {
     last = error.message;
   });
   redis.on('ready', onReady);
+  // Also for each attempt to come back that failed.
+  redis.on('close', onGone);
   try {
     await redis.connect();
   } catch (thrown) {
     redis.disconnect();
-    const why = trouble(thrown, `open the journal in Redis at ${name}`);
-    throw why instanceof Failure
-      ? new Failure('journal-away', `${why.message.split(';')[0]} (${last})`)
-      : why;
+    // ioredis says only that the connection ended; why is what it said before.
+    const why = last === null ? thrown : new Error(last);
+    throw trouble(why, `open the journal in Redis at ${name}`, 'opening');
   }
   return {
     redis,
     name,
     check(call) {
       if (redis.status === 'ready') return;
-      throw new Failure('journal-away', `${call}: Redis at ${name} is away (${last}); it goes on by itself`);
+      throw new Failure(
+        'journal-away',
+        `${call}: Redis at ${name} is away (${last ?? 'it is not connected'}); it goes on by itself`,
+      );
     },
     close: () => redis.disconnect(),
   };
 }
+
+/** The address for people, without user and password. Throws Failure('bad-input'). */
+export const nameOf = (url: string): string => targetOf(url).name;
 
 type Target = Pick<RedisOptions, 'path' | 'host' | 'port' | 'db' | 'username' | 'password' | 'tls'>;
 

@@ -11,7 +11,7 @@
  */
 import type { Redis } from 'ioredis';
 import { type Clock, rfc3339 } from '../clock.ts';
-import { Failure } from '../failure.ts';
+import { Failure, toFailureInfo } from '../failure.ts';
 import type { ActorRecord, FeedEntry, Journal, JournalReader, RecordQuery } from '../journal.ts';
 import type { Log } from '../log.ts';
 import { entriesInArchive, expiredIn, recordInArchive, recordsInArchive } from './redis-archive.ts';
@@ -27,6 +27,7 @@ import {
   type StreamRow,
 } from './redis-layout.ts';
 import { BEAT_MS, beat, leave, takeLease } from './redis-lease.ts';
+import { checkFormat, settingsWatch } from './redis-settings.ts';
 import { trouble } from './redis-trouble.ts';
 import { Writer } from './redis-writer.ts';
 
@@ -57,10 +58,19 @@ export interface RedisJournalOptions {
 export async function redisJournal(options: RedisJournalOptions): Promise<Journal> {
   const layout = layoutOf(options.prefix);
   const { url, silentMs = SILENT_MS } = options;
-  const arrivals = { heard: () => {} };
-  const main = await connect({ url, silentMs, onReady: () => arrivals.heard() });
+  const arrivals = { heard: () => {}, gone: () => {} };
+  const main = await connect({
+    url,
+    silentMs,
+    onReady: () => arrivals.heard(),
+    onGone: () => arrivals.gone(),
+  });
   try {
-    await checkPlace(main, layout, options.log);
+    await checkFormat(main.redis, main.name, layout);
+    const settings = settingsWatch(main.redis, options.log);
+    const unsafe = await settings.look();
+    if (unsafe) throw new Failure('wrong-state', `open the journal in Redis at ${main.name}: ${unsafe}`);
+    await main.redis.hset(layout.meta, 'format', `${FORMAT}`);
     const token = await takeLease(main.redis, layout, rfc3339(options.clock.now()));
     const { clock, onLost, eventsMax = EVENTS_MAX } = options;
     const writer = new Writer({ redis: main.redis, layout, clock, token, eventsMax, onLost });
@@ -69,12 +79,17 @@ export async function redisJournal(options: RedisJournalOptions): Promise<Journa
     const { endedSince } = layout;
     const ended = layout.index(null, false);
     await main.redis.zunionstore(endedSince, 2, ended, endedSince, 'WEIGHTS', 0, 1, 'AGGREGATE', 'MAX');
-    arrivals.heard = () => void writer.arrived().catch(() => {}); // The next append finds out again.
+    const outage = outageIn(options.log, () => main.check('the journal'));
+    arrivals.gone = outage.began;
+    arrivals.heard = () => {
+      outage.ended();
+      void writer.arrived().catch(() => {}); // The next append finds out again.
+    };
     const reader = await connect({ url, silentMs, onReady: () => {} });
-    return journalOver({ main, reader, writer, layout, token, options });
+    return journalOver({ main, reader, writer, layout, token, settings, options });
   } catch (thrown) {
     main.close();
-    throw trouble(thrown, `open the journal in Redis at ${main.name}`);
+    throw trouble(thrown, `open the journal in Redis at ${main.name}`, 'opening');
   }
 }
 
@@ -84,22 +99,57 @@ interface Parts {
   readonly writer: Writer;
   readonly layout: Layout;
   readonly token: string;
+  readonly settings: ReturnType<typeof settingsWatch>;
   readonly options: RedisJournalOptions;
 }
 
-function journalOver({ main, reader, writer, layout, token, options }: Parts): Journal {
+/** Says once that the connection is lost, and once that it is there again. */
+function outageIn(log: Log, check: () => void) {
+  let isAway = false;
+  return {
+    began(): void {
+      if (isAway) return;
+      try {
+        check();
+      } catch (thrown) {
+        isAway = true;
+        log.error('journal is away', { failure: toFailureInfo(thrown) });
+      }
+    },
+    ended(): void {
+      if (isAway) log.info('Redis is back');
+      isAway = false;
+    },
+  };
+}
+
+function journalOver({ main, reader, writer, layout, token, settings, options }: Parts): Journal {
   const { clock, log } = options;
   let isClosed = false;
+  /** Why nothing may be written although Redis is there, as of the last beat. */
+  let unsafe: string | null = null;
   let timer: unknown = null;
   const check = (call: string, connection: Connection) => {
     if (isClosed) throw new Failure('journal-away', `${call}: the journal in Redis is closed`);
     connection.check(call);
+  };
+  const checkWrite = (call: string) => {
+    check(call, main);
+    if (unsafe === null) return;
+    throw new Failure('journal-away', `${call}: Redis at ${main.name}: ${unsafe}, and it goes on by itself`);
+  };
+  const lookAgain = async () => {
+    const was = unsafe;
+    unsafe = await settings.look();
+    if (unsafe !== null && was === null) log.error('journal is away', { why: unsafe });
+    if (unsafe === null && was !== null) log.info('Redis is safe to write to again');
   };
   const beatOn = () => {
     timer = clock.setTimeout(async () => {
       try {
         // Whoever took it over is found by the writer, which can tell who that is.
         if (!isClosed && !(await beat(main.redis, layout, token))) await writer.arrived();
+        if (!isClosed) await lookAgain();
       } catch (thrown) {
         log.debug('the lease of the journal was not renewed', { why: String(thrown) });
       }
@@ -109,17 +159,17 @@ function journalOver({ main, reader, writer, layout, token, options }: Parts): J
   beatOn();
   return {
     async append(batch) {
-      check('append', main);
+      checkWrite('append');
       return await writer.append(batch);
     },
     async archive(actors) {
-      check('archive', main);
+      checkWrite('archive');
       return await writer.archive(actors);
     },
     ...readsOf(reader.redis, layout, (call) => check(call, reader)),
     trouble() {
       try {
-        check('append', main);
+        checkWrite('append');
         return null;
       } catch (thrown) {
         return thrown as Failure;
@@ -228,51 +278,4 @@ async function chosen(redis: Redis, layout: Layout, query: RecordQuery): Promise
   }
   const count = bounded(limit);
   return await redis.zrevrangebyscore(layout.index(kind, live), below, '-inf', 'LIMIT', 0, count);
-}
-
-/** Refuses a Redis that would forget, and says what this one keeps. */
-async function checkPlace({ redis, name }: Connection, layout: Layout, log: Log): Promise<void> {
-  const [format, settings] = await Promise.all([redis.hget(layout.meta, 'format'), settingsOf(redis)]);
-  if (format !== null && Number(format) !== FORMAT) {
-    const cure = 'start a server that knows it, or name another AGENTIC_REDIS_PREFIX';
-    const what = `its format is ${format}, this server knows ${FORMAT}`;
-    throw new Failure('wrong-state', `open the journal in Redis at ${name}: ${what}; ${cure}`);
-  }
-  const { policy, appendOnly, fsync } = settings;
-  if (policy?.startsWith('allkeys')) {
-    const why = `it may drop any key when memory is short (maxmemory-policy ${policy})`;
-    throw new Failure('wrong-state', `open the journal in Redis at ${name}: ${why}; set noeviction`);
-  }
-  if (appendOnly === 'no')
-    log.warn('Redis keeps no append-only file: what it acknowledged may be gone when it dies', {
-      cure: 'appendonly yes, appendfsync always; see docs/redis.md',
-    });
-  else if (fsync !== null && fsync !== 'always')
-    log.warn('Redis writes to disk later than it acknowledges', {
-      appendfsync: fsync,
-      cure: 'appendfsync always; see docs/redis.md',
-    });
-  await redis.hset(layout.meta, 'format', `${FORMAT}`);
-}
-
-interface Settings {
-  readonly policy: string | null;
-  readonly appendOnly: string | null;
-  readonly fsync: string | null;
-}
-
-/** Null where this Redis does not tell. */
-async function settingsOf(redis: Redis): Promise<Settings> {
-  const one = async (name: string): Promise<string | null> => {
-    try {
-      const [, value] = (await redis.config('GET', name)) as string[];
-      return value ?? null;
-    } catch {
-      return null; // Managed ones forbid CONFIG.
-    }
-  };
-  const [policy = null, appendOnly = null, fsync = null] = await Promise.all(
-    ['maxmemory-policy', 'appendonly', 'appendfsync'].map(one),
-  );
-  return { policy, appendOnly, fsync };
 }

@@ -1,7 +1,7 @@
 /**
- * Keeps a second server off the same journal, and says who is on it.
+ * Keeps a second server off the same journal, or the same data directory, and says who is on it.
  *
- * The lock is a write lock on a small SQLite file beside the journal, held for life in an open
+ * The lock is a write lock on a small SQLite file beside it, held for life in an open
  * transaction. The kernel lets go of it when its process dies, however it dies, children do not inherit it,
  * and others can still read the file to learn who holds it. The journal itself stays readable to anyone.
  */
@@ -20,8 +20,16 @@ export interface Lock {
 const isBusy = (thrown: unknown): boolean =>
   thrown instanceof Error && 'code' in thrown && String(thrown.code).startsWith('SQLITE_BUSY');
 
-export function takeLock(journalPath: string, since: string): Lock {
-  const path = `${journalPath}.lock`;
+export interface Wanted {
+  /** What is refused when another has it. */
+  readonly what: string;
+  /** When we began, for whoever is refused. */
+  readonly since: string;
+}
+
+/** The file is `<of>.lock`. Throws Failure('wrong-state') that names the holder. */
+export function takeLock(of: string, { what, since }: Wanted): Lock {
+  const path = `${of}.lock`;
   const db = new Database(path, { create: true, readwrite: true });
   try {
     db.run('PRAGMA busy_timeout = 0');
@@ -35,18 +43,18 @@ export function takeLock(journalPath: string, since: string): Lock {
     db.run('BEGIN IMMEDIATE');
     return { release: () => db.close() };
   } catch (thrown) {
-    const refusal = isBusy(thrown) ? refusalOf(db, journalPath) : thrown;
+    const refusal = isBusy(thrown) ? refusalOf(db, what) : thrown;
     db.close();
     throw refusal;
   }
 }
 
-function refusalOf(db: Database, journalPath: string): Failure {
+function refusalOf(db: Database, what: string): Failure {
   const holder = whoHolds(db);
   const who = holder ? `process ${holder.pid} has it since ${holder.since}` : 'another process has it';
   return new Failure(
     'wrong-state',
-    `open the journal ${journalPath}: ${who}; stop that server, or give this one its own data directory`,
+    `${what}: ${who}; stop that server, or give this one its own data directory`,
   );
 }
 

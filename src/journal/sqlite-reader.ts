@@ -1,11 +1,32 @@
 /** Looks into a SQLite journal beside the server that writes it. Blocks while it reads: for commands. */
-import { existsSync } from 'node:fs';
+import { Database } from 'bun:sqlite';
+import { existsSync, statSync } from 'node:fs';
 import { Failure } from '../failure.ts';
 import type { ActorRecord, JournalReader } from '../journal.ts';
 import { bounded, entryOf, type LiveRow, recordOf } from './sqlite-rows.ts';
+import { isJournal } from './sqlite-schema.ts';
 import { openForReading } from './sqlite-store.ts';
 
 const LIVE_PART = 2_000;
+
+/** Whether nothing was ever written there; of any schema. Throws Failure('bad-input' | 'not-found'). */
+export function isSqliteEmpty(path: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found) throw new Failure('not-found', `there is no journal ${path}`);
+  if (found.isDirectory())
+    throw new Failure('bad-input', `${path} is a directory; name the file in it, such as journal.db`);
+  if (found.size === 0) return true;
+  const db = new Database(path, { readonly: true });
+  try {
+    if (!isJournal(db)) throw new Failure('bad-input', `${path} is no journal`);
+    return db.query('SELECT 1 FROM entry UNION ALL SELECT 1 FROM sqlite_sequence LIMIT 1').get() === null;
+  } catch (thrown) {
+    if (thrown instanceof Failure) throw thrown;
+    throw new Failure('bad-input', `${path} cannot be read as a journal: ${(thrown as Error).message}`);
+  } finally {
+    db.close();
+  }
+}
 
 /** Throws Failure('not-found' | 'wrong-state'). */
 export function sqliteReader(path: string): JournalReader {

@@ -101,9 +101,12 @@ export function migrate(db: Database, path: string, now: number): void {
   }).immediate();
 }
 
+/** Whether it is a journal of ours, of whatever schema. */
+export const isJournal = (db: Database): boolean => numberOf(db, 'application_id') === APPLICATION_ID;
+
 /** Refuses what `migrate` would refuse, and a file that it would have to change first. */
 export function checkReadable(db: Database, path: string): void {
-  const isOurs = numberOf(db, 'application_id') === APPLICATION_ID;
+  const isOurs = isJournal(db);
   const has = numberOf(db, 'user_version');
   if (isOurs && has === SCHEMA_VERSION) return;
   const why = isOurs ? `its schema is ${has}, this one knows ${SCHEMA_VERSION}` : 'that is no journal';

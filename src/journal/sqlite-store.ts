@@ -2,14 +2,16 @@
  * The journal's file, synchronous and in text: what runs inside the journal's thread.
  *
  * WAL with synchronous=FULL: when `append` returns, the batch has been through fsync. One transaction per
- * batch. The file is looked at before each write: a journal that was moved away or deleted would take every
- * write and keep none, so it counts as away until it is back in its place.
+ * batch. The files are looked at before each write: a journal that was moved away or deleted would take every
+ * write and keep none (sqlite-place.ts). Whenever it rests, and when it is opened, the write-ahead log is
+ * brought into the file, so that little hangs on the log.
  */
 import { Database, type SQLQueryBindings, type Statement } from 'bun:sqlite';
 import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { Failure } from '../failure.ts';
 import type { RecordQuery } from '../journal.ts';
 import { type Archive, archiveIn, archiveReads } from './sqlite-archive.ts';
+import { checkpoint, placeOf } from './sqlite-place.ts';
 import type { EntryRow, FeedRow, LiveRow, RecordRow } from './sqlite-rows.ts';
 import { checkIntegrity, checkReadable, migrate } from './sqlite-schema.ts';
 
@@ -35,6 +37,10 @@ export interface StoreReads {
 export interface Store extends StoreReads {
   append(entries: readonly EntryRow[], records: readonly RecordRow[]): number;
   archive(actors: readonly string[]): number;
+  /** Nothing was written for a while: what is in the write-ahead log goes into the file. */
+  rest(): void;
+  /** It must be closed and opened afresh before the next call. */
+  isSpent(): boolean;
 }
 
 /** For looking only, beside the server that writes: nothing is locked, tuned or migrated. */
@@ -61,6 +67,7 @@ export function openStore(path: string, now: number): Store {
     tune(db);
     if (killed && statSync(path).size <= CHECKED_BYTES_MAX) checkIntegrity(db, path);
     migrate(db, path, now);
+    checkpoint(db);
     return storeOver(db, path);
   } catch (thrown) {
     db.close();
@@ -78,20 +85,22 @@ function tune(db: Database): void {
 
 function storeOver(db: Database, path: string): Store {
   const archive = archiveIn(db);
-  const checkPlace = placeOf(path);
+  const place = placeOf(db, path);
   const append = appendTo(db, archive);
   const putAway = db.transaction((actors: readonly string[]) => archive.put(actors));
   const reads = readsOf(db);
   return {
     ...reads,
     append(entries, records) {
-      checkPlace();
+      place.check();
       return append.immediate(entries, records) ?? reads.cursor();
     },
     archive(actors) {
-      checkPlace();
+      place.check();
       return putAway.immediate(actors);
     },
+    rest: () => checkpoint(db),
+    isSpent: place.isSpent,
   };
 }
 
@@ -154,19 +163,6 @@ function appendTo(db: Database, archive: Archive) {
   });
 }
 
-/** Throws Failure('journal-away') once the file is not where it was. */
-function placeOf(path: string): () => void {
-  const here = fileAt(path);
-  return () => {
-    if (fileAt(path) === here) return;
-    throw new Failure(
-      'journal-away',
-      `write the journal ${path}: the file was moved, replaced or deleted while in use; ` +
-        'put it back, or restart the server',
-    );
-  };
-}
-
 const isThere = ({ actor, seq }: EntryRow, cause?: unknown): Failure =>
   new Failure('wrong-state', `append to ${actor}: entry ${seq} is already there`, { cause });
 
@@ -178,11 +174,6 @@ function addOne(statement: Statement, e: EntryRow): number {
       throw thrown;
     throw isThere(e, thrown);
   }
-}
-
-function fileAt(path: string): string {
-  const found = statSync(path, { throwIfNoEntry: false });
-  return found ? `${found.dev}:${found.ino}` : 'nothing';
 }
 
 function queryRecords(db: Database, columns: string, query: RecordQuery): RecordRow[] {

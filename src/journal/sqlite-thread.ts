@@ -7,6 +7,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { systemClock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { Calls, Reply, Request } from './sqlite-calls.ts';
 import { type Lock, takeLock } from './sqlite-lock.ts';
@@ -16,10 +17,14 @@ import { openStore, type Store } from './sqlite-store.ts';
 declare const self: { onmessage: ((message: { data: Request }) => void) | null };
 declare function postMessage(reply: Reply): void;
 
+/** Nothing was written for so long: the write-ahead log is brought into the file. */
+const REST_MS = 1_000;
+
 let opened: Calls['open']['args'] | null = null;
 let isRefused = false;
 let lock: Lock | null = null;
 let store: Store | null = null;
+let resting: unknown = null;
 
 /** The connection is as good as before after these. */
 const harmless = /^SQLITE_(FULL|BUSY|LOCKED|CONSTRAINT|TOOBIG)/;
@@ -30,6 +35,7 @@ function answer(request: Request): Reply {
   try {
     return { id: request.id, value: perform(request) };
   } catch (thrown) {
+    if (store?.isSpent()) letGo();
     if (thrown instanceof Failure)
       return { id: request.id, failure: { code: thrown.code, message: thrown.message } };
     const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
@@ -38,14 +44,19 @@ function answer(request: Request): Reply {
       return { id: request.id, bug: thrown instanceof Error ? String(thrown.stack) : String(thrown) };
     if (!harmless.test(code)) letGo();
     const what = `${request.call} on the journal ${opened?.path}: ${(thrown as Error).message} (${code})`;
-    return { id: request.id, failure: { code: 'journal-away', message: `${what}; ${cureOf(code)}` } };
+    return {
+      id: request.id,
+      failure: { code: 'journal-away', message: `${what}; ${cureOf(code, request.call)}` },
+    };
   }
 }
 
-function cureOf(code: string): string {
-  if (/FULL|ENOSPC/.test(code)) return 'make room on that disk and it goes on by itself';
-  if (/BUSY|LOCKED/.test(code)) return 'another program is writing to the file; end it';
-  return 'look at the disk and its permissions; it goes on by itself once they are well';
+function cureOf(code: string, call: Request['call']): string {
+  // Nothing goes on by itself yet: a server whose journal cannot be opened ends.
+  const then = call === 'open' ? 'then start again' : 'and it goes on by itself';
+  if (/FULL|ENOSPC/.test(code)) return `make room on that disk, ${then}`;
+  if (/BUSY|LOCKED/.test(code)) return `another program is writing to the file; end it, ${then}`;
+  return `look at the disk and its permissions and mend them, ${then}`;
 }
 
 function perform(request: Request): Calls[Request['call']]['reply'] {
@@ -55,6 +66,7 @@ function perform(request: Request): Calls[Request['call']]['reply'] {
     case 'close':
       return close();
     case 'append':
+      restLater();
       return theStore().append(request.args.entries, request.args.records);
     case 'live':
       return livePart(theStore().live(request.args.after, request.args.limit));
@@ -71,6 +83,7 @@ function perform(request: Request): Calls[Request['call']]['reply'] {
     case 'expired':
       return theStore().expired(request.args.before, request.args.limit);
     case 'archive':
+      restLater();
       return theStore().archive(request.args.actors);
   }
 }
@@ -93,10 +106,21 @@ function theStore(): Store {
   if (!opened || isRefused) throw new Error('the journal thread was asked before it was opened');
   if (!lock) {
     mkdirSync(dirname(opened.path), { recursive: true, mode: 0o700 });
-    lock = takeLock(opened.path, opened.since);
+    lock = takeLock(opened.path, { what: `open the journal ${opened.path}`, since: opened.since });
   }
   store ??= openStore(opened.path, opened.now);
   return store;
+}
+
+function restLater(): void {
+  systemClock.clearTimeout(resting);
+  resting = systemClock.setTimeout(() => {
+    try {
+      store?.rest();
+    } catch {
+      letGo(); // Whatever it was, the next request finds it again and says so.
+    }
+  }, REST_MS);
 }
 
 function letGo(): void {
@@ -109,6 +133,7 @@ function letGo(): void {
 }
 
 function close(): null {
+  systemClock.clearTimeout(resting);
   store?.close();
   store = null;
   lock?.release();

@@ -133,6 +133,17 @@ export async function makeInstance(house: House, wanted: Wanted, by: string): Pr
   return fleet.view(id) as InstanceView;
 }
 
+/** After a restart, what is configured now counts for instances that were made under other limits too. */
+export function applyLimits({ fleet, clock, config }: House): void {
+  const { crashes } = config;
+  for (const { id, kind, live } of fleet.specs()) {
+    if (kind !== 'instance' || !live) continue;
+    const { crashes: now } = fleet.context(id) as InstanceContext;
+    if (JSON.stringify(now) === JSON.stringify(crashes)) continue;
+    fleet.note(id, { type: 'limits.changed', at: clock.now(), by: 'house', crashes } as Told);
+  }
+}
+
 async function probeOf({ runtimes }: House, kind: RuntimeKind): Promise<Probe> {
   const runtime = runtimes.get(kind);
   if (!runtime) throw new Failure('not-implemented', `this server knows no runtime "${kind}"`);
@@ -151,9 +162,11 @@ export function instanceDesk(house: House): InstanceDesk {
     const before = there(name);
     const id = `instance:${name}`;
     if (!fleet.can(id, event)) {
+      const resets = before.state === 'crash-looping' || before.state === 'failed';
+      const how = resets ? `; POST /api/v1/instances/${name}/reset first` : '';
       throw new Failure(
         'wrong-state',
-        `instance ${name} is ${before.state}; ${event.type} is not possible now`,
+        `instance ${name} is ${before.state}; ${event.type} is not possible now${how}`,
       );
     }
     await fleet.send(id, event);

@@ -70,3 +70,9 @@ test('a reprovision goes back to provisioning with its identity', () => {
     view([...running, { type: 'reprovision', at: 200 }, done('stop', undefined, 210), created]).state,
   ).toBe('starting');
 });
+
+test('[I6] limits that were configured anew count from then on', () => {
+  const limits = { type: 'limits.changed', at: 150, crashes: { max: 0, withinMs: 60_000, backoffMs: [0] } };
+  expect(view([...running, crash(200)]).state).toBe('starting');
+  expect(view([...running, limits as never, crash(200)]).state).toBe('crash-looping');
+});

@@ -5,6 +5,7 @@ import { machines } from '../../src/actors/machines.ts';
 import type { Told } from '../../src/actors/port.ts';
 import { differences, stateAt, verify } from '../../src/actors/replay.ts';
 import type { Remembered } from '../../src/actors/step.ts';
+import { Failure } from '../../src/failure.ts';
 import type { ActorRecord } from '../../src/journal.ts';
 import { hitlInput } from './inputs.ts';
 import { world } from './world.ts';
@@ -77,5 +78,6 @@ test('[S14] a snapshot of an older version is taken on step by step, and one of 
   expect(migrated(logic, record(1)).context).toEqual({ said: ['one', 'two'] });
   expect(migrated(logic, record(2)).context).toEqual({ said: ['two'] });
   expect(migrated(logic, record(3)).context).toEqual({});
+  expect(() => migrated(logic, record(4))).toThrow(Failure);
   expect(() => migrated(logic, record(4))).toThrow('knows 3');
 });

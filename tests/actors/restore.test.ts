@@ -81,6 +81,7 @@ const cases: readonly [keyof typeof machines, object, readonly Told[], number][]
       plain('reprovision'),
       plain('reset'),
       plain('destroy'),
+      plain('limits.changed', { crashes: { max: 9, withinMs: 1, backoffMs: [1] } }),
       plain('crashes.exceeded', { crashes: 6, reason: 'x' }),
       done('stop', undefined, at),
       failed('stop', 'runtime-failed', at),

@@ -33,7 +33,8 @@ export interface House {
   readonly post: <T>(path: string, body?: unknown) => Promise<T>;
   readonly bytes: (path: string) => Promise<{ readonly bytes: Uint8Array; readonly response: Response }>;
   readonly kill9: () => Promise<void>;
-  readonly start: () => Promise<void>;
+  /** `more` is added to its environment, this once. */
+  readonly start: (more?: Readonly<Record<string, string>>) => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -105,10 +106,10 @@ export async function openHouse(name: string, env: Readonly<Record<string, strin
     if (running === null) throw new Error('the server is not running');
     return running;
   };
-  const start = async (): Promise<void> => {
+  const start: House['start'] = async (more = {}) => {
     const child = Bun.spawn([process.execPath, join(root, 'src', 'main.ts')], {
       cwd: dir,
-      env: whole,
+      env: { ...whole, ...more },
       stdin: 'ignore',
       stdout: 'pipe',
       stderr: 'pipe',

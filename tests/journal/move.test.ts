@@ -1,8 +1,8 @@
 /** Journals of different kinds, moved from one to the other by the command that operators use. */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
 import { memoryJournal } from '../../src/journal/memory.ts';
 import { compareJournals, moveJournal } from '../../src/journal/move.ts';
@@ -122,6 +122,45 @@ test('[J21] a difference is found and named', async () => {
     'task:7: its record is not the same',
     'task:7: its entries from 1 on are not the same',
   ]);
+});
+
+test('[J28] an empty FROM is refused by name, and nothing is written', async () => {
+  const before = server.cli('keys', '*');
+  const target = join(dir, 'never.db');
+  const wrong = (from: string, to: string, why: string): void => {
+    const { exitCode, told } = move(from, to);
+    expect(told).toContain(why);
+    expect(told).not.toContain('    at ');
+    expect(exitCode).toBe(1);
+  };
+  wrong(`unix://${server.path}#mistyped`, target, 'prefix mistyped, holds nothing; is the name right?');
+  wrong(`unix://${server.path}#two words`, target, '"two words" is not 1 to 64 letters');
+  wrong(`unix://${server.path}#moved`, `unix://${server.path}#moved`, 'FROM and TO are the same journal');
+  expect(server.cli('keys', '*')).toBe(before);
+  const empty = join(dir, 'empty.db');
+  await (await sqliteJournal({ path: empty, clock: systemClock })).close();
+  wrong(empty, target, `the file ${empty}, holds nothing`);
+  writeFileSync(join(dir, 'nothing.db'), '');
+  wrong(join(dir, 'nothing.db'), target, 'holds nothing');
+  writeFileSync(join(dir, 'diary.db'), 'this is a diary\n'.repeat(64));
+  wrong(join(dir, 'diary.db'), target, 'cannot be read as a journal');
+  wrong(dir, target, `${dir} is a directory`);
+  wrong(join(dir, 'first.db'), dir, `${dir} is a directory`);
+  wrong(join(dir, 'first.db'), `${dir}/../${basename(dir)}/first.db`, 'the same journal');
+  expect(existsSync(target)).toBe(false);
+  expect(readFileSync(join(dir, 'nothing.db'), 'utf8')).toBe('');
+});
+
+test('[J28] a check of a journal without any actor says so and fails', async () => {
+  const check = (AGENTIC_REDIS_PREFIX: string) => {
+    const script = join(import.meta.dir, '..', '..', 'scripts', 'actor-verify.ts');
+    const env = { PATH: process.env['PATH'] ?? '', REDIS_URL: `unix://${server.path}`, AGENTIC_REDIS_PREFIX };
+    return Bun.spawnSync([process.execPath, script], { env });
+  };
+  const { exitCode, stdout, stderr } = check('mistyped');
+  expect(stderr.toString()).toContain('prefix mistyped) has no actor; is the name right?');
+  expect(stdout.toString()).toBe('');
+  expect(exitCode).toBe(1);
 });
 
 test('[J21] the command says what is wrong with its words', async () => {

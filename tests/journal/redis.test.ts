@@ -4,7 +4,7 @@ import { systemClock } from '../../src/clock.ts';
 import { Failure } from '../../src/failure.ts';
 import { type RedisJournalOptions, redisJournal } from '../../src/journal/redis.ts';
 import type { Batch, Journal } from '../../src/journal.ts';
-import { silentLog } from '../../src/log.ts';
+import { jsonLog, silentLog } from '../../src/log.ts';
 import { entry, journalContract, record } from '../contracts/journal.ts';
 import { type RedisServer, redisServer } from './redis-server.ts';
 import { relay } from './relay.ts';
@@ -269,6 +269,69 @@ describe('a Redis that dies', () => {
     await expect(open(fresh(), { url: own.path })).rejects.toThrow('noeviction');
   });
 
+  test('[J18] one that is told to drop keys, or to keep less, while in use: seen with the next beat', async () => {
+    own = await redisServer();
+    let ring = () => {};
+    const clock = {
+      ...systemClock,
+      setTimeout(fn: () => void) {
+        ring = fn;
+      },
+    };
+    const said: string[] = [];
+    const log = jsonLog({ clock, level: 'debug', write: (line) => void said.push(JSON.parse(line).message) });
+    const journal = await open(fresh(), { url: own.path, clock, log });
+    /** One beat, to its end. */
+    const beat = async () => {
+      const before = ring;
+      ring();
+      await until(() => ring !== before, 'the beat to end');
+    };
+    await journal.append(one('a', 1));
+    own.cli('config', 'set', 'maxmemory-policy', 'allkeys-lru');
+    await beat();
+    const refused = await journal.append(one('a', 2)).catch((thrown: Failure) => thrown);
+    expect(refused).toMatchObject({ code: 'journal-away', message: expect.stringContaining('noeviction') });
+    expect(journal.trouble()?.message).toContain('allkeys-lru');
+    expect(await codeOf(journal.archive(['a']))).toBe('journal-away');
+    await beat();
+    expect(said.filter((message) => message === 'journal is away')).toHaveLength(1);
+    own.cli('config', 'set', 'maxmemory-policy', 'noeviction');
+    own.cli('config', 'set', 'appendonly', 'no');
+    await beat();
+    expect(journal.trouble()).toBeNull();
+    expect(await journal.append(one('a', 2))).toBe(2);
+    await beat();
+    expect(said.filter((message) => message.includes('no append-only file'))).toHaveLength(1);
+    own.cli('config', 'set', 'appendonly', 'yes');
+    own.cli('config', 'set', 'appendfsync', 'everysec');
+    await beat();
+    await beat();
+    expect(said.filter((message) => message.includes('later than it acknowledges'))).toHaveLength(1);
+    expect(lost).toEqual([]);
+    await journal.close();
+  });
+
+  test('[J18] that it is lost is said at once, once, and that it is back', async () => {
+    own = await redisServer();
+    const said: string[] = [];
+    const log = jsonLog({ clock: systemClock, level: 'info', write: (line) => void said.push(line) });
+    const journal = await open(fresh(), { url: own.path, log });
+    await own.kill();
+    await until(() => said.length > 0, 'it to be said');
+    expect(JSON.parse(said[0] ?? '')).toMatchObject({
+      message: 'journal is away',
+      failure: { code: 'journal-away' },
+    });
+    expect(await codeOf(journal.append(one('a', 1)))).toBe('journal-away');
+    await own.start();
+    await until(() => said.some((line) => line.includes('Redis is back')), 'it to be back');
+    expect(said.filter((line) => line.includes('journal is away'))).toHaveLength(1);
+    expect(await appendUntilTaken(journal, one('a', 1))).toBe(1);
+    await journal.close();
+    expect(said.filter((line) => line.includes('journal is away'))).toHaveLength(1);
+  });
+
   test('[J18] without memory it is away, and with memory it goes on', async () => {
     own = await redisServer();
     const journal = await open(fresh(), { url: own.path });
@@ -287,5 +350,8 @@ describe('addresses', () => {
     const said = await open(fresh(), { url: 'redis://me:geheim@127.0.0.1:1/2' }).catch(String);
     expect(said).toContain('127.0.0.1:1/2');
     expect(said).not.toContain('geheim');
+    expect(said).toContain('start Redis');
+    expect(said).toContain('start again');
+    expect(said).not.toContain('by itself');
   });
 });

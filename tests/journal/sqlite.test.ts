@@ -1,7 +1,16 @@
 /** The SQLite journal on a real disk, with real processes that are really killed. */
 import { Database } from 'bun:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { existsSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
@@ -77,6 +86,77 @@ describe('kill -9', () => {
   });
 });
 
+describe('the write-ahead log', () => {
+  /** What the file alone has, as a copy of it would. */
+  const alone = (): number => {
+    const copy = join(dir, 'copy.db');
+    copyFileSync(path, copy);
+    const db = new Database(copy);
+    try {
+      return db.query<{ n: number }, []>('SELECT count(*) AS n FROM entry').get()?.n ?? 0;
+    } finally {
+      db.close();
+    }
+  };
+
+  test('[J26] the file alone holds everything once nothing was written for a while', async () => {
+    const journal = await open();
+    for (let seq = 1; seq <= 20; seq++) await journal.append({ entries: [entry('a', seq)], records: [] });
+    await until(() => alone() === 20, 'the file to have it all');
+    expect(existsSync(`${path}-wal`)).toBe(true);
+    await journal.close();
+  });
+
+  test('[J26] what a server that was killed left in its log is in the file once the next one is open', async () => {
+    const { child, lines, reading } = writer(path, 'write');
+    await until(() => seqs(lines).length > 40, 'forty acknowledged entries');
+    child.kill('SIGKILL');
+    await child.exited;
+    await reading;
+    const journal = await open();
+    expect(alone()).toBe(await journal.cursor());
+    await journal.close();
+  });
+
+  test('[J26] deleted under a server that writes, it costs nothing that was acknowledged', async () => {
+    const { child, lines, reading } = writer(path, 'write');
+    await until(() => seqs(lines).length > 20, 'twenty acknowledged entries');
+    for (let round = 1; round <= 3; round++) {
+      const before = seqs(lines).at(-1) ?? 0;
+      rmSync(`${path}-wal`);
+      const refusals = () => lines.filter((line) => line.startsWith('journal-away'));
+      await until(() => refusals().length === round, 'it to be noticed');
+      expect(refusals().at(-1)).toContain(`${path}-wal was moved, replaced or deleted`);
+      await until(() => (seqs(lines).at(-1) ?? 0) > before + 20, 'writing to go on');
+    }
+    child.kill('SIGKILL');
+    await child.exited;
+    await reading;
+    const last = seqs(lines).at(-1) ?? 0;
+    expect(seqs(lines)).toEqual(Array.from({ length: last }, (_, i) => i + 1));
+    const journal = await open();
+    expect((await journal.record('a'))?.seq).toBeGreaterThanOrEqual(last);
+    expect((await journal.history('a', 1, 1_000)).map(({ seq }) => seq).slice(0, last)).toEqual(seqs(lines));
+    await journal.close();
+  });
+
+  test('[J26] deleted under a server that rests, it costs nothing either, and another in its place is not read', async () => {
+    const journal = await open();
+    await journal.append({ entries: [entry('a', 1)], records: [record('a', 1)] });
+    const old = readFileSync(`${path}-wal`);
+    await journal.append({ entries: [entry('a', 2)], records: [record('a', 2)] });
+    rmSync(`${path}-wal`);
+    writeFileSync(`${path}-wal`, old);
+    const batch = { entries: [entry('a', 3)], records: [record('a', 3)] };
+    expect(await journal.append(batch).catch(String)).toContain('it goes on by itself');
+    expect(alone()).toBe(2);
+    expect(await journal.append(batch)).toBe(3);
+    expect(readFileSync(`${path}-wal.replaced`)).toEqual(old);
+    await journal.close();
+    expect(alone()).toBe(3);
+  });
+});
+
 describe('trouble with the disk', () => {
   test('[J12] a full disk is journal-away, and once there is room it goes on without a restart', async () => {
     const shell = `trap '' XFSZ; ulimit -S -f 400; `;
@@ -108,6 +188,12 @@ describe('trouble with the disk', () => {
     renameSync(`${path}.elsewhere`, path);
     expect(await journal.append({ entries: [entry('a', 2)], records: [] })).toBe(2);
     await journal.close();
+  });
+
+  test('[J12] a disk that refuses already when it is opened: the cure is not to wait', async () => {
+    const said = await sqliteJournal({ path: '/dev/null/journal.db', clock: systemClock }).catch(String);
+    expect(said).toContain('then start again');
+    expect(said).not.toContain('by itself');
   });
 
   test('[J13] a damaged, a foreign and a newer file are refused by name, and left as they are', async () => {
