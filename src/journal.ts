@@ -40,6 +40,11 @@ export interface ActorRecord {
 export interface Batch {
   readonly entries: readonly JournalEntry[];
   readonly records: readonly ActorRecord[];
+  /**
+   * Counts the batches of a server from 1. So several may be on their way: none is taken before the one
+   * before it. Absent: it depends on none.
+   */
+  readonly number?: number;
 }
 
 /** An entry as the shared feed shows it; `cursor` grows by at least one and is never reused. */
@@ -80,7 +85,9 @@ export interface Journal extends JournalReader {
    * Durable when it resolves; returns the cursor of the batch's last entry. The entries of one batch have
    * consecutive cursors, in their order.
    * Throws Failure('journal-away') when it cannot be reached or written, and then nothing of the batch is in.
-   * An entry whose (actor, seq) exists is refused whole with Failure('wrong-state').
+   * An entry whose (actor, seq) exists is refused whole with Failure('wrong-state'). A numbered batch is
+   * refused with Failure('journal-away') while the one before it is not in; appended again, after that one,
+   * it is taken.
    */
   append(batch: Batch): Promise<number>;
   /**

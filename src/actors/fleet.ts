@@ -35,6 +35,8 @@ export interface Change {
 
 interface Actor {
   readonly spec: ChildSpec;
+  /** The spec as its record keeps it: the input of its birth is in its first entry. */
+  readonly kept: ChildSpec;
   living: Living;
   live: boolean;
   /** The newest entry that is durable. */
@@ -224,7 +226,8 @@ class Root implements Fleet {
     const living = revive(this.#world.kinds, record);
     const spec = record.spec as ChildSpec;
     const view = this.#world.kinds[record.kind].view(living.snapshot);
-    this.#actors.enter({ spec, living, live: record.live, durable: record.seq, deaths: [], view });
+    const { live, seq: durable } = record;
+    this.#actors.enter({ spec, kept: spec, living, live, durable, deaths: [], view });
     if (!record.live) this.#forgetOld(record.kind);
   }
 
@@ -234,6 +237,7 @@ class Root implements Fleet {
     const { next, acts } = born(machine, spec.input, (before?.living.seq ?? 0) + 1);
     const actor: Actor = {
       spec,
+      kept: { ...spec, input: null },
       living: next,
       live: next.snapshot.status === 'active',
       durable: before?.durable ?? 0,
@@ -296,10 +300,8 @@ class Root implements Fleet {
   #recordOf(id: string): ActorRecord[] {
     const actor = this.#actors.get(id);
     if (!actor) return [];
-    const { spec, living, live } = actor;
+    const { spec, kept, living, live } = actor;
     const { version } = this.#world.kinds[spec.kind];
-    // The birth input is in entry 1; the spec is kept without it.
-    const kept = { ...spec, input: null };
     return [
       { actor: id, kind: spec.kind, version, seq: living.seq, live, spec: kept, snapshot: remember(living) },
     ];

@@ -3,10 +3,11 @@
  *
  * Keeps JSON text, so what would not survive a disk does not survive here. It can be slow, be away, and
  * crash: `crash` gives the journal that a restarted server would find, with every acknowledged batch in
- * it and, as the caller chooses, with or without the batches that were still on their way.
+ * it and, as the caller chooses, with or without the batches that were still on their way, or some of them.
  */
 import { Failure } from '../failure.ts';
 import type { ActorRecord, Batch, FeedEntry, Journal, JournalReader, RecordQuery } from '../journal.ts';
+import { Numbers } from './numbers.ts';
 
 const ROWS_MAX = 1_000;
 
@@ -22,11 +23,15 @@ export interface MemoryKnobs {
 export interface MemoryJournal extends Journal {
   readonly knobs: MemoryKnobs;
   /** Ends this journal as a kill would; what waits is never acknowledged. */
-  crash(unacknowledged: 'kept' | 'lost'): MemoryJournal;
+  crash(unacknowledged: Fate): MemoryJournal;
 }
+
+/** What becomes of the batches that a kill finds on their way: all are in, the oldest of them, or none. */
+export type Fate = 'kept' | 'first' | 'lost';
 
 /** A batch as text, made when it is given: what happens to its objects afterwards changes nothing. */
 interface Packed {
+  readonly number: number | undefined;
   readonly entries: readonly { readonly actor: string; readonly seq: number; readonly text: string }[];
   readonly records: readonly { readonly actor: string; readonly text: string }[];
 }
@@ -62,6 +67,7 @@ function journalOver(held: Held): MemoryJournal {
   const ended = Promise.withResolvers<never>();
   ended.promise.catch(() => {});
   const acknowledged = copyOf(held);
+  const numbers = new Numbers();
   let over: string | null = null;
   let turn: Promise<unknown> = Promise.resolve();
 
@@ -73,7 +79,9 @@ function journalOver(held: Held): MemoryJournal {
   const append = async (batch: Packed): Promise<number> => {
     await knobs.beforeWrite?.();
     check('append');
+    numbers.check(batch);
     put(held, batch);
+    numbers.wrote(batch);
     const cursor = held.entries.length;
     await knobs.beforeAck?.();
     // What is in cannot be refused any more: whoever appends it again would find it there.
@@ -113,7 +121,8 @@ function journalOver(held: Held): MemoryJournal {
     crash(unacknowledged) {
       end('the server was killed');
       const left = copyOf(acknowledged);
-      if (unacknowledged === 'kept') keep(left, onTheWay);
+      const all = [...onTheWay];
+      keep(left, all.slice(0, { kept: all.length, first: 1, lost: 0 }[unacknowledged]));
       return journalOver(left);
     },
   };
@@ -202,7 +211,8 @@ function putAway({ records, archive }: Held, actor: string): boolean {
   return true;
 }
 
-const pack = ({ entries, records }: Batch): Packed => ({
+const pack = ({ number, entries, records }: Batch): Packed => ({
+  number,
   entries: entries.map((entry) => ({ actor: entry.actor, seq: entry.seq, text: JSON.stringify(entry) })),
   records: records.map((record) => ({ actor: record.actor, text: JSON.stringify(record) })),
 });

@@ -12,6 +12,7 @@ import type { Redis } from 'ioredis';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { ActorKind, ActorRecord, Batch } from '../journal.ts';
+import { Numbers } from './numbers.ts';
 import { gather, putAway } from './redis-archive.ts';
 import {
   type EntryText,
@@ -37,7 +38,7 @@ interface Known {
 
 const unborn: Known = { last: 0, live: null, birth: 0 };
 
-interface Numbers {
+interface Counts {
   readonly cursor: number;
   readonly births: number;
 }
@@ -45,7 +46,7 @@ interface Numbers {
 interface Doubt {
   readonly batch: Batch;
   readonly id: string;
-  readonly after: Numbers;
+  readonly after: Counts;
   /** Known once the connection was back. */
   isIn: boolean | null;
 }
@@ -64,12 +65,13 @@ export interface WriterOptions {
 export class Writer {
   readonly #given: WriterOptions;
   readonly #known = new Map<string, Known>();
-  #numbers: Numbers = { cursor: 0, births: 0 };
+  #counts: Counts = { cursor: 0, births: 0 };
   #batches = 0;
   #doubt: Doubt | null = null;
   /** The lease is watched, and was ours when that began. */
   #isArmed = false;
   #lost: Failure | null = null;
+  readonly #order = new Numbers();
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(given: WriterOptions) {
@@ -127,10 +129,10 @@ export class Writer {
     ]);
     if (found !== token) return this.#lose();
     const [cursor, births, batch] = meta;
-    const there: Numbers = { cursor: Number(cursor ?? 0), births: Number(births ?? 0) };
+    const there: Counts = { cursor: Number(cursor ?? 0), births: Number(births ?? 0) };
     const isIn = this.#doubt !== null && batch === this.#doubt.id;
     if (this.#doubt) this.#doubt.isIn ??= isIn;
-    const least = isIn && this.#doubt ? this.#doubt.after : this.#numbers;
+    const least = isIn && this.#doubt ? this.#doubt.after : this.#counts;
     if (there.cursor < least.cursor) {
       const less = `it is at ${there.cursor} and was at ${least.cursor}`;
       const why = `Redis came back with less than it had acknowledged (${less}): it does not write everything`;
@@ -138,7 +140,7 @@ export class Writer {
         new Failure('wrong-state', `${why} to disk at once; see appendfsync in docs/redis.md`),
       );
     }
-    this.#numbers = there;
+    this.#counts = there;
     if (isIn) this.#known.clear();
     this.#isArmed = true;
   }
@@ -152,13 +154,19 @@ export class Writer {
   async #append(batch: Batch): Promise<number> {
     if (!this.#isArmed && !this.#lost) await this.#arm();
     if (this.#lost) throw this.#lost;
+    // Before the doubt is looked at: that is about the batch before this one.
+    this.#order.check(batch);
     const doubt = this.#doubt;
     this.#doubt = null;
-    if (doubt?.isIn && isSame(doubt.batch, batch)) return doubt.after.cursor;
+    if (doubt?.isIn && isSame(doubt.batch, batch)) {
+      this.#order.wrote(batch);
+      return doubt.after.cursor;
+    }
     await this.#learn(batch);
     const plan = this.#plan(batch);
     await this.#write(batch, plan);
-    this.#numbers = plan.after;
+    this.#counts = plan.after;
+    this.#order.wrote(batch);
     for (const [actor, known] of plan.known) {
       // What has ended is seldom heard of again.
       if (known.live === false) this.#known.delete(actor);
@@ -192,7 +200,7 @@ export class Writer {
   #plan({ entries, records }: Batch): Plan {
     const known = new Map<string, Known>();
     const now = (actor: string) => known.get(actor) ?? this.#known.get(actor) ?? unborn;
-    let { cursor, births } = this.#numbers;
+    let { cursor, births } = this.#counts;
     const texts: EntryText[] = [];
     for (const entry of entries) {
       const before = now(entry.actor);
@@ -292,7 +300,7 @@ interface Plan {
   readonly texts: readonly EntryText[];
   readonly changes: readonly RecordChange[];
   readonly known: ReadonlyMap<string, Known>;
-  readonly after: Numbers;
+  readonly after: Counts;
 }
 
 const indices = (layout: Layout, kind: ActorKind, live: boolean | null): string[] => [

@@ -1,12 +1,13 @@
 /** What the journal and its thread say to each other. Everything is text and numbers: cheap to hand over. */
 import type { FailureInfo } from '../failure.ts';
 import type { RecordQuery } from '../journal.ts';
-import type { EntryRow, FeedRow, LivePart, RecordRow } from './sqlite-rows.ts';
+import type { FeedRow, LivePart, RecordRow } from './sqlite-rows.ts';
 
 /** Each call: what goes in, what comes out. */
 export interface Calls {
-  open: { args: { path: string; now: number; since: string }; reply: null };
-  append: { args: { entries: EntryRow[]; records: RecordRow[] }; reply: number };
+  /** `written`: the number of the last batch that an earlier thread wrote. */
+  open: { args: { path: string; now: number; since: string; written: number }; reply: null };
+  append: { args: { text: string; number: number | undefined }; reply: number };
   live: { args: { after: number; limit: number }; reply: LivePart };
   record: { args: { actor: string }; reply: RecordRow | null };
   records: { args: RecordQuery; reply: RecordRow[] };

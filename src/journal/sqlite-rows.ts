@@ -52,11 +52,6 @@ export const recordRowOf = ({ live, spec, snapshot, ...record }: ActorRecord): R
   ...(record.archived ? { archived: 1 } : {}),
 });
 
-export const rowsOf = ({ entries, records }: Batch): { entries: EntryRow[]; records: RecordRow[] } => ({
-  entries: entries.map(entryRowOf),
-  records: records.map(recordRowOf),
-});
-
 export const recordOf = (row: RecordRow): ActorRecord => ({
   actor: row.actor,
   kind: row.kind,
@@ -70,6 +65,46 @@ export const recordOf = (row: RecordRow): ActorRecord => ({
 
 /** Stands in no JSON, and so between two of them. */
 const BETWEEN = '\x1f';
+
+type EntryHead = readonly [actor: string, kind: ActorKind, seq: number, at: number];
+type RecordHead = readonly [actor: string, kind: ActorKind, version: number, seq: number, live: number];
+
+/** A record's spec is the same object for as long as its actor is in memory. */
+const specTexts = new WeakMap<object, string>();
+
+function specText(spec: unknown): string {
+  if (typeof spec !== 'object' || spec === null) return JSON.stringify(spec ?? null);
+  const text = specTexts.get(spec) ?? JSON.stringify(spec);
+  specTexts.set(spec, text);
+  return text;
+}
+
+/** A batch as one text, as it is handed to the thread and as it lies in the tail. */
+export function textOf({ entries, records }: Batch): string {
+  const heads: [EntryHead[], RecordHead[]] = [
+    entries.map(({ actor, kind, seq, at }) => [actor, kind, seq, at]),
+    records.map(({ actor, kind, version, seq, live }) => [actor, kind, version, seq, live ? 1 : 0]),
+  ];
+  const texts = [JSON.stringify(heads)];
+  for (const { event } of entries) texts.push(JSON.stringify(event));
+  for (const { spec, snapshot } of records) texts.push(specText(spec), JSON.stringify(snapshot ?? null));
+  return texts.join(BETWEEN);
+}
+
+export function rowsIn(text: string): { entries: EntryRow[]; records: RecordRow[] } {
+  const texts = text.split(BETWEEN);
+  const [entryHeads, recordHeads] = JSON.parse(texts[0] as string) as [EntryHead[], RecordHead[]];
+  const entries = entryHeads.map(([actor, kind, seq, at], i) => {
+    return { actor, kind, seq, at, event: texts[i + 1] as string };
+  });
+  const firstRecord = 1 + entries.length;
+  const records = recordHeads.map(([actor, kind, version, seq, live], i) => {
+    const spec = texts[firstRecord + 2 * i] as string;
+    const snapshot = texts[firstRecord + 2 * i + 1] as string;
+    return { actor, kind, version, seq, live, spec, snapshot };
+  });
+  return { entries, records };
+}
 
 /** Live rows as one text: it goes from thread to thread at half the cost of as many objects. */
 export interface LivePart {

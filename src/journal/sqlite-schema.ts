@@ -56,6 +56,15 @@ export const steps: readonly Step[] = [
        )`,
     ],
   },
+  {
+    version: 3,
+    name: 'tail',
+    sql: [
+      // Batches that are durable and not in the tables yet, in their order: `after` is the cursor before its
+      // first entry, `text` the batch (sqlite-rows.ts).
+      'CREATE TABLE tail (id INTEGER PRIMARY KEY, after INTEGER NOT NULL, text TEXT NOT NULL)',
+    ],
+  },
 ];
 
 export const SCHEMA_VERSION = steps.at(-1)?.version ?? 0;

@@ -6,14 +6,15 @@
  * write and keep none (sqlite-place.ts). Whenever it rests, and when it is opened, the write-ahead log is
  * brought into the file, so that little hangs on the log.
  */
-import { Database, type SQLQueryBindings, type Statement } from 'bun:sqlite';
+import { Database, type SQLQueryBindings } from 'bun:sqlite';
 import { closeSync, existsSync, openSync, statSync } from 'node:fs';
-import { Failure } from '../failure.ts';
 import type { RecordQuery } from '../journal.ts';
-import { type Archive, archiveIn, archiveReads } from './sqlite-archive.ts';
+import { archiveIn, archiveReads } from './sqlite-archive.ts';
+import { overlayOn } from './sqlite-overlay.ts';
 import { checkpoint, placeOf } from './sqlite-place.ts';
-import type { EntryRow, FeedRow, LiveRow, RecordRow } from './sqlite-rows.ts';
+import type { FeedRow, LiveRow, RecordRow } from './sqlite-rows.ts';
 import { checkIntegrity, checkReadable, migrate } from './sqlite-schema.ts';
+import { tailOf } from './sqlite-tail.ts';
 
 /** Above this the check after a crash would hold up the start; `PRAGMA quick_check` does it by hand. */
 const CHECKED_BYTES_MAX = 1024 ** 3;
@@ -35,7 +36,12 @@ export interface StoreReads {
 }
 
 export interface Store extends StoreReads {
-  append(entries: readonly EntryRow[], records: readonly RecordRow[]): number;
+  /** One batch (`textOf`); the cursor of its last entry, or of the last one there is. */
+  append(text: string): number;
+  /** Between appends: a part of what must go from the tail into the tables. */
+  settleSome(): void;
+  /** All of it. */
+  settle(): void;
   archive(actors: readonly string[]): number;
   /** Nothing was written for a while: what is in the write-ahead log goes into the file. */
   rest(): void;
@@ -49,7 +55,7 @@ export function openForReading(path: string): StoreReads {
   try {
     db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
     checkReadable(db, path);
-    return readsOf(db);
+    return seeing(readsOf(db), overlayOn(db).refresh);
   } catch (thrown) {
     db.close();
     throw thrown;
@@ -67,8 +73,9 @@ export function openStore(path: string, now: number): Store {
     tune(db);
     if (killed && statSync(path).size <= CHECKED_BYTES_MAX) checkIntegrity(db, path);
     migrate(db, path, now);
+    const store = storeOver(db, path);
     checkpoint(db);
-    return storeOver(db, path);
+    return store;
   } catch (thrown) {
     db.close();
     throw thrown;
@@ -86,21 +93,75 @@ function tune(db: Database): void {
 function storeOver(db: Database, path: string): Store {
   const archive = archiveIn(db);
   const place = placeOf(db, path);
-  const append = appendTo(db, archive);
-  const putAway = db.transaction((actors: readonly string[]) => archive.put(actors));
   const reads = readsOf(db);
+  const newest = db.query<{ seq: number | null }, [string]>(
+    'SELECT max(seq) AS seq FROM main.entry WHERE actor = ?',
+  );
+  const seqOf = (actor: string) => Math.max(newest.get(actor)?.seq ?? 0, archive.seqOf(actor));
+  const tail = tailOf(db, { seqOf, cursor: reads.cursor });
+  const add = db.transaction((text: string) => tail.add(text));
+  const putAway = db.transaction((actors: readonly string[]) => archive.put(actors));
+  const overlay = overlayOn(db);
+  const settleIfPossible = () => {
+    try {
+      tail.settle();
+    } catch {
+      // What cannot go into the tables is shown beside them; the next append says what is wrong.
+    }
+    overlay.refresh();
+  };
+  settleIfPossible();
   return {
-    ...reads,
-    append(entries, records) {
-      place.check();
-      return append.immediate(entries, records) ?? reads.cursor();
+    ...seeing(reads, settleIfPossible),
+    close() {
+      settleIfPossible();
+      reads.close();
     },
+    cursor: tail.cursor,
+    append(text) {
+      place.check();
+      let isDurable = false;
+      try {
+        const cursor = add.immediate(text);
+        isDurable = true;
+        return cursor ?? tail.cursor();
+      } finally {
+        tail.added(isDurable);
+      }
+    },
+    settleSome: tail.settleSome,
     archive(actors) {
       place.check();
+      tail.settle();
+      overlay.refresh();
       return putAway.immediate(actors);
     },
-    rest: () => checkpoint(db),
+    settle: tail.settle,
+    rest() {
+      tail.settle();
+      checkpoint(db);
+    },
     isSpent: place.isSpent,
+  };
+}
+
+/** The same reads, each after `look`. */
+function seeing(reads: StoreReads, look: () => void): StoreReads {
+  const after =
+    <Asked extends unknown[], Found>(read: (...asked: Asked) => Found) =>
+    (...asked: Asked): Found => {
+      look();
+      return read(...asked);
+    };
+  return {
+    live: after(reads.live),
+    record: after(reads.record),
+    records: after(reads.records),
+    history: after(reads.history),
+    feed: after(reads.feed),
+    cursor: after(reads.cursor),
+    expired: after(reads.expired),
+    close: reads.close,
   };
 }
 
@@ -118,7 +179,10 @@ function readsOf(db: Database): StoreReads {
     `SELECT ${entryColumns} FROM entry WHERE actor = ? AND seq >= ? ORDER BY seq LIMIT ?`,
   );
   const feed = all<FeedRow>(`SELECT ${entryColumns} FROM entry WHERE cursor > ? ORDER BY cursor LIMIT ?`);
-  const newest = all<{ cursor: number }>("SELECT seq AS cursor FROM sqlite_sequence WHERE name = 'entry'");
+  const newest = all<{ cursor: number }>(
+    `SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entry'), 0),
+       coalesce((SELECT max(cursor) FROM entry), 0)) AS cursor`,
+  );
   const cursor = () => newest()[0]?.cursor ?? 0;
   const archive = archiveReads(db);
   return {
@@ -136,44 +200,6 @@ function readsOf(db: Database): StoreReads {
     expired: archive.expired,
     close: () => db.close(true),
   };
-}
-
-/** The cursor of the last entry, null when the batch has none. */
-function appendTo(db: Database, archive: Archive) {
-  const addEntry = db.query('INSERT INTO entry (actor, kind, seq, at, event) VALUES (?, ?, ?, ?, ?)');
-  const putRecord = db.query(
-    `INSERT INTO actor (actor, kind, version, seq, live, spec, snapshot, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (actor) DO UPDATE SET kind = excluded.kind, version = excluded.version, seq = excluded.seq,
-       live = excluded.live, spec = excluded.spec, snapshot = excluded.snapshot, ended_at = excluded.ended_at`,
-  );
-  const timeOf = db.query<{ at: number }, [string, number]>(
-    'SELECT at FROM entry WHERE actor = ? AND seq = ?',
-  );
-  return db.transaction((entries: readonly EntryRow[], records: readonly RecordRow[]) => {
-    let last: number | null = null;
-    for (const e of entries) {
-      if (archive.seqOf(e.actor) >= e.seq) throw isThere(e);
-      last = addOne(addEntry, e);
-    }
-    for (const r of records) {
-      const endedAt = r.live ? 0 : (timeOf.get(r.actor, r.seq)?.at ?? 0);
-      putRecord.run(r.actor, r.kind, r.version, r.seq, r.live, r.spec, r.snapshot, endedAt);
-    }
-    return last;
-  });
-}
-
-const isThere = ({ actor, seq }: EntryRow, cause?: unknown): Failure =>
-  new Failure('wrong-state', `append to ${actor}: entry ${seq} is already there`, { cause });
-
-function addOne(statement: Statement, e: EntryRow): number {
-  try {
-    return Number(statement.run(e.actor, e.kind, e.seq, e.at, e.event).lastInsertRowid);
-  } catch (thrown) {
-    if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'SQLITE_CONSTRAINT_UNIQUE'))
-      throw thrown;
-    throw isThere(e, thrown);
-  }
 }
 
 function queryRecords(db: Database, columns: string, query: RecordQuery): RecordRow[] {

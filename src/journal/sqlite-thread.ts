@@ -9,6 +9,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { systemClock } from '../clock.ts';
 import { Failure } from '../failure.ts';
+import { Numbers } from './numbers.ts';
 import type { Calls, Reply, Request } from './sqlite-calls.ts';
 import { type Lock, takeLock } from './sqlite-lock.ts';
 import { livePart } from './sqlite-rows.ts';
@@ -19,17 +20,25 @@ declare function postMessage(reply: Reply): void;
 
 /** Nothing was written for so long: the write-ahead log is brought into the file. */
 const REST_MS = 1_000;
+/** How long the tables, as other programs read them, may lag behind what is durable. */
+const LAG_MS = 1_000;
 
 let opened: Calls['open']['args'] | null = null;
 let isRefused = false;
 let lock: Lock | null = null;
 let store: Store | null = null;
+let numbers = new Numbers();
 let resting: unknown = null;
+let settling: unknown = null;
 
 /** The connection is as good as before after these. */
 const harmless = /^SQLITE_(FULL|BUSY|LOCKED|CONSTRAINT|TOOBIG)/;
 
-self.onmessage = ({ data }) => postMessage(answer(data));
+self.onmessage = ({ data }) => {
+  // The rest after the answer: whoever waits does not wait for that.
+  postMessage(answer(data));
+  if (data.call === 'append') quietly((open) => open.settleSome());
+};
 
 function answer(request: Request): Reply {
   try {
@@ -38,7 +47,7 @@ function answer(request: Request): Reply {
     if (store?.isSpent()) letGo();
     if (thrown instanceof Failure)
       return { id: request.id, failure: { code: thrown.code, message: thrown.message } };
-    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
+    const code = codeOf(thrown);
     // Both SQLite's and the operating system's errors carry a code; our own mistakes do not.
     if (code === '')
       return { id: request.id, bug: thrown instanceof Error ? String(thrown.stack) : String(thrown) };
@@ -50,6 +59,18 @@ function answer(request: Request): Reply {
     };
   }
 }
+
+/** What nobody waits for. Whatever is wrong, the next request finds it again and says so. */
+function quietly(work: (open: Store) => void): void {
+  try {
+    if (store) work(store);
+  } catch (thrown) {
+    if (!harmless.test(codeOf(thrown))) letGo();
+  }
+}
+
+const codeOf = (thrown: unknown): string =>
+  thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
 
 function cureOf(code: string, call: Request['call']): string {
   // Nothing goes on by itself yet: a server whose journal cannot be opened ends.
@@ -66,8 +87,7 @@ function perform(request: Request): Calls[Request['call']]['reply'] {
     case 'close':
       return close();
     case 'append':
-      restLater();
-      return theStore().append(request.args.entries, request.args.records);
+      return append(request.args);
     case 'live':
       return livePart(theStore().live(request.args.after, request.args.limit));
     case 'record':
@@ -88,8 +108,17 @@ function perform(request: Request): Calls[Request['call']]['reply'] {
   }
 }
 
+function append({ text, number }: Calls['append']['args']): number {
+  restLater();
+  numbers.check({ number });
+  const cursor = theStore().append(text);
+  numbers.wrote({ number });
+  return cursor;
+}
+
 function open(args: Calls['open']['args']): null {
   opened = args;
+  numbers = new Numbers(args.written);
   try {
     theStore();
   } catch (thrown) {
@@ -114,13 +143,11 @@ function theStore(): Store {
 
 function restLater(): void {
   systemClock.clearTimeout(resting);
-  resting = systemClock.setTimeout(() => {
-    try {
-      store?.rest();
-    } catch {
-      letGo(); // Whatever it was, the next request finds it again and says so.
-    }
-  }, REST_MS);
+  resting = systemClock.setTimeout(() => quietly((open) => open.rest()), REST_MS);
+  settling ??= systemClock.setTimeout(() => {
+    settling = null;
+    quietly((open) => open.settle());
+  }, LAG_MS);
 }
 
 function letGo(): void {
@@ -134,6 +161,7 @@ function letGo(): void {
 
 function close(): null {
   systemClock.clearTimeout(resting);
+  systemClock.clearTimeout(settling);
   store?.close();
   store = null;
   lock?.release();

@@ -16,8 +16,9 @@ import { resolve } from 'node:path';
 import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { ActorRecord, Journal } from '../journal.ts';
+import { Numbers } from './numbers.ts';
 import type { CallName, Calls, Reply, Request } from './sqlite-calls.ts';
-import { bounded, entryOf, recordOf, recordsOf, rowsOf } from './sqlite-rows.ts';
+import { bounded, entryOf, recordOf, recordsOf, textOf } from './sqlite-rows.ts';
 
 /** Live actors are handed over in parts of this many, so that no message is huge. */
 const LIVE_PART = 2_000;
@@ -37,8 +38,10 @@ export async function sqliteJournal(options: SqliteOptions): Promise<Journal> {
   const ask = thread.ask;
   return {
     append: async (batch) => {
-      const { entries, records } = rowsOf(batch);
-      return ask('append', { entries, records });
+      const { number } = batch;
+      const cursor = await ask('append', { text: textOf(batch), number });
+      thread.written.wrote(batch);
+      return cursor;
     },
     live: () => allLive(ask),
     record: async (actor) => {
@@ -60,6 +63,8 @@ export async function sqliteJournal(options: SqliteOptions): Promise<Journal> {
 type Ask = <Name extends CallName>(call: Name, args: Calls[Name]['args']) => Promise<Calls[Name]['reply']>;
 
 interface Thread {
+  /** Which batches are in, for a thread that takes the place of one that died. */
+  readonly written: Numbers;
   open(): Promise<void>;
   ask: Ask;
   close(): Promise<void>;
@@ -67,6 +72,7 @@ interface Thread {
 
 function journalThread(path: string, clock: Clock): Thread {
   const calls = openCalls();
+  const written = new Numbers();
   let worker: Worker | null = null;
   let closed = false;
   /** What opening said when it said no. */
@@ -90,7 +96,7 @@ function journalThread(path: string, clock: Clock): Thread {
     born.addEventListener('close', () => died('it exited'));
     worker = born;
     calls
-      .post(born, 'open', { path, now: clock.now(), since: rfc3339(clock.now()) })
+      .post(born, 'open', { path, now: clock.now(), since: rfc3339(clock.now()), written: written.last })
       .catch((thrown: unknown) => {
         refusal = thrown;
         drop(born, thrown instanceof Error ? thrown.message : String(thrown));
@@ -122,7 +128,7 @@ function journalThread(path: string, clock: Clock): Thread {
     await calls.post(ending, 'close', null).finally(() => drop(ending, `the journal ${path} is closed`));
   };
 
-  return { open, ask, close };
+  return { written, open, ask, close };
 }
 
 interface Waiting {

@@ -11,7 +11,7 @@ import { listening } from '../../src/actors/port.ts';
 import { sessionMachine, sessionView } from '../../src/actors/session.ts';
 import { taskMachine } from '../../src/actors/task.ts';
 import { taskView } from '../../src/actors/task-view.ts';
-import { type MemoryJournal, memoryJournal } from '../../src/journal/memory.ts';
+import { type Fate, type MemoryJournal, memoryJournal } from '../../src/journal/memory.ts';
 import { silentLog } from '../../src/log.ts';
 
 /** An effect that was asked for and waits for the test to say how it went. */
@@ -34,7 +34,7 @@ export interface World {
   /** Lets everything that is due happen. */
   settle(): Promise<void>;
   /** Ends this server as a kill would and starts the next on what the journal has. */
-  crash(unacknowledged?: 'kept' | 'lost'): Promise<World>;
+  crash(unacknowledged?: Fate): Promise<World>;
 }
 
 export const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -118,7 +118,7 @@ export function world(journal = memoryJournal(), clock = new SimulatedClock()): 
     asked,
     fatal,
     settle,
-    async crash(unacknowledged = 'lost') {
+    async crash(unacknowledged: Fate = 'lost') {
       const next = world(journal.crash(unacknowledged), clock);
       await next.fleet.restore();
       await next.settle();

@@ -118,6 +118,25 @@ function writing(journal: () => Journal): void {
     expect(await journal().history('a', 1, 10)).toHaveLength(1);
   });
 
+  test('[J29] a numbered batch is in after the one before it, or not at all', async () => {
+    const batch = (number: number, seq: number) => ({
+      number,
+      entries: [entry('a', seq)],
+      records: [record('a', seq)],
+    });
+    await journal().append(batch(1, 1));
+    // The second is refused for what is in it; the two behind it wait for it, on their way or not.
+    const refused = { ...batch(2, 1), records: [] };
+    const [second, third] = [journal().append(refused), journal().append(batch(3, 3))];
+    expect(await codeOf(second)).toBe('wrong-state');
+    expect(await codeOf(third)).toBe('journal-away');
+    expect(await codeOf(journal().append(batch(3, 3)))).toBe('journal-away');
+    const cursors = await Promise.all([2, 3, 4].map((n) => journal().append(batch(n, n))));
+    expect(cursors).toEqual(cursors.toSorted((a, b) => a - b));
+    expect((await journal().history('a', 1, 10)).map(({ seq }) => seq)).toEqual([1, 2, 3, 4]);
+    expect((await journal().record('a'))?.seq).toBe(4);
+  });
+
   test('[J4] append returns the cursor of its last entry, and the feed shows all in order', async () => {
     const first = await journal().append({ entries: [entry('a', 1), entry('b', 1)], records: [] });
     const second = await journal().append({ entries: [entry('a', 2)], records: [] });

@@ -2,6 +2,7 @@
 import { expect, test } from 'bun:test';
 import { games, lines } from './games.ts';
 import { playHouse } from './house-game.ts';
+import { loose } from './sabotage-journal.ts';
 
 /** Seeds that once failed, each with a word on what it was. */
 const pinned: readonly number[] = [
@@ -33,6 +34,13 @@ test('[S16] the whole house keeps its promises at every step, and all comes to i
   ];
   expect(rich.filter((end) => (ends.get(end) ?? 0) < 3)).toEqual([]);
 }, 240_000);
+
+test('[J29] a journal that refuses one batch and is given the next ones loses nothing and mixes nothing up', async () => {
+  const ends: string[] = [];
+  for (let seed = 1; seed <= 15; seed++)
+    ends.push(...(await playHouse(seed, { breaks: { journal: loose } })));
+  expect(ends.filter((end) => end === 'task COMPLETED').length).toBeGreaterThan(3);
+}, 60_000);
 
 for (const game of ['fleet', 'house'] as const) {
   test(`a seed of the ${game} game is the same schedule, line by line, every time`, async () => {

@@ -11,7 +11,7 @@ import type { AgentListener } from '../../src/agent-link.ts';
 import type { Clock } from '../../src/clock.ts';
 import { readConfig } from '../../src/config.ts';
 import type { SessionId } from '../../src/ids.ts';
-import { type MemoryJournal, memoryJournal } from '../../src/journal/memory.ts';
+import { type Fate, type MemoryJournal, memoryJournal } from '../../src/journal/memory.ts';
 import type { Batch } from '../../src/journal.ts';
 import { silentLog } from '../../src/log.ts';
 import type { Recordings } from '../../src/recordings.ts';
@@ -111,6 +111,7 @@ export class HouseWorld implements Owner {
   /** The memory below the ledger, and what a server that is dead may still write to it: for sabotage. */
   readonly raw: { memory: MemoryJournal | null; stale: Batch | null } = { memory: null, stale: null };
   #made = 0;
+  #kept = 0;
 
   constructor(seed: number, breaks: Breaks = {}, tell: Tell | null = null) {
     this.pick = random(seed);
@@ -186,14 +187,16 @@ export class HouseWorld implements Owner {
   }
 
   /** As by `kill -9`: what had not been acknowledged is in the journal, or is not. */
-  kill(unacknowledged: 'kept' | 'lost'): void {
+  kill(unacknowledged: Fate): void {
     const { server } = this;
     if (!server) return;
     server.isAlive = false;
     this.server = null;
     for (const link of this.links) link.cut();
     this.links.clear();
-    this.journal = this.journal.crash(unacknowledged);
+    // Of several that were on their way, every other time only the oldest is in.
+    const isFirst = unacknowledged === 'kept' && ++this.#kept % 2 === 0;
+    this.journal = this.journal.crash(isFirst ? 'first' : unacknowledged);
   }
 
   connect(agent: FakeAgent): void {

@@ -1,4 +1,5 @@
 /** Journals that break one rule of durability each. */
+import { Failure } from '../../src/failure.ts';
 import type { MemoryJournal } from '../../src/journal/memory.ts';
 import type { Batch } from '../../src/journal.ts';
 
@@ -34,10 +35,11 @@ const early = sometimes(async (inner, batch) => {
 });
 
 const torn: BrokenJournal = (inner) => {
-  const append = async ({ entries, records }: Batch): Promise<number> => {
+  const append = async ({ number, entries, records }: Batch): Promise<number> => {
     if (entries.length > 1) await inner.append({ entries: entries.slice(0, 1), records: [] });
     await later(1);
-    return await inner.append({ entries: entries.length > 1 ? entries.slice(1) : entries, records });
+    const rest = entries.length > 1 ? entries.slice(1) : entries;
+    return await inner.append({ ...(number ? { number } : {}), entries: rest, records });
   };
   return over(inner, { append }, torn);
 };
@@ -68,6 +70,25 @@ const forgetful: BrokenJournal = (inner) => {
   return over(inner, { live }, forgetful);
 };
 
+/** Every third batch is refused once, some turns after it came; whoever appends it again is heard. */
+const refusing =
+  (append: (inner: MemoryJournal, batch: Batch) => Promise<number>): BrokenJournal =>
+  (inner) => {
+    let n = 0;
+    const mine = async (batch: Batch) => {
+      if (++n % 3 !== 0) return await append(inner, batch);
+      await later(1);
+      throw new Failure('journal-away', 'the cable is loose');
+    };
+    return over(inner, { append: mine }, refusing(append));
+  };
+
+/** This one breaks no rule: what comes behind a batch that was refused is refused as well. */
+export const loose = refusing((inner, batch) => inner.append(batch));
+
+/** Each batch is taken for itself. */
+export const unordered = refusing((inner, { entries, records }) => inner.append({ entries, records }));
+
 export const brokenJournals: readonly {
   readonly breaks: string;
   readonly what: string;
@@ -80,7 +101,10 @@ export const brokenJournals: readonly {
     what: 'a batch is acknowledged and not written',
     noticedBy: ['S1', 'S2'],
     within: 10,
-    broken: sometimes(async (inner, { entries }) => (await inner.cursor()) + entries.length),
+    broken: sometimes(async (inner, batch) => {
+      await inner.append({ ...batch, entries: [], records: [] });
+      return (await inner.cursor()) + batch.entries.length;
+    }),
   },
   {
     breaks: 'S2',
@@ -94,16 +118,16 @@ export const brokenJournals: readonly {
     what: 'entries are written without their record',
     noticedBy: ['S9', 'S2', 'S3'],
     within: 10,
-    broken: sometimes((inner, { entries }) => inner.append({ entries, records: [] })),
+    broken: sometimes((inner, batch) => inner.append({ ...batch, records: [] })),
   },
   {
     breaks: 'S9',
     what: 'records are written without their entries',
     noticedBy: ['S1', 'S9'],
     within: 10,
-    broken: sometimes(async (inner, { entries, records }) => {
-      await inner.append({ entries: [], records });
-      return (await inner.cursor()) + entries.length;
+    broken: sometimes(async (inner, batch) => {
+      await inner.append({ ...batch, entries: [] });
+      return (await inner.cursor()) + batch.entries.length;
     }),
   },
   {

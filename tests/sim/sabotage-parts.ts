@@ -134,7 +134,8 @@ export function unfenced(inner: MemoryJournal, { raw }: HouseWorld): MemoryJourn
       last = batch;
       const { stale, memory } = raw;
       raw.stale = null;
-      if (stale) await memory?.append(stale).catch(() => {});
+      // Whoever does not know that it was followed knows nothing of the follower's numbers either.
+      if (stale) await memory?.append({ entries: stale.entries, records: stale.records }).catch(() => {});
       return cursor;
     },
     crash(how) {

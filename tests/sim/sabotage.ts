@@ -9,7 +9,7 @@ import { memoryJournal } from '../../src/journal/memory.ts';
 import { play } from './game.ts';
 import type { Breaks } from './house.ts';
 import { playHouse } from './house-game.ts';
-import { type BrokenJournal, brokenJournals } from './sabotage-journal.ts';
+import { type BrokenJournal, brokenJournals, unordered } from './sabotage-journal.ts';
 import { Apart, deaf, deafAlarms, Eager, Hasty, unfenced, yes, zombies } from './sabotage-parts.ts';
 
 export interface Sabotage {
@@ -43,6 +43,15 @@ const fleet = (words: Words, broken: BrokenJournal): Sabotage => ({
 const inTheFleet: readonly Sabotage[] = brokenJournals.map(({ broken, ...words }) => fleet(words, broken));
 
 const inTheHouse: readonly Sabotage[] = [
+  house(
+    {
+      breaks: 'J29',
+      what: 'a batch is in although the one before it is not',
+      noticedBy: ['S9', 'S1', 'S2', 'S3'],
+      within: 100,
+    },
+    { journal: unordered },
+  ),
   house(
     { breaks: 'S2', what: 'effects run before their batch is durable', noticedBy: ['S2'], within: 5 },
     { groupCommit: (given) => new Eager(given) },
