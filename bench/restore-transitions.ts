@@ -9,8 +9,10 @@ import { plan } from './restore-fleet.ts';
 import { heartbeat, quietLink, registrationOf, standing } from './restore-house.ts';
 import { create, fleetOver } from './restore-world.ts';
 
-/** Commands on their way at once, as 64 writers of bench/journal.ts. */
-const AT_ONCE = 64;
+/** Commands on their way at once, each to another session: there are as many in the smallest fleet. */
+const AT_ONCE = 16;
+/** Sessions that work while all others idle, the same number in every fleet. */
+const FEW = 16;
 const WARM_UP = 20_000;
 const TRANSITIONS = 20_000;
 const LOOKS = 20_000;
@@ -43,26 +45,43 @@ async function timed(count: number, work: (i: number) => unknown): Promise<numbe
 }
 
 /** Microseconds of one transition: by the clock, and of processor time with the collector's threads. */
-export interface Stretch {
+export interface Spent {
   readonly wall: number;
   readonly cpu: number;
 }
 
-/** Commands to random actors, so many at once; each is durable when it counts as done. */
-async function send(root: Fleet, ids: readonly string[], count: number): Promise<Stretch> {
-  const pick = random(count);
-  const from = performance.now();
-  const before = process.cpuUsage();
-  for (let done = 0; done < count; done += AT_ONCE) {
-    const sent = Array.from({ length: AT_ONCE }, (_, i) => {
+export interface Stretch {
+  /** To the same few sessions again and again, while all others idle. */
+  readonly few: Spent;
+  /**
+   * To one session after the other, until each had its turn: hardly anything is in the processor's caches.
+   */
+  readonly all: Spent;
+}
+
+/** Commands to these in turn, so many at once; each is a transition, and durable when it counts as done. */
+function sending(root: Fleet, ids: readonly string[]): (count: number) => Promise<Spent> {
+  let at = 0;
+  return async (count) => {
+    const from = performance.now();
+    const before = process.cpuUsage();
+    for (let done = 0; done < count; done += AT_ONCE) {
       const type = (done / AT_ONCE) % 2 === 0 ? 'question.opened' : 'question.closed';
-      const event = { type, at: done, hitl: `h${i}` } as Told;
-      return root.send(ids[pick(ids.length)] as string, event);
-    });
-    await Promise.all(sent);
-  }
-  const { user, system } = process.cpuUsage(before);
-  return { wall: microseconds(performance.now() - from, count), cpu: (user + system) / count };
+      const sent = Array.from({ length: AT_ONCE }, (_, i) => {
+        const event = { type, at: done, hitl: `h${i}` } as Told;
+        return root.send(ids[at++ % ids.length] as string, event);
+      });
+      await Promise.all(sent);
+    }
+    const { user, system } = process.cpuUsage(before);
+    return { wall: microseconds(performance.now() - from, count), cpu: (user + system) / count };
+  };
+}
+
+function shuffled<One>(all: readonly One[]): One[] {
+  const pick = random(7);
+  const left = [...all];
+  return all.map(() => left.splice(pick(left.length), 1)[0] as One);
 }
 
 async function links({ house, listener }: ReturnType<typeof standing>, agents: readonly string[]) {
@@ -105,12 +124,15 @@ export async function costs(journal: Journal, count: number, dir: string): Promi
   const root = fleetOver(journal, 'mute');
   await create(root, wanted);
   const agents = wanted.agents;
-  const sessions = wanted.roots.filter(({ kind }) => kind === 'session').map(({ id }) => id);
-  await send(root, sessions, WARM_UP);
+  const sessions = shuffled(wanted.roots.filter(({ kind }) => kind === 'session').map(({ id }) => id));
+  const [few, every] = [sending(root, sessions.slice(0, FEW)), sending(root, sessions)];
+  await few(WARM_UP);
+  await every(WARM_UP);
   process.stdout.write('"ready"\n');
   for await (const line of console) {
     if (line !== 'stretch') break;
-    process.stdout.write(`${JSON.stringify(await send(root, sessions, TRANSITIONS))}\n`);
+    const stretch: Stretch = { few: await few(TRANSITIONS), all: await every(TRANSITIONS) };
+    process.stdout.write(`${JSON.stringify(stretch)}\n`);
   }
   const house = standing(dir, journal, root);
   const pick = random(5);

@@ -20,7 +20,7 @@ import { readWords } from '../scripts/arguments.ts';
 import { redisServer } from '../tests/journal/redis-server.ts';
 import type { Place, Timed, Wish } from './restore-child.ts';
 import type { Held } from './restore-memory.ts';
-import type { Costs, Stretch } from './restore-transitions.ts';
+import type { Costs, Spent, Stretch } from './restore-transitions.ts';
 import { median, rounded } from './terminal-figures.ts';
 
 const usage =
@@ -133,16 +133,19 @@ function idling() {
 }
 
 interface Beside extends Costs {
-  readonly transition: number;
-  readonly cpu: number;
+  readonly journal: string;
+  readonly few: number;
+  readonly fewCpu: number;
+  readonly all: number;
+  readonly allCpu: number;
 }
 
 /** A fleet of a size in a process of its own, that waits for its turns. */
-function waiting(count: number) {
-  const own = join(dir, `costs-${count}`);
+function waiting(kind: 'none' | 'sqlite', count: number) {
+  const own = join(dir, `costs-${kind}-${count}`);
   mkdirSync(own);
-  process.stderr.write(`… transitions, a fleet of ${count}\n`);
-  const wish: Wish = { do: 'costs', place: memory, count, dir: own };
+  process.stderr.write(`… transitions, a fleet of ${count}, ${kind}\n`);
+  const wish: Wish = { do: 'costs', place: { kind, path: join(own, 'journal.db') }, count, dir: own };
   const child = Bun.spawn([process.execPath, childPath, JSON.stringify(wish)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -170,10 +173,10 @@ function waiting(count: number) {
 }
 
 /** Fleets of all sizes are there at once and take turns: what slows one of them slows them all. */
-async function transitions(): Promise<Beside[]> {
+async function transitions(kind: 'none' | 'sqlite'): Promise<Beside[]> {
   const fleets: { readonly fleet: ReturnType<typeof waiting>; readonly stretches: Stretch[] }[] = [];
   for (const count of wanted.sizes.split(',').map(Number)) {
-    const fleet = waiting(count);
+    const fleet = waiting(kind, count);
     await fleet.next<'ready'>();
     fleets.push({ fleet, stretches: [] });
   }
@@ -182,10 +185,11 @@ async function transitions(): Promise<Beside[]> {
   const found: Beside[] = [];
   for (const { fleet, stretches } of fleets) {
     const { actors, ...looks } = await fleet.ask<Costs>('end');
-    const of = (what: keyof Stretch) => median(stretches.map((one) => one[what]));
-    const costs = { transition: of('wall'), cpu: of('cpu'), ...looks };
+    const of = (who: keyof Stretch, what: keyof Spent) => median(stretches.map((one) => one[who][what]));
+    const spent = { few: of('few', 'wall'), fewCpu: of('few', 'cpu') };
+    const costs = { ...spent, all: of('all', 'wall'), allCpu: of('all', 'cpu'), ...looks };
     const inShort = Object.entries(costs).map(([name, value]) => [name, rounded(value, 2)]);
-    found.push({ actors, ...Object.fromEntries(inShort) } as Beside);
+    found.push({ journal: kind, actors, ...Object.fromEntries(inShort) } as Beside);
   }
   return found;
 }
@@ -200,6 +204,19 @@ function table(rows: readonly object[]): void {
 const verdict = (value: number, max: number, what: string) =>
   console.log(`${value <= max ? 'ok    ' : 'missed'}  ${what}: ${value} <= ${max}`);
 
+function flatness(journal: string, sizes: readonly Beside[]) {
+  const [first, last] = [sizes[0] as Beside, sizes.at(-1) as Beside];
+  const times = (what: 'few' | 'fewCpu' | 'all' | 'allCpu') => rounded(last[what] / first[what], 2);
+  const found = { few: times('few'), fewCpu: times('fewCpu'), all: times('all'), allCpu: times('allCpu') };
+  const over = journal === 'none' ? 'no journal' : journal;
+  const beside = `beside ${last.actors} actors / beside ${first.actors}, over ${over}`;
+  verdict(found.few, FLAT_MAX, `a transition of the same few ${beside}`);
+  verdict(found.fewCpu, FLAT_MAX, 'the same in processor time, the collector and the journal included');
+  verdict(found.all, FLAT_MAX, `a transition of one after the other ${beside}`);
+  verdict(found.allCpu, FLAT_MAX, 'the same in processor time');
+  return { journal, ...found };
+}
+
 const redis = await redisServer();
 try {
   const rows = wanted.actors.split(',').flatMap((text) => {
@@ -208,20 +225,16 @@ try {
     return restoring(Number(text), [sqlite, { kind: 'redis', path: redis.path }]);
   });
   const idle = idling();
-  const costs = await transitions();
+  const costs = { none: await transitions('none'), sqlite: await transitions('sqlite') };
   table(rows);
   table([{ ...idle, descriptors: idle.descriptors.join(' and ') }]);
-  table(costs);
+  table([...costs.none, ...costs.sqlite]);
   for (const { journal, actors, ratio } of rows)
     verdict(ratio, RESTORE_MAX, `${actors} actors from ${journal}, restored / created in memory`);
   verdict(idle.beyondRssKiB, IDLE_KIB_MAX, 'KiB of RSS of an idle agent with one session, beyond its screen');
   verdict(idle.beyondHeapKiB, IDLE_KIB_MAX, 'KiB of heap of the same');
-  const [first, last] = [costs[0] as Beside, costs.at(-1) as Beside];
-  const flat = rounded(last.transition / first.transition, 2);
-  verdict(flat, FLAT_MAX, `a transition beside ${last.actors} actors / beside ${first.actors}`);
-  const flatCpu = rounded(last.cpu / first.cpu, 2);
-  verdict(flatCpu, FLAT_MAX, 'the same in processor time, the collector and the journal included');
-  console.log(JSON.stringify({ rows, idle, costs, flat, flatCpu }));
+  const flat = Object.entries(costs).map(([journal, sizes]) => flatness(journal, sizes));
+  console.log(JSON.stringify({ rows, idle, costs, flat }));
 } finally {
   await redis.close();
   rmSync(dir, { recursive: true, force: true });
