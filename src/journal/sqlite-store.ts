@@ -2,9 +2,10 @@
  * The journal's file, synchronous and in text: what runs inside the journal's thread.
  *
  * WAL with synchronous=FULL: when `append` returns, the batch has been through fsync. One transaction per
- * batch. The files are looked at before each write: a journal that was moved away or deleted would take every
- * write and keep none (sqlite-place.ts). Whenever it rests, and when it is opened, the write-ahead log is
- * brought into the file, so that little hangs on the log.
+ * batch, and one row (sqlite-tail.ts); whoever reads has it brought into the tables first. The files are
+ * looked at before each write: a journal that was moved away or deleted would take every write and keep none
+ * (sqlite-place.ts). Whenever it rests, and when it is opened, the write-ahead log is brought into the file,
+ * so that little hangs on the log.
  */
 import { Database, type SQLQueryBindings } from 'bun:sqlite';
 import { closeSync, existsSync, openSync, statSync } from 'node:fs';

@@ -1,7 +1,8 @@
 /**
  * The journal in one SQLite file: the default, for a machine that has nothing else.
  *
- *   append ──▶ text ──▶ thread: one transaction, fsync ──▶ resolve
+ *   append ──▶ text ──▶ thread: one row in one transaction, fsync ──▶ resolve
+ *                               └── later, with many others, into the tables (sqlite-tail.ts)
  *
  * Guarantees what src/journal.ts says. One process at a time (sqlite-lock.ts); others may read the file.
  * It runs in a thread of its own because an fsync waits for everybody's writes to that disk. Measured here,
