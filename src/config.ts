@@ -8,6 +8,11 @@ export type JournalPlace =
   | { readonly kind: 'sqlite'; readonly path: string }
   | { readonly kind: 'redis'; readonly url: string; readonly prefix: string };
 
+/** The operator's own certificate, or one that is made here. */
+export type TlsWish =
+  | { readonly kind: 'files'; readonly cert: string; readonly key: string }
+  | { readonly kind: 'self-signed' };
+
 export interface Config {
   readonly dataDir: string;
   readonly journal: JournalPlace;
@@ -19,6 +24,10 @@ export interface Config {
   /** Extra names that a `Host` header may carry. */
   readonly allowedHosts: readonly string[];
   readonly behindProxy: boolean;
+  /** Hops whose word on the client is believed, behind a proxy: addresses or networks. */
+  readonly trustedProxies: readonly string[];
+  /** For HTTP and WebSockets; null: plain. */
+  readonly tls: TlsWish | null;
   readonly logLevel: Level;
   readonly metrics: boolean;
   /** How the agent client is started on this host; the first word is a program. */
@@ -37,6 +46,8 @@ export interface Config {
   };
   /** What becomes of a session that an agent runs and nobody here knows. */
   readonly unknownSessions: 'adopt' | 'end';
+  /** Whole days of the audit log that are kept before today. */
+  readonly auditKeepDays: number;
   /** How long an actor rests in the journal after its end before it is archived; null: for ever. */
   readonly archiveAfterMs: number | null;
   /** What instances on this host get of our environment. */
@@ -50,6 +61,12 @@ export interface Config {
 type Env = Readonly<Record<string, string | undefined>>;
 
 const bad = (name: string, why: string) => new Failure('bad-input', `${name}: ${why}`);
+
+const words = (text: string | undefined): string[] =>
+  (text ?? '')
+    .split(',')
+    .map((word) => word.trim())
+    .filter(Boolean);
 
 function integer(
   env: Env,
@@ -101,10 +118,7 @@ function unknownSessions(env: Env): Config['unknownSessions'] {
 const passedOn = ['PATH', 'LANG', 'LC_ALL', 'TZ', 'SHELL', 'AGENTIC_CLAUDE_BIN'];
 
 function instanceEnv(env: Env): Record<string, string> {
-  const wanted = (env['AGENTIC_INSTANCE_ENV'] ?? '')
-    .split(',')
-    .map((name) => name.trim())
-    .filter(Boolean);
+  const wanted = words(env['AGENTIC_INSTANCE_ENV']);
   return Object.fromEntries(
     [...passedOn, ...wanted].flatMap((name) => {
       const value = env[name];
@@ -117,6 +131,17 @@ function instanceEnv(env: Env): Record<string, string> {
 export function redisPrefix(text: string, where: string): string {
   if (/^[A-Za-z0-9_.-]{1,64}$/.test(text)) return text;
   throw bad(where, `"${text}" is not 1 to 64 letters, digits, ".", "_" or "-"`);
+}
+
+function tlsWish(env: Env, cwd: string): TlsWish | null {
+  const [cert, key, kind] = [env['AGENTIC_TLS_CERT'], env['AGENTIC_TLS_KEY'], env['AGENTIC_TLS']];
+  if (kind && kind !== 'self-signed' && kind !== 'off')
+    throw bad('AGENTIC_TLS', `"${kind}" is neither self-signed nor off`);
+  if (Boolean(cert) !== Boolean(key))
+    throw bad(cert ? 'AGENTIC_TLS_KEY' : 'AGENTIC_TLS_CERT', 'the certificate and its key come together');
+  if (kind && cert) throw bad('AGENTIC_TLS', 'with AGENTIC_TLS_CERT there is nothing more to say');
+  if (cert && key) return { kind: 'files', cert: resolve(cwd, cert), key: resolve(cwd, key) };
+  return kind === 'self-signed' ? { kind } : null;
 }
 
 /** Redis when it is named, else a file of our own. */
@@ -143,10 +168,9 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     journalAnew: flag(env, 'AGENTIC_JOURNAL_ANEW', false),
     listen,
     httpHost: env['AGENTIC_HTTP_LISTEN_IP'] || listen.host,
-    allowedHosts: (env['AGENTIC_ALLOWED_HOSTS'] ?? '')
-      .split(',')
-      .map((h) => h.trim())
-      .filter(Boolean),
+    allowedHosts: words(env['AGENTIC_ALLOWED_HOSTS']),
+    trustedProxies: words(env['AGENTIC_TRUSTED_PROXIES'] || '127.0.0.0/8,::1'),
+    tls: tlsWish(env, cwd),
     behindProxy: flag(env, 'AGENTIC_BEHIND_PROXY', false),
     logLevel: level(env),
     metrics: flag(env, 'METRICS_ENABLED', true),
@@ -162,6 +186,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
       backoffMs: [200, 1_000, 5_000, 15_000, 30_000],
     },
     unknownSessions: unknownSessions(env),
+    auditKeepDays: integer(env, 'AGENTIC_AUDIT_KEEP_DAYS', { fallback: 90, min: 1, max: 36_500 }),
     archiveAfterMs: archiveHours === 0 ? null : archiveHours * 3_600_000,
     instanceEnv: instanceEnv(env),
     claudeBin: env['AGENTIC_CLAUDE_BIN'] || null,

@@ -21,6 +21,7 @@ export const failures = {
   'agent-gone': { http: 502, grpc: 14, retry: true, title: 'The agent is not connected' },
   'runtime-failed': { http: 502, grpc: 14, retry: true, title: 'The runtime failed' },
   'journal-away': { http: 503, grpc: 14, retry: true, title: 'Nothing can be promised just now' },
+  'audit-away': { http: 503, grpc: 14, retry: true, title: 'Nothing can be noted just now' },
   busy: { http: 503, grpc: 14, retry: true, title: 'No capacity just now' },
   'timed-out': { http: 504, grpc: 4, retry: true, title: 'It took too long' },
   undeliverable: { http: 502, grpc: 9, retry: false, title: 'The answer did not take' },

@@ -21,6 +21,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   runtime: [],
   transport: ['proto'],
   tasks: ['agent/tools'],
+  audit: [],
   http: [],
   wiring: ['actors', 'tasks', 'agent/tools'],
   main: [
@@ -30,6 +31,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'runtime',
     'transport',
     'tasks',
+    'audit',
     'http',
     'wiring',
     'agent/tools',
@@ -51,6 +53,7 @@ const mayUse: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   runtime: [/^node:/],
   transport: [/^node:/, 'bun:ffi', '@grpc/grpc-js', /^@bufbuild\/protobuf/],
   tasks: [/^node:/, 'yaml'],
+  audit: [/^node:/],
   http: [/^node:/, 'bun', 'elysia', '@elysiajs/openapi', 'prom-client'],
   wiring: [/^node:/],
   main: [/^node:/],
@@ -64,7 +67,7 @@ const mayUse: Readonly<Record<string, readonly (string | RegExp)[]>> = {
 /** Null for what is free: tests, scripts and benches. */
 function layerOf(file: string): string | null {
   const [top = '', next = '', ...deeper] = file.split('/');
-  if (file === 'src/main.ts') return 'main';
+  if (/^src\/main(-\w+)?\.ts$/.test(file)) return 'main';
   if (file === 'ui/build.ts') return 'ui/build';
   if (file.startsWith('agent/tools/')) return 'agent/tools';
   if (top === 'src') return deeper.length === 0 ? 'vocabulary' : next;

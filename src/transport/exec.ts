@@ -7,9 +7,11 @@ import {
   ExecOutputSchema,
   type ExecRequest,
 } from '../../proto/gen/agent_pb.ts';
-import { type Access, demand } from '../access.ts';
+import { type Access, type Caller, demand } from '../access.ts';
+import type { Audit, AuditNote } from '../audit.ts';
+import type { Clock } from '../clock.ts';
 import type { ExecDesk } from '../desk.ts';
-import { Failure } from '../failure.ts';
+import { Failure, type FailureCode, failures } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { statusOf } from './connect.ts';
 import { bearerOf } from './identity.ts';
@@ -21,24 +23,31 @@ const TIMEOUT_SECONDS = 300;
 export interface ExecDoor {
   readonly exec: ExecDesk;
   readonly access: Access;
+  readonly audit: Audit;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
 export type ExecCall = ServerWritableStream<ExecRequest, ExecOutput>;
 
-export function serveExec({ exec, access, log }: ExecDoor, call: ExecCall, peer: Peer | null): void {
+export function serveExec(door: ExecDoor, call: ExecCall, peer: Peer | null): void {
+  const { exec, access, audit, log } = door;
+  const note = noter(door, call, peer);
+  let caller: Caller | null = null;
+  let hasBegun = false;
   const stop = new AbortController();
   call.on('cancelled', () => stop.abort(new Failure('cancelled', 'the caller left')));
   const say = (output: Parameters<typeof create<typeof ExecOutputSchema>>[1]) =>
     call.write(create(ExecOutputSchema, output)) ? null : drained(call, stop.signal);
   const run = async () => {
-    const caller = demand(
-      access.caller({ token: bearerOf(call.metadata), peerUid: peer?.uid ?? null }),
-      'operator',
-    );
+    caller = access.caller({ token: bearerOf(call.metadata), peerUid: peer?.uid ?? null });
+    const { name: by } = demand(caller, 'operator');
     const { agentId: agent, command, args, workingDir, env, timeoutSeconds } = call.request;
     if (agent === '' || command === '') throw new Failure('bad-input', 'agent_id and command must be given');
     if (timeoutSeconds < 0) throw new Failure('bad-input', 'timeout_seconds must not be negative');
+    await audit.ready();
+    await audit.note(note('Exec', caller, null));
+    hasBegun = true;
     const wanted = {
       agent,
       command,
@@ -48,7 +57,7 @@ export function serveExec({ exec, access, log }: ExecDoor, call: ExecCall, peer:
       timeoutSeconds: timeoutSeconds || TIMEOUT_SECONDS,
       stdin: null,
     };
-    for await (const part of exec.run(wanted, caller.name, stop.signal)) {
+    for await (const part of exec.run(wanted, by, stop.signal)) {
       if ('ended' in part) {
         const { exit_code: exitCode, reason } = part.ended;
         await say({ exitCode: exitCode ?? -1, complete: true, error: reason ?? '' });
@@ -57,12 +66,34 @@ export function serveExec({ exec, access, log }: ExecDoor, call: ExecCall, peer:
         await say({ stream, data: part.bytes });
       }
     }
+    await audit.note(note('Exec ended', caller, null));
     call.end();
   };
   run().catch((thrown) => {
+    const code = stop.signal.aborted ? 'cancelled' : thrown instanceof Failure ? thrown.code : 'bug';
+    audit.refused(note(hasBegun ? 'Exec ended' : 'Exec', caller, code));
     if (stop.signal.aborted) return;
     if (!(thrown instanceof Failure)) log.error('exec ended by a bug', { why: String(thrown) });
     call.emit('error', statusOf(thrown));
+  });
+}
+
+/** What the audit log is told of one call; how long it took counts from now. */
+function noter({ clock }: ExecDoor, call: ExecCall, peer: Peer | null) {
+  const began = clock.now();
+  return (method: string, caller: Caller | null, code: FailureCode | 'bug' | null): AuditNote => ({
+    door: 'grpc',
+    caller: caller && { name: caller.name, role: caller.role, via: caller.via, id: caller.id },
+    from: peer ? null : call.getPeer().replace(/:\d+$/, ''),
+    proxied: false,
+    method,
+    route: call.getPath(),
+    params: { agent: call.request.agentId },
+    outcome:
+      code === null ? 'done' : code === 'unauthenticated' || code === 'forbidden' ? 'refused' : 'failed',
+    status: code === null ? 0 : code === 'bug' ? 13 : failures[code].grpc,
+    code,
+    ms: Math.round(clock.now() - began),
   });
 }
 

@@ -12,6 +12,7 @@ import {
   RenewCertificateRequestSchema,
 } from '../../proto/gen/agent_pb.ts';
 import { agentService } from '../../proto/service.ts';
+import { type Audit, type AuditNote, noAudit } from '../../src/audit.ts';
 import { Failure } from '../../src/failure.ts';
 import { socketPathOf } from '../../src/transport/socket-path.ts';
 import type { SessionView } from '../../src/views.ts';
@@ -96,6 +97,44 @@ describe('Exec', () => {
     expect((await exec(make, { at: on.unix }).ended).code).toBe(status.OK);
     expect(on.desk.wanted[0]?.by).toBe('local');
     expect((await exec(make, { at: on.unix, token: 'guessed' }).ended).code).toBe(status.UNAUTHENTICATED);
+  });
+
+  test('[O7] is noted before it runs and when it has ended, and refusals too, without the command', async () => {
+    await on.close();
+    const notes: AuditNote[] = [];
+    let isAway = false;
+    const audit: Audit = {
+      ...noAudit,
+      ready: async () => {
+        if (isAway) throw new Failure('audit-away', 'the disk is full');
+      },
+      note: async (one) => void notes.push(one),
+      refused: (one) => void notes.push(one),
+    };
+    on = await rig({ audit });
+    let seen = -1;
+    on.desk.parts = async function* () {
+      seen = notes.length;
+      yield ended(0, null);
+    };
+    await exec(make, { token: 'for-operators' }).ended;
+    expect(seen).toBe(1);
+    await exec(make, { token: 'for-viewers' }).ended;
+    await exec(make, { token: 'guessed', at: on.unix }).ended;
+    const route = '/agentic.sandbox.v1.AgentService/Exec';
+    expect(notes.map((one) => [one.method, one.caller?.name, one.outcome, one.code, one.from])).toEqual([
+      ['Exec', 'olga', 'done', null, '127.0.0.1'],
+      ['Exec ended', 'olga', 'done', null, '127.0.0.1'],
+      ['Exec', 'vera', 'refused', 'forbidden', '127.0.0.1'],
+      ['Exec', undefined, 'refused', 'unauthenticated', null],
+    ]);
+    expect(notes[0]).toMatchObject({ door: 'grpc', route, params: { agent: 'web-1' }, status: 0 });
+    expect(JSON.stringify(notes)).not.toContain('make');
+    isAway = true;
+    on.desk.wanted.splice(0);
+    const away = await exec(make, { token: 'for-operators' }).ended;
+    expect([away.code, away.details]).toEqual([status.UNAVAILABLE, 'the disk is full']);
+    expect(on.desk.wanted).toEqual([]);
   });
 
   test('[G20] a failure is the call’s status, and a bug says nothing of itself', async () => {
