@@ -21,8 +21,11 @@ export interface AuditCaller {
 }
 
 export interface AuditNote {
-  /** `operators`: tokens were changed by a command; `audit`: about this log itself. */
-  readonly door: 'http' | 'ws' | 'grpc' | 'operators' | 'audit';
+  /**
+   * `identity`: certificates and one-time tokens of agents; `operators`: tokens were changed by a command;
+   * `audit`: about this log itself.
+   */
+  readonly door: 'http' | 'ws' | 'grpc' | 'identity' | 'operators' | 'audit';
   /** Null: nobody we know. */
   readonly caller: AuditCaller | null;
   /** Address of the client; null on the Unix socket and for the house itself. */

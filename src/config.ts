@@ -1,4 +1,5 @@
 /** The environment, read once, checked and frozen. The only place that reads `process.env`. */
+import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { Failure } from './failure.ts';
 import type { Level } from './log.ts';
@@ -13,13 +14,38 @@ export type TlsWish =
   | { readonly kind: 'files'; readonly cert: string; readonly key: string }
   | { readonly kind: 'self-signed' };
 
+export interface Address {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+}
+
+/** How agents elsewhere prove themselves by certificates. */
+export interface IdentityConfig {
+  readonly trustDomain: string;
+  /** gRPC with client certificates; null: off. */
+  readonly tls: Address | null;
+  /** Where one-time tokens are taken, over HTTPS; null: off. */
+  readonly enrol: Address | null;
+  /** What agents are told to call; null: where we listen. */
+  readonly enrolUrl: string | null;
+  /** DNS names and addresses in the server's certificate, besides those of this machine's loopback. */
+  readonly names: readonly string[];
+  /** A program that signs (docs/ca-backend.md); null: the authority in the data directory. */
+  readonly authority: string | null;
+  readonly agentTtlMs: number;
+  readonly serverTtlMs: number;
+  readonly tokenTtlMs: number;
+}
+
 export interface Config {
   readonly dataDir: string;
   readonly journal: JournalPlace;
   /** Go on although the journal has less than was seen of it. */
   readonly journalAnew: boolean;
   /** gRPC; the WebSocket port is one above, HTTP two above. Port 0: all three are chosen by the system. */
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: Address;
+  readonly identity: IdentityConfig;
   readonly httpHost: string;
   /** Extra names that a `Host` header may carry. */
   readonly allowedHosts: readonly string[];
@@ -90,15 +116,58 @@ function flag(env: Env, name: string, fallback: boolean): boolean {
   throw bad(name, `"${text}" is neither true nor false`);
 }
 
-function address(env: Env): Config['listen'] {
-  const text = env['LISTEN_ADDR'] ?? '127.0.0.1:8120';
+const PORT_MAX = 65_535;
+
+function address(name: string, text: string, portMax = PORT_MAX): Address {
   const at = text.lastIndexOf(':');
   const host = text.slice(0, at).replace(/^\[(.*)\]$/, '$1');
   const port = Number(text.slice(at + 1));
-  if (at <= 0 || !Number.isInteger(port) || port < 0 || port > 65_533) {
-    throw bad('LISTEN_ADDR', `"${text}" is not an address such as 127.0.0.1:8120`);
+  if (at <= 0 || !Number.isInteger(port) || port < 0 || port > portMax) {
+    throw bad(name, `"${text}" is not an address such as 127.0.0.1:8120`);
   }
   return { host, port };
+}
+
+/** Some ports above LISTEN_ADDR's on the loopback; `off`, `0` and nothing: not at all. */
+function besides(env: Env, name: string, { port, above }: { port: number; above: number }): Address | null {
+  const text = env[name];
+  if (text === undefined) {
+    const own = port + above;
+    return own > PORT_MAX ? null : { host: '127.0.0.1', port: port === 0 ? 0 : own };
+  }
+  return ['', '0', 'off'].includes(text.toLowerCase()) ? null : address(name, text);
+}
+
+function identity(env: Env, port: number): IdentityConfig {
+  const trustDomain = env['AGENTIC_TRUST_DOMAIN'] || 'sandbox.local';
+  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+  if (trustDomain.length > 200 || !new RegExp(`^${label}(\\.${label})*$`).test(trustDomain)) {
+    throw bad('AGENTIC_TRUST_DOMAIN', `"${trustDomain}" is not a name such as sandbox.local, in lower case`);
+  }
+  const names = words(env['AGENTIC_TLS_NAMES']);
+  const wrong = names.find((name) => isIP(name) === 0 && !/^[A-Za-z0-9*][A-Za-z0-9.-]{0,252}$/.test(name));
+  if (wrong !== undefined) throw bad('AGENTIC_TLS_NAMES', `"${wrong}" is no DNS name and no IP address`);
+  const authority = env['AGENTIC_CA_COMMAND'] || null;
+  if (authority !== null && !authority.startsWith('/')) {
+    throw bad('AGENTIC_CA_COMMAND', `"${authority}" must be the absolute path of a program`);
+  }
+  const enrolUrl = env['AGENTIC_ENROL_URL'] || null;
+  if (enrolUrl !== null && !/^https:\/\/[^\s]+$/.test(enrolUrl)) {
+    throw bad('AGENTIC_ENROL_URL', `"${enrolUrl}" is not a URL that begins with https://`);
+  }
+  const seconds = (name: string, fallback: number, max: number) =>
+    integer(env, name, { fallback, min: 5, max }) * 1_000;
+  return {
+    trustDomain,
+    tls: besides(env, 'AGENTIC_GRPC_TLS_LISTEN', { port, above: 3 }),
+    enrol: besides(env, 'AGENTIC_ENROL_LISTEN', { port, above: 4 }),
+    enrolUrl,
+    names,
+    authority,
+    agentTtlMs: seconds('AGENTIC_AGENT_CERT_SECONDS', 86_400, 30 * 86_400),
+    serverTtlMs: seconds('AGENTIC_SERVER_CERT_SECONDS', 7 * 86_400, 90 * 86_400),
+    tokenTtlMs: seconds('AGENTIC_BOOTSTRAP_TOKEN_SECONDS', 600, 3_600),
+  };
 }
 
 function level(env: Env): Level {
@@ -118,9 +187,8 @@ function unknownSessions(env: Env): Config['unknownSessions'] {
 const passedOn = ['PATH', 'LANG', 'LC_ALL', 'TZ', 'SHELL', 'AGENTIC_CLAUDE_BIN'];
 
 function instanceEnv(env: Env): Record<string, string> {
-  const wanted = words(env['AGENTIC_INSTANCE_ENV']);
   return Object.fromEntries(
-    [...passedOn, ...wanted].flatMap((name) => {
+    [...passedOn, ...words(env['AGENTIC_INSTANCE_ENV'])].flatMap((name) => {
       const value = env[name];
       return value === undefined ? [] : [[name, value]];
     }),
@@ -157,7 +225,8 @@ const bunAlone = [process.execPath, '--no-env-file', '--config=/dev/null'];
 
 /** Throws Failure('bad-input') that names the variable. */
 export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
-  const listen = address(env);
+  // The WebSocket and HTTP ports are above it.
+  const listen = address('LISTEN_ADDR', env['LISTEN_ADDR'] ?? '127.0.0.1:8120', PORT_MAX - 2);
   const expires = integer(env, 'AGENTIC_HITL_EXPIRES_SECONDS', { fallback: 0, min: 0, max: 31_536_000 });
   const archiveHours = integer(env, 'AGENTIC_ARCHIVE_AFTER_HOURS', { fallback: 720, min: 0, max: 876_000 });
   const agent = env['AGENTIC_AGENT_BIN'];
@@ -167,6 +236,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     journal: journalPlace(env, dataDir),
     journalAnew: flag(env, 'AGENTIC_JOURNAL_ANEW', false),
     listen,
+    identity: identity(env, listen.port),
     httpHost: env['AGENTIC_HTTP_LISTEN_IP'] || listen.host,
     allowedHosts: words(env['AGENTIC_ALLOWED_HOSTS']),
     trustedProxies: words(env['AGENTIC_TRUSTED_PROXIES'] || '127.0.0.0/8,::1'),

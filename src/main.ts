@@ -9,14 +9,16 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
 import { type Fleet, fleet as makeFleet } from './actors/fleet.ts';
+import { auditLog } from './audit/log.ts';
 import { rfc3339, systemClock } from './clock.ts';
 import { type Config, readConfig } from './config.ts';
 import { Failure } from './failure.ts';
+import { openIdentity } from './identity/open.ts';
 import { openJournal } from './journal/open.ts';
 import { remembered } from './journal/seen.ts';
 import { takeLock } from './journal/sqlite-lock.ts';
-import { asWords, jsonLog } from './log.ts';
-import { type Built, type Ground, openDoors, publish } from './main-doors.ts';
+import { asWords, jsonLog, type Log } from './log.ts';
+import { type Built, type Ground, openDoors } from './main-doors.ts';
 import { absentRuntime } from './runtime/absent.ts';
 import { type HostRuntime, hostRuntime } from './runtime/host.ts';
 import type { Runtime, RuntimeKind } from './runtime.ts';
@@ -24,11 +26,12 @@ import { readQuestion } from './terminal/asking.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
 import { socketPathOf } from './transport/socket-path.ts';
-import type { InstanceView } from './views.ts';
+import { auditedIn, instanceNamed, revokeInstance } from './wiring/certificates.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
-import { type House, signals, until } from './wiring/house.ts';
+import { firstInstance, publish, welcome } from './wiring/first-words.ts';
+import { type House, signals } from './wiring/house.ts';
 import { fileSecrets } from './wiring/identity.ts';
-import { applyLimits, makeInstance } from './wiring/instances.ts';
+import { applyLimits } from './wiring/instances.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
 import { forgetLinks, liveness, reopenTerminals } from './wiring/presence.ts';
 import { keepRecordings } from './wiring/recording-keeper.ts';
@@ -38,8 +41,6 @@ import { wire } from './wiring/wire.ts';
 
 /** How long open requests may take to finish when the server is asked to stop. */
 const DRAIN_MS = 3_000;
-/** How long the first words wait for agents that should be there. */
-const WELCOME_MS = 20_000;
 
 const clock = systemClock;
 
@@ -63,12 +64,40 @@ async function ground(config: Config): Promise<Ground> {
     since: rfc3339(clock.now()),
   });
   const onLost = (why: Failure) => leave(why.message);
-  const named = await openJournal(config.journal, { clock, log, onLost });
+  const bare = await openJournal(config.journal, { clock, log, onLost });
   const { dataDir, journal: place, journalAnew: isAnew } = config;
-  const journal = await remembered(named, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
+  const journal = await remembered(bare, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
-  return { clock, config, log, lock, journal, secrets, socketPath, grpc: { address: '' } };
+  const late: Ground['late'] = { house: null, cut: () => 0 };
+  const named = instanceNamed(() => (late.house as House).fleet);
+  const trusted = await trust(config, { log, named }).catch(async (thrown) => {
+    await journal.close();
+    throw thrown;
+  });
+  return { clock, config, log, lock, journal, secrets, socketPath, grpc: { address: '' }, late, ...trusted };
+}
+
+interface Known {
+  readonly log: Log;
+  /** The name of a living instance, by its id. */
+  readonly named: (instanceId: string) => string | null;
+}
+
+/** What is noted of whoever comes in, and who agents are. */
+async function trust(
+  { dataDir, auditKeepDays: keepDays, identity: config, env }: Config,
+  { log, named }: Known,
+) {
+  const audit = await auditLog({ dir: join(dataDir, 'audit'), clock, log, keepDays });
+  const audited = auditedIn(audit);
+  const dir = join(dataDir, 'secrets');
+  const world = { config, dir, env, instanceNamed: named, clock, log, audited };
+  const identity = await openIdentity(world).catch(async (thrown) => {
+    await audit.close();
+    throw thrown;
+  });
+  return { audit, audited, identity };
 }
 
 function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
@@ -85,7 +114,8 @@ function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): Host
 }
 
 function build(on: Ground): Built {
-  const { config, log, journal, secrets } = on;
+  const { config, log, journal, secrets, late } = on;
+  const { register } = on.identity;
   const host = hostRuntimeOf(on);
   const { PATH: path = '', XDG_RUNTIME_DIR, DOCKER_HOST, CONTAINER_HOST } = config.env;
   const absent = {
@@ -99,7 +129,6 @@ function build(on: Ground): Built {
     ['container', absentRuntime('container', absent)],
     ['vm', absentRuntime('vm', absent)],
   ]);
-  const late: { house: House | null } = { house: null };
   const houseNow = () => late.house as House;
   const data = makeTerminals({
     dir: join(config.dataDir, 'recordings'),
@@ -133,7 +162,11 @@ function build(on: Ground): Built {
   const fleet = makeFleet({
     clock,
     journal,
-    kinds: wire(house, { keysFor, revoke: (name) => secrets.revoke(name) }),
+    kinds: wire(house, {
+      keysFor,
+      revoke: (name, reason) =>
+        revokeInstance(house, { register, secrets, cut: late.cut }, { name, by: 'house', reason }),
+    }),
     log,
     defer: (fn) => void setImmediate(fn),
     fatal: (thrown) => leave(`the journal cannot be written any more: ${messageOf(thrown)}`),
@@ -143,15 +176,6 @@ function build(on: Ground): Built {
 
 const messageOf = (thrown: unknown) => (thrown instanceof Error ? thrown.message : String(thrown));
 
-/** A newcomer finds one agent; what was destroyed on purpose is not made again. */
-async function firstInstance(house: House): Promise<void> {
-  const { fleet, config, log } = house;
-  if (config.firstInstance === null || fleet.views('instance').length > 0) return;
-  const name = config.firstInstance;
-  await makeInstance(house, { name, runtime: 'host' }, 'house');
-  log.info('first instance made', { name });
-}
-
 /** What is kept for so long and no longer. Returns how to stop looking. */
 function keeping(house: House, { journal, log, config }: Ground): () => void {
   const { archiveAfterMs, recordingsKeepDays: keepDays } = config;
@@ -160,25 +184,6 @@ function keeping(house: House, { journal, log, config }: Ground): () => void {
   return () => {
     for (const stop of stops) stop();
   };
-}
-
-/** Waits until the agents that should be there are, but not for ever. */
-async function welcome(house: House): Promise<string> {
-  const wanted = () =>
-    (house.fleet.views('instance') as InstanceView[]).filter(
-      ({ state }) => state === 'running' || state === 'starting' || state === 'provisioning',
-    );
-  const late = () => new Failure('timed-out', 'not yet');
-  await Promise.all(
-    wanted().map(({ name }) => {
-      const look = () => (house.links.has(name as never) ? true : null);
-      return until(house, { fact: `link:${name}`, look, withinMs: WELCOME_MS, late }).catch(() => null);
-    }),
-  );
-  const names = wanted().map(
-    ({ name }) => `${name} ${house.links.has(name as never) ? 'ready' : 'not connected yet'}`,
-  );
-  return names.length === 0 ? 'no instances yet' : names.join(', ');
 }
 
 function leave(reason: string): never {
@@ -193,7 +198,8 @@ Usage: bin/up [--behind-proxy] [--help | --version]
   --behind-proxy      a proxy that speaks TLS is in front; the same as AGENTIC_BEHIND_PROXY=1
 
 Everything is set by environment variables; README.md has the table. The usual ones:
-  LISTEN_ADDR         gRPC address; WebSocket is one port above, HTTP two (127.0.0.1:8120; port 0: any free ones)
+  LISTEN_ADDR         gRPC address; WebSocket is one port above, HTTP two, and on the loopback gRPC over TLS
+                      three and enrolment four (127.0.0.1:8120; port 0: any free ones)
   AGENTIC_DATA_DIR    journal, recordings, instances and tasks (./.run)
   REDIS_URL           the journal in that Redis instead of in a file (none)
   LOG_LEVEL           debug, info, warn or error (info)
@@ -222,10 +228,13 @@ async function main(): Promise<void> {
   const doors = await openDoors(on, built, startedAt).catch(async (thrown) => {
     await fleet.close();
     await on.journal.close();
+    on.identity.close();
+    await on.audit.close();
     throw thrown;
   });
   const stopOpening = reopenTerminals(house);
-  const url = await publish(on, doors.http);
+  const { httpPort, wsPort } = doors.http;
+  const url = await publish(on.config, { httpPort, wsPort, grpc: on.grpc.address, ...doors.places });
   const stopLooking = liveness(house);
   const stopKeeping = keeping(house, on);
   await firstInstance(house);
@@ -234,12 +243,14 @@ async function main(): Promise<void> {
     stopKeeping();
     stopOpening();
     doors.grpc.stopAccepting();
+    doors.enrol?.close();
     await doors.http.close(DRAIN_MS);
     await fleet.close();
     await doors.grpc.close(DRAIN_MS);
-    await doors.audit.close();
     await data.close();
     await on.journal.close();
+    on.identity.close();
+    await on.audit.close();
     on.lock.release();
   });
   const agents = await welcome(house);

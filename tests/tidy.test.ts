@@ -20,6 +20,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   terminal: [],
   runtime: [],
   transport: ['proto'],
+  identity: ['proto'],
   tasks: ['agent/tools'],
   audit: [],
   http: [],
@@ -30,6 +31,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'terminal',
     'runtime',
     'transport',
+    'identity',
     'tasks',
     'audit',
     'http',
@@ -46,12 +48,13 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Which packages a layer may use. The core decides; it could not reach the world even if it wanted to. */
 const mayUse: Readonly<Record<string, readonly (string | RegExp)[]>> = {
-  vocabulary: ['node:path'],
+  vocabulary: ['node:path', 'node:net'],
   actors: ['xstate'],
   journal: [/^node:/, 'bun:sqlite', 'ioredis'],
   terminal: [/^node:/, '@xterm/headless', '@xterm/addon-serialize'],
   runtime: [/^node:/],
   transport: [/^node:/, 'bun:ffi', '@grpc/grpc-js', /^@bufbuild\/protobuf/],
+  identity: [/^node:/, 'bun:sqlite'],
   tasks: [/^node:/, 'yaml'],
   audit: [/^node:/],
   http: [/^node:/, 'bun', 'elysia', '@elysiajs/openapi', 'prom-client'],

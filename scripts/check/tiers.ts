@@ -60,6 +60,7 @@ export const tiers: readonly Tier[] = [
   tests('journal', ['journal'], { needs: [redis] }),
   tests('runtime', ['runtime']),
   tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),
+  tests('identity', ['identity']),
   tests('terminal', ['terminal']),
   tests('http', ['http', 'audit']),
   tests('tasks', ['tasks', 'model-server'], { needs: [git], limitSeconds: 300 }),

@@ -14,6 +14,7 @@ import type {
   Gauges,
   HealthDesk,
   HitlDesk,
+  IdentityDesk,
   InstanceDesk,
   Recall,
   RecordingDesk,
@@ -47,6 +48,7 @@ import {
 import { healthRoutes } from './health.ts';
 import { hitlRoutes } from './hitl.ts';
 import { idempotency } from './idempotency.ts';
+import { identityRoutes } from './identity.ts';
 import { instanceRoutes } from './instances.ts';
 import { type Listener, listener } from './listener.ts';
 import { type Metrics, metrics, metricsRoute } from './metrics.ts';
@@ -69,6 +71,7 @@ export interface Desks {
   readonly recall: Recall;
   readonly actors: ActorDesk;
   readonly instances: InstanceDesk;
+  readonly identity: IdentityDesk;
   readonly agents: AgentDesk;
   readonly sessions: SessionDesk;
   readonly recordings: RecordingDesk;
@@ -166,6 +169,7 @@ export function front(
     ...(options.metrics ? [metricsRoute(counted)] : []),
     ...agentRoutes(desks),
     ...instanceRoutes(desks.instances),
+    ...identityRoutes(desks.identity),
     ...actorRoutes(desks.actors),
     ...sessionRoutes({ ...desks, question, idempotency: once }),
     ...transcriptRoutes({ ...desks, ...streaming }),

@@ -298,7 +298,7 @@ export const auditRecord = t.Object({
   seq: integer(),
   at: instant,
   prev: text,
-  door: words(['http', 'ws', 'grpc', 'operators', 'audit']),
+  door: words(['http', 'ws', 'grpc', 'identity', 'operators', 'audit']),
   caller: orNull(t.Object({ name: text, role: token.properties.role, via: text, id: orNull(text) })),
   from: orNull(text),
   proxied: t.Boolean(),

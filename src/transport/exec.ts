@@ -14,8 +14,7 @@ import type { ExecDesk } from '../desk.ts';
 import { Failure, type FailureCode, failures } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { statusOf } from './connect.ts';
-import { bearerOf } from './identity.ts';
-import type { Peer } from './peer.ts';
+import { bearerOf, type Origin } from './identity.ts';
 
 /** Of the original protocol: what `timeout_seconds` 0 means. */
 const TIMEOUT_SECONDS = 300;
@@ -30,9 +29,9 @@ export interface ExecDoor {
 
 export type ExecCall = ServerWritableStream<ExecRequest, ExecOutput>;
 
-export function serveExec(door: ExecDoor, call: ExecCall, peer: Peer | null): void {
+export function serveExec(door: ExecDoor, call: ExecCall, origin: Origin): void {
   const { exec, access, audit, log } = door;
-  const note = noter(door, call, peer);
+  const note = noter(door, call, origin);
   let caller: Caller | null = null;
   let hasBegun = false;
   const stop = new AbortController();
@@ -40,7 +39,14 @@ export function serveExec(door: ExecDoor, call: ExecCall, peer: Peer | null): vo
   const say = (output: Parameters<typeof create<typeof ExecOutputSchema>>[1]) =>
     call.write(create(ExecOutputSchema, output)) ? null : drained(call, stop.signal);
   const run = async () => {
-    caller = access.caller({ token: bearerOf(call.metadata), peerUid: peer?.uid ?? null });
+    // Nobody there is an operator, whatever else they show.
+    if (origin.kind === 'certificate')
+      throw new Failure(
+        'forbidden',
+        `${origin.certificate.spiffeId} is an agent; only operators run commands`,
+      );
+    const peerUid = origin.kind === 'unix' ? origin.peer.uid : null;
+    caller = access.caller({ token: bearerOf(call.metadata), peerUid });
     const { name: by } = demand(caller, 'operator');
     const { agentId: agent, command, args, workingDir, env, timeoutSeconds } = call.request;
     if (agent === '' || command === '') throw new Failure('bad-input', 'agent_id and command must be given');
@@ -79,12 +85,12 @@ export function serveExec(door: ExecDoor, call: ExecCall, peer: Peer | null): vo
 }
 
 /** What the audit log is told of one call; how long it took counts from now. */
-function noter({ clock }: ExecDoor, call: ExecCall, peer: Peer | null) {
+function noter({ clock }: ExecDoor, call: ExecCall, origin: Origin) {
   const began = clock.now();
   return (method: string, caller: Caller | null, code: FailureCode | 'bug' | null): AuditNote => ({
     door: 'grpc',
     caller: caller && { name: caller.name, role: caller.role, via: caller.via, id: caller.id },
-    from: peer ? null : call.getPeer().replace(/:\d+$/, ''),
+    from: origin.kind === 'unix' ? null : call.getPeer().replace(/:\d+$/, ''),
     proxied: false,
     method,
     route: call.getPath(),

@@ -26,6 +26,7 @@ import {
   type Health,
   healthDesk,
   hitlDesk,
+  identityDesk,
   instanceDesk,
   type Questions,
   type Sessions,
@@ -173,6 +174,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
       recall: async (actor) => void recalled.push(actor),
       actors: actorDesk(life.fleet, life.journal),
       instances: instanceDesk(calls),
+      identity: identityDesk(calls),
       agents: agentDesk(),
       sessions,
       recordings: recordingDesk({

@@ -183,7 +183,7 @@ describe('Exec', () => {
     expect(on.desk.wanted).toEqual([]);
   });
 
-  test('[G23] renewing a certificate is not implemented, and says so', async () => {
+  test('[G23] renewing a certificate is not implemented without an authority, and says so', async () => {
     const client = clientOf(on.tcp);
     closings.push(() => client.close());
     const { path, requestSerialize, responseDeserialize } = agentService.renewCertificate;
