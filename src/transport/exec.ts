@@ -27,6 +27,9 @@ export interface ExecDoor {
   readonly log: Log;
 }
 
+/** How long a token that was revoked, or has expired, may go on with what it runs. */
+const RECHECK_MS = 1_000;
+
 export type ExecCall = ServerWritableStream<ExecRequest, ExecOutput>;
 
 export function serveExec(door: ExecDoor, call: ExecCall, origin: Origin): void {
@@ -34,8 +37,18 @@ export function serveExec(door: ExecDoor, call: ExecCall, origin: Origin): void 
   const note = noter(door, call, origin);
   let caller: Caller | null = null;
   let hasBegun = false;
+  let stopLooking = () => {};
+  let hasLeft = false;
   const stop = new AbortController();
-  call.on('cancelled', () => stop.abort(new Failure('cancelled', 'the caller left')));
+  call.on('cancelled', () => {
+    hasLeft = true;
+    stop.abort(new Failure('cancelled', 'the caller left'));
+  });
+  const enter = (): Caller => {
+    const peerUid = origin.kind === 'unix' ? origin.peer.uid : null;
+    caller = access.caller({ token: bearerOf(call.metadata), peerUid });
+    return demand(caller, 'operator');
+  };
   const say = (output: Parameters<typeof create<typeof ExecOutputSchema>>[1]) =>
     call.write(create(ExecOutputSchema, output)) ? null : drained(call, stop.signal);
   const run = async () => {
@@ -45,9 +58,7 @@ export function serveExec(door: ExecDoor, call: ExecCall, origin: Origin): void 
         'forbidden',
         `${origin.certificate.spiffeId} is an agent; only operators run commands`,
       );
-    const peerUid = origin.kind === 'unix' ? origin.peer.uid : null;
-    caller = access.caller({ token: bearerOf(call.metadata), peerUid });
-    const { name: by } = demand(caller, 'operator');
+    const { name: by } = enter();
     const { agentId: agent, command, args, workingDir, env, timeoutSeconds } = call.request;
     if (agent === '' || command === '') throw new Failure('bad-input', 'agent_id and command must be given');
     if (timeoutSeconds < 0) throw new Failure('bad-input', 'timeout_seconds must not be negative');
@@ -63,6 +74,7 @@ export function serveExec(door: ExecDoor, call: ExecCall, origin: Origin): void 
       timeoutSeconds: timeoutSeconds || TIMEOUT_SECONDS,
       stdin: null,
     };
+    stopLooking = whileLetIn(door.clock, enter, stop);
     for await (const part of exec.run(wanted, by, stop.signal)) {
       if ('ended' in part) {
         const { exit_code: exitCode, reason } = part.ended;
@@ -72,16 +84,36 @@ export function serveExec(door: ExecDoor, call: ExecCall, origin: Origin): void 
         await say({ stream, data: part.bytes });
       }
     }
+    stop.signal.throwIfAborted();
     await audit.note(note('Exec ended', caller, null));
     call.end();
   };
-  run().catch((thrown) => {
-    const code = stop.signal.aborted ? 'cancelled' : thrown instanceof Failure ? thrown.code : 'bug';
+  const failed = (failure: unknown) => {
+    const thrown = stop.signal.aborted ? stop.signal.reason : failure;
+    const code = thrown instanceof Failure ? thrown.code : 'bug';
     audit.refused(note(hasBegun ? 'Exec ended' : 'Exec', caller, code));
-    if (stop.signal.aborted) return;
+    if (hasLeft) return;
     if (!(thrown instanceof Failure)) log.error('exec ended by a bug', { why: String(thrown) });
     call.emit('error', statusOf(thrown));
-  });
+  };
+  run()
+    .catch(failed)
+    .finally(() => stopLooking());
+}
+
+/** Aborts once the caller would not be let in any more. Returns how to stop looking. */
+function whileLetIn(clock: Clock, enter: () => unknown, stop: AbortController): () => void {
+  let timer: unknown;
+  const look = () => {
+    try {
+      enter();
+      timer = clock.setTimeout(look, RECHECK_MS);
+    } catch (thrown) {
+      stop.abort(thrown);
+    }
+  };
+  timer = clock.setTimeout(look, RECHECK_MS);
+  return () => clock.clearTimeout(timer);
 }
 
 /** What the audit log is told of one call; how long it took counts from now. */

@@ -12,7 +12,9 @@ import {
   RenewCertificateRequestSchema,
 } from '../../proto/gen/agent_pb.ts';
 import { agentService } from '../../proto/service.ts';
+import type { Access, Role } from '../../src/access.ts';
 import { type Audit, type AuditNote, noAudit } from '../../src/audit.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import { Failure } from '../../src/failure.ts';
 import { socketPathOf } from '../../src/transport/socket-path.ts';
 import type { SessionView } from '../../src/views.ts';
@@ -174,6 +176,54 @@ describe('Exec', () => {
       call.cancel();
       await until('its end', () => isOver === (reads ? 1 : 2));
       expect(on.desk.wanted.at(-1)?.signal.aborted).toBe(true);
+    }
+  });
+
+  test('[G32] what runs ends once its caller would not be let in any more', async () => {
+    await on.close();
+    let role: Role | null = 'operator';
+    const access: Access = {
+      caller() {
+        if (role !== null) return { name: 'olga', role, via: 'token', id: 'o' };
+        throw new Failure('unauthenticated', 'the token was revoked');
+      },
+    };
+    const rings = new Set<() => void>();
+    const clock: Clock = {
+      ...systemClock,
+      setTimeout(ring, ms) {
+        if (ms !== 1_000) return systemClock.setTimeout(ring, ms);
+        rings.add(ring);
+        return ring;
+      },
+      clearTimeout(timer) {
+        if (!rings.delete(timer as () => void)) systemClock.clearTimeout(timer);
+      },
+    };
+    const ring = () => {
+      const due = [...rings];
+      rings.clear();
+      for (const one of due) one();
+    };
+    on = await rig({ access, clock });
+    on.desk.parts = async function* (signal) {
+      yield { stream: 'stdout', bytes: Buffer.from('x') };
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    };
+    for (const [next, code] of [
+      [null, status.UNAUTHENTICATED],
+      ['viewer', status.PERMISSION_DENIED],
+    ] as const) {
+      role = 'operator';
+      const { said, ended: over } = exec(make, { token: 'mine' });
+      await until('the first of it', () => said.length > 0);
+      ring();
+      expect(on.desk.wanted.at(-1)?.signal.aborted).toBe(false);
+      role = next;
+      ring();
+      expect((await over).code).toBe(code);
+      expect(on.desk.wanted.at(-1)?.signal.aborted).toBe(true);
+      await until('nobody to look any more', () => rings.size === 0);
     }
   });
 
