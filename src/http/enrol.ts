@@ -112,19 +112,32 @@ const onlyPost: Problem = {
   headers: { allow: 'POST' },
 };
 
+type Taking = (request: IncomingMessage, register: EnrolWorld['register']) => Promise<Response>;
+
+const check = checking('body', body);
+
+const enrol: Taking = async (request, register) => {
+  const { token, spiffe_id: spiffeId, csr_pem: csr } = check(await jsonOf(request)) as typeof body.static;
+  const made = await register.enrol({ token, spiffeId, csr }, addressOf(request));
+  const { certificatePem: certificate_pem, caPem: ca_pem, until } = made;
+  const not_after = rfc3339(until);
+  return Response.json({ spiffe_id: made.spiffeId, certificate_pem, ca_pem, not_after }, { status: 201 });
+};
+
+/** Everything there is here. */
+const routes: ReadonlyMap<string, Taking> = new Map([[`POST ${ENROL_PATH}`, enrol]]);
+export const enrolRoutes: readonly string[] = [...routes.keys()];
+
+const addressOf = (request: IncomingMessage): string => request.socket.remoteAddress ?? 'unknown';
+
 function enrolling({ register, clock, log, rate = rateDefault }: EnrolWorld) {
   const slowDown = rateLimit(clock, rate);
-  const check = checking('body', body);
   const answered = async (request: IncomingMessage): Promise<Response> => {
-    const from = request.socket.remoteAddress ?? 'unknown';
-    slowDown(from);
-    if (request.url !== ENROL_PATH) throw new Failure('not-found', `there is only POST ${ENROL_PATH} here`);
-    if (request.method !== 'POST') return problemResponse(onlyPost, ENROL_PATH);
-    const { token, spiffe_id: spiffeId, csr_pem: csr } = check(await jsonOf(request)) as typeof body.static;
-    const made = await register.enrol({ token, spiffeId, csr }, from);
-    const { certificatePem: certificate_pem, caPem: ca_pem, until } = made;
-    const not_after = rfc3339(until);
-    return Response.json({ spiffe_id: made.spiffeId, certificate_pem, ca_pem, not_after }, { status: 201 });
+    slowDown(addressOf(request));
+    const take = routes.get(`${request.method} ${request.url}`);
+    if (take) return await take(request, register);
+    if (request.url === ENROL_PATH) return problemResponse(onlyPost, ENROL_PATH);
+    throw new Failure('not-found', `there is only POST ${ENROL_PATH} here`);
   };
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const told = await answered(request).catch((thrown: unknown) => {

@@ -121,6 +121,11 @@ export const socketMatrix: Readonly<Record<string, Least>> = {
   '/ws/sessions/:id/orchestrate?role=controller': 'operator',
 };
 
+/** At the port where agents enrol: who has a one-time token, and nobody by anything else. */
+export const enrolMatrix: Readonly<Record<string, 'one-time token'>> = {
+  'POST /api/v1/enrol': 'one-time token',
+};
+
 export const rpcMatrix: Readonly<Record<string, Least>> = {
   connect: 'agent',
   exec: 'operator',

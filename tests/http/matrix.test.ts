@@ -9,10 +9,11 @@ import { type ExecOutput, ExecRequestSchema } from '../../proto/gen/agent_pb.ts'
 import { agentService } from '../../proto/service.ts';
 import { type Role, roles } from '../../src/access.ts';
 import { front } from '../../src/http/doors.ts';
+import { enrolRoutes } from '../../src/http/enrol.ts';
 import { socketPaths } from '../../src/http/sockets.ts';
 import { clientOf } from '../transport/caller.ts';
 import { type Rig, rig } from '../transport/house.ts';
-import { httpMatrix, type Least, rpcMatrix, socketMatrix } from './access-matrix.ts';
+import { enrolMatrix, httpMatrix, type Least, rpcMatrix, socketMatrix } from './access-matrix.ts';
 import { type House, house, raw, tokens } from './world.ts';
 
 interface Caller {
@@ -46,6 +47,8 @@ beforeAll(async () => {
   callers = [
     { who: 'nobody', role: null },
     { who: 'forged', role: null, token: `asb_${'A'.repeat(43)}` },
+    // Good at the doors of agents, and there only: see tests/identity/matrix.test.ts.
+    { who: 'one-time token', role: null, token: `asbt_${'A'.repeat(43)}` },
     { who: 'expired', role: null, token: late.token },
     { who: 'revoked', role: null, token: gone.token },
     { who: 'cookie, forged', role: null, cookie: `agentic-${on.doors.httpPort}=${'A'.repeat(43)}` },
@@ -95,6 +98,7 @@ describe('the matrix', () => {
         socketMatrix,
       ),
       ...missing('RPC', Object.keys(agentService), rpcMatrix),
+      ...missing('enrolment', enrolRoutes, enrolMatrix),
     ];
     expect(wanted).toEqual([]);
   });
