@@ -137,18 +137,22 @@ describe('the matrix', () => {
       { who: 'cookie, operator', role: 'operator', cookie: fresh },
     ];
     const wrong: string[] = [];
+    const both = [on.doors.wsPort, on.doors.httpPort];
+    const places = both.flatMap((port) =>
+      Object.entries(socketMatrix).map(([place, least]) => [place, least, port] as const),
+    );
     for (const caller of all) {
-      for (const [place, least] of Object.entries(socketMatrix)) {
-        const lines = Object.entries({ host: `127.0.0.1:${on.doors.wsPort}`, ...headersOf(caller) });
+      for (const [place, least, port] of places) {
+        const lines = Object.entries({ host: `127.0.0.1:${port}`, ...headersOf(caller) });
         const answer = await raw(
-          on.doors.wsPort,
+          port,
           `GET ${pathOf(place)} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}` +
             'Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
             'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
         );
         const got = Number(answer.split(' ')[1]);
         const wanted = refusal(caller, least) ?? 101;
-        if (got !== wanted) wrong.push(`${caller.who} at ${place}: ${got}, and not ${wanted}`);
+        if (got !== wanted) wrong.push(`${caller.who} at ${port}${place}: ${got}, and not ${wanted}`);
       }
     }
     expect(wrong).toEqual([]);

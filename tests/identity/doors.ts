@@ -7,9 +7,11 @@ import { create } from '@bufbuild/protobuf';
 import { Metadata, type ServiceError, type StatusObject } from '@grpc/grpc-js';
 import { RenewCertificateRequestSchema, type RenewCertificateResponse } from '../../proto/gen/agent_pb.ts';
 import { agentService } from '../../proto/service.ts';
+import type { Access } from '../../src/access.ts';
 import type { Fleet } from '../../src/actors/fleet.ts';
 import { systemClock } from '../../src/clock.ts';
 import { type EnrolDoor, enrolDoor } from '../../src/http/enrol.ts';
+import type { RateLimits } from '../../src/http/gate.ts';
 import { commonName, keyIdOf } from '../../src/identity/certificate.ts';
 import { type OpenIdentity, openIdentity } from '../../src/identity/open.ts';
 import { newId } from '../../src/ids.ts';
@@ -39,11 +41,23 @@ interface On {
 /** What is open now. */
 export let on: On;
 
+export interface Wanted {
+  readonly agentTtlMs?: number;
+  readonly serverTtlMs?: number;
+  readonly rate?: RateLimits;
+  /** Operators; absent: those of the rig. */
+  readonly access?: Access;
+  /** Of every instance on the plain port; absent: none is good. */
+  readonly secret?: string;
+}
+
 async function open({
   agentTtlMs = 3_600_000,
   serverTtlMs = 86_400_000,
   rate = { perSecond: 1_000, burst: 1_000 },
-} = {}) {
+  access,
+  secret,
+}: Wanted) {
   const place = dir('doors');
   const { events, audited } = audit();
   const config = {
@@ -76,14 +90,14 @@ async function open({
   const secrets = {
     issue: async () => '',
     revoke: async () => {},
-    matches: async () => false,
+    matches: async (_: string, token: string) => token === secret,
     isRevoked: async () => false,
   };
   const certificates = identity.register;
   const house = new House();
   house.admit = admission({ secrets, fleet: () => fleet, kinOf: () => null, uid: 1_000, certificates });
   const tls = { host: '127.0.0.1', port: 0, ...identity.server, audited };
-  const made = await rig({ listener: house, tls, certificates });
+  const made = await rig({ listener: house, tls, certificates, ...(access && { access }) });
   const enrol = await enrolDoor({
     host: '127.0.0.1',
     port: 0,
@@ -103,7 +117,7 @@ async function open({
 }
 
 /** For each test; `closeDoors` afterwards. */
-export async function openDoors(options: Parameters<typeof open>[0] = {}): Promise<void> {
+export async function openDoors(options: Wanted = {}): Promise<void> {
   instances.clear();
   instances.set('web-1', newId());
   instances.set('web-2', newId());
