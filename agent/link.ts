@@ -33,6 +33,8 @@ import {
 } from '../proto/gen/agent_pb.ts';
 import { agentService } from '../proto/service.ts';
 import * as facts from './facts.ts';
+import { type Identity, identity } from './identity.ts';
+import { tlsMaterial } from './keys.ts';
 import type { Log } from './log.ts';
 import type { Options } from './options.ts';
 
@@ -106,11 +108,21 @@ export function link(given: LinkOptions): Link {
   let isClosed = false;
   let connection: Connection | null = null;
   let wake = () => {};
+  const { options } = given;
+  const own = options.identity && {
+    options: options.identity,
+    log,
+    running: () => given.holder.running,
+    changeOver: () => connection?.drop('there is a new certificate'),
+  };
+  const certified = own && identity(own);
   const backoffMaxMs = near.test(given.options.target.address) ? BACKOFF_MAX_NEAR_MS : BACKOFF_MAX_MS;
   const over = (async () => {
     for (let backoffMs = BACKOFF_FIRST_MS; !isClosed; ) {
       const startedAt = Date.now();
-      connection = connect(given);
+      const why = (await certified?.ready()) ?? null;
+      if (isClosed) break;
+      connection = why === null ? connect(given, certified) : never(why);
       const { reason, hurry } = await connection.over;
       connection = null;
       if (isClosed) break;
@@ -141,11 +153,20 @@ interface Connection {
   end(goodbye: boolean): void;
 }
 
-function channelCredentials({ target }: Options): ChannelCredentials {
-  if (!target.tls) return credentials.createInsecure();
-  const { ca, cert, key } = target.tls;
-  return credentials.createSsl(readFileSync(ca), readFileSync(key), readFileSync(cert));
+/** A certificate, and by which name to know the server; read anew every time, for it is renewed. */
+function secured({ target }: Options): { credentials: ChannelCredentials; options: object } {
+  if (!target.tls) return { credentials: credentials.createInsecure(), options: {} };
+  const { ca, cert, key, serverName } = tlsMaterial(target.tls);
+  // Also because the name of a TLS server may not be an address.
+  const options = { 'grpc.ssl_target_name_override': serverName, 'grpc.default_authority': serverName };
+  return { credentials: credentials.createSsl(ca, key, cert), options };
 }
+
+const never = (reason: string): Connection => ({
+  over: Promise.resolve({ reason, hurry: false }),
+  drop() {},
+  end() {},
+});
 
 function metadata({ agentId, instanceId, secretFile }: Options): Metadata {
   const meta = new Metadata();
@@ -157,7 +178,8 @@ function metadata({ agentId, instanceId, secretFile }: Options): Metadata {
 }
 
 function open(options: Options): { client: Client; call: Call } {
-  const client = new Client(options.target.address, channelCredentials(options), {
+  const security = secured(options);
+  const client = new Client(options.target.address, security.credentials, {
     'grpc.keepalive_time_ms': 10_000,
     'grpc.keepalive_timeout_ms': 10_000,
     'grpc.keepalive_permit_without_calls': 1,
@@ -165,7 +187,7 @@ function open(options: Options): { client: Client; call: Call } {
     'grpc.max_send_message_length': -1,
     'grpc.enable_retries': 0,
     'grpc.use_local_subchannel_pool': 1,
-    ...(options.target.tls ? { 'grpc.ssl_target_name_override': options.target.tls.serverName } : {}),
+    ...security.options,
   });
   const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const heard = (bytes: Buffer): Heard => ({
@@ -177,14 +199,13 @@ function open(options: Options): { client: Client; call: Call } {
   return { client, call };
 }
 
-function connect({ options, holder, log }: LinkOptions): Connection {
+function connect({ options, holder, log }: LinkOptions, certified: Identity | null): Connection {
   const over = Promise.withResolvers<{ reason: string; hurry: boolean }>();
   let opened: { client: Client; call: Call };
   try {
     opened = open(options);
   } catch (thrown) {
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    return { over: Promise.resolve({ reason, hurry: false }), drop() {}, end() {} };
+    return never(thrown instanceof Error ? thrown.message : String(thrown));
   }
   const { client, call } = opened;
   let pulse: ReturnType<typeof beat> | null = null;
@@ -195,6 +216,7 @@ function connect({ options, holder, log }: LinkOptions): Connection {
     isFinished = true;
     clearTimeout(patience);
     pulse?.stop();
+    certified?.over();
     holder.detach();
     call.cancel();
     client.close();
@@ -216,6 +238,7 @@ function connect({ options, holder, log }: LinkOptions): Connection {
     const isChannel = await holder.attach({ acks, ticket, address }, sink);
     if (isFinished) return;
     pulse = beat({ options, holder, send, seconds });
+    certified?.live(client);
     log('info', 'registered', {
       server: address,
       acks,

@@ -3,9 +3,14 @@
  * variable.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { instanceOf } from '../proto/spiffe.ts';
+import type { Bootstrap } from './enrol.ts';
+import type { IdentityOptions } from './identity.ts';
+import { filesIn, type TlsFiles } from './keys.ts';
 
 export interface Options {
   /** This process is the network side of a holder. */
@@ -15,6 +20,8 @@ export interface Options {
   readonly agentId: string;
   readonly instanceId: string;
   readonly target: Target;
+  /** Null: there is no certificate of our own to enrol for or to renew. */
+  readonly identity: IdentityOptions | null;
   /** Null: what the server says. */
   readonly heartbeatSeconds: number | null;
   readonly profile: string;
@@ -35,12 +42,7 @@ export interface Options {
 export interface Target {
   /** As grpc-js takes it: `host:port` or `unix:/path`. */
   readonly address: string;
-  readonly tls: {
-    readonly ca: string;
-    readonly cert: string;
-    readonly key: string;
-    readonly serverName: string;
-  } | null;
+  readonly tls: TlsFiles | null;
 }
 
 export const version = '0.1.0';
@@ -52,7 +54,8 @@ export const help = `agent-client ${version}: runs inside an instance and does w
       --transport NAME         auto, tcp, uds or tls (AGENT_TRANSPORT; auto: uds, then tls, then tcp)
   -i, --agent-id ID            who this is (AGENT_ID; the host name)
       --tls-ca, --tls-cert, --tls-key FILE   all or none (AGENT_GRPC_TLS_CA, _CERT, _KEY)
-      --tls-server-name NAME   the name in the server's certificate (AGENT_GRPC_TLS_SERVER_NAME)
+      --tls-server-name NAME   the name in the server's certificate (AGENT_GRPC_TLS_SERVER_NAME; that of
+                               our certificate's trust domain)
   -H, --heartbeat SECONDS      between heartbeats (HEARTBEAT_INTERVAL; what the server says)
       --env-file FILE          read into the environment first (/etc/agentic-sandbox/agent.env)
       --version, --help
@@ -68,6 +71,10 @@ die, and is started again; sessions only end with this one.
   SIGUSR2           upgrade: starts what is on disk now in the place of the process that speaks to the server;
                     one that does not start changes nothing
   SIGTERM, SIGINT   end the sessions, then both processes
+To enrol with a one-time token and renew the certificate ever after: AGENT_BOOTSTRAP_TOKEN_FILE (mode 0600;
+emptied once it is used), AGENT_BOOTSTRAP_URL (https://…), AGENT_BOOTSTRAP_CA (the roots to trust),
+AGENT_BOOTSTRAP_SPIFFE_ID; AGENT_BOOTSTRAP_TLS_DIR holds key.pem, cert.pem and ca.pem
+(/etc/agentic-sandbox/grpc-mtls). With a certificate there already, the last one alone is enough.
 `;
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -124,12 +131,16 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
   const heartbeat = values.heartbeat ?? env['HEARTBEAT_INTERVAL'];
   const agentId = values['agent-id'] ?? env['AGENT_ID'] ?? hostname();
   const sentinel = env['AGENT_SETUP_SENTINEL'];
+  const identity = identityOf(env, base);
+  const target = targetOf({ values, env, base, identity });
   return {
     isNetworkSide: values['network-side'] !== undefined,
     base,
     agentId,
     instanceId: env['AGENT_INSTANCE_ID'] ?? env['AIWG_INSTANCE_ID'] ?? '',
-    target: targetOf({ values, env, base }),
+    target,
+    // Certificates that are given by flags are somebody else's to renew.
+    identity: target.tls !== null && target.tls.cert === certIn(identity) ? identity : null,
     heartbeatSeconds: heartbeat ? count('heartbeat', heartbeat, 5) : null,
     profile: env['AGENT_PROFILE'] ?? '',
     loadout: env['AGENT_LOADOUT'] ?? '',
@@ -153,15 +164,41 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
   };
 }
 
+const certIn = (identity: IdentityOptions | null) => identity && filesIn(identity.dir, '').cert;
+
+/** All of the bootstrap variables or none; the folder alone, when somebody has enrolled before. */
+function identityOf(env: Env, base: string): IdentityOptions | null {
+  const names = [
+    'AGENT_BOOTSTRAP_TOKEN_FILE',
+    'AGENT_BOOTSTRAP_URL',
+    'AGENT_BOOTSTRAP_CA',
+    'AGENT_BOOTSTRAP_SPIFFE_ID',
+  ] as const;
+  const given = names.filter((name) => env[name]);
+  const dir = env['AGENT_BOOTSTRAP_TLS_DIR'] && resolve(base, env['AGENT_BOOTSTRAP_TLS_DIR']);
+  if (given.length === 0) return dir ? { dir, bootstrap: null } : null;
+  const missing = names.find((name) => !env[name]);
+  if (missing) throw new Error(`${missing} is missing: give all of ${names.join(', ')} or none`);
+  const [tokenFile, url, caFile, spiffeId] = names.map((name) => env[name] as string);
+  const file = (path: string | undefined) => resolve(base, path ?? '');
+  const bootstrap = { tokenFile: file(tokenFile), url, caFile: file(caFile), spiffeId } as Bootstrap;
+  if (!bootstrap.url.startsWith('https://'))
+    throw new Error(`AGENT_BOOTSTRAP_URL: "${url}" does not begin with https://`);
+  if (!instanceOf(bootstrap.spiffeId))
+    throw new Error(`AGENT_BOOTSTRAP_SPIFFE_ID: "${spiffeId}" is not spiffe://DOMAIN/instance/UUID`);
+  return { dir: dir || '/etc/agentic-sandbox/grpc-mtls', bootstrap };
+}
+
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
 interface Given {
   readonly values: Flags;
   readonly env: Env;
   readonly base: string;
+  readonly identity: IdentityOptions | null;
 }
 
-function targetOf({ values, env, base }: Given): Target {
+function targetOf({ values, env, base, identity }: Given): Target {
   const flag = (name: string, variable: string) =>
     (values[name] as string | undefined) ?? env[variable] ?? '';
   const file = (name: string, variable: string) => {
@@ -179,21 +216,25 @@ function targetOf({ values, env, base }: Given): Target {
   const key = file('tls-key', 'AGENT_GRPC_TLS_KEY');
   const given = [ca, cert, key].filter(Boolean).length;
   if (given !== 0 && given !== 3) throw new Error('tls-ca, tls-cert and tls-key: give all three or none');
-  const host = server.slice(0, server.lastIndexOf(':'));
-  const tls = { ca, cert, key, serverName: flag('tls-server-name', 'AGENT_GRPC_TLS_SERVER_NAME') || host };
+  const host = server.slice(0, server.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1');
+  const named = flag('tls-server-name', 'AGENT_GRPC_TLS_SERVER_NAME');
+  // An address is no name that a certificate could be asked for by.
+  const byFlags = given === 0 ? null : { ca, cert, key, serverName: named || (isIP(host) === 0 ? host : '') };
+  const tls = byFlags ?? (identity && filesIn(identity.dir, named));
   const transport = flag('transport', 'AGENT_TRANSPORT') || 'auto';
   switch (transport) {
     case 'uds':
       if (!uds) throw new Error('transport uds: give uds-path too');
       return { address: `unix:${uds}`, tls: null };
     case 'tls':
-      if (given === 0) throw new Error('transport tls: give tls-ca, tls-cert and tls-key too');
+      if (!tls)
+        throw new Error('transport tls: give tls-ca, tls-cert and tls-key too, or AGENT_BOOTSTRAP_TLS_DIR');
       return { address: server, tls };
     case 'tcp':
       return { address: server, tls: null };
     case 'auto':
       if (uds) return { address: `unix:${uds}`, tls: null };
-      return { address: server, tls: given === 3 ? tls : null };
+      return { address: server, tls };
     default:
       throw new Error(`transport: "${transport}" is none of auto, tcp, uds, tls`);
   }

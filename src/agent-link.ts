@@ -4,6 +4,7 @@
  * `transport/` implements the links and calls the listener; the wiring implements the
  * listener and calls the links. Neither knows the other.
  */
+import type { ShownCertificate } from './certificates.ts';
 import type { AgentId, SessionId } from './ids.ts';
 
 /** What to run. argv is never joined into a shell line. */
@@ -154,7 +155,7 @@ export interface TerminalState {
 export type Proof =
   | { readonly kind: 'secret'; readonly token: string }
   | { readonly kind: 'peer'; readonly uid: number; readonly gid: number; readonly pid: number }
-  | { readonly kind: 'certificate'; readonly spiffeId: string }
+  | ({ readonly kind: 'certificate' } & ShownCertificate)
   | { readonly kind: 'none' };
 
 /** What the transport tells the house. The output path is hot: no allocation per call beyond the bytes. */

@@ -1,4 +1,5 @@
 /** The environment, read once, checked and frozen. The only place that reads `process.env`. */
+import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { Failure } from './failure.ts';
 import type { Level } from './log.ts';
@@ -8,17 +9,51 @@ export type JournalPlace =
   | { readonly kind: 'sqlite'; readonly path: string }
   | { readonly kind: 'redis'; readonly url: string; readonly prefix: string };
 
+/** The operator's own certificate, or one that is made here. */
+export type TlsWish =
+  | { readonly kind: 'files'; readonly cert: string; readonly key: string }
+  | { readonly kind: 'self-signed' };
+
+export interface Address {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+}
+
+/** How agents elsewhere prove themselves by certificates. */
+export interface IdentityConfig {
+  readonly trustDomain: string;
+  /** gRPC with client certificates; null: off. */
+  readonly tls: Address | null;
+  /** Where one-time tokens are taken, over HTTPS; null: off. */
+  readonly enrol: Address | null;
+  /** What agents are told to call; null: where we listen. */
+  readonly enrolUrl: string | null;
+  /** DNS names and addresses in the server's certificate, besides those of this machine's loopback. */
+  readonly names: readonly string[];
+  /** A program that signs (docs/ca-backend.md); null: the authority in the data directory. */
+  readonly authority: string | null;
+  readonly agentTtlMs: number;
+  readonly serverTtlMs: number;
+  readonly tokenTtlMs: number;
+}
+
 export interface Config {
   readonly dataDir: string;
   readonly journal: JournalPlace;
   /** Go on although the journal has less than was seen of it. */
   readonly journalAnew: boolean;
   /** gRPC; the WebSocket port is one above, HTTP two above. Port 0: all three are chosen by the system. */
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: Address;
+  readonly identity: IdentityConfig;
   readonly httpHost: string;
   /** Extra names that a `Host` header may carry. */
   readonly allowedHosts: readonly string[];
   readonly behindProxy: boolean;
+  /** Hops whose word on the client is believed, behind a proxy: addresses or networks. */
+  readonly trustedProxies: readonly string[];
+  /** For HTTP and WebSockets; null: plain. */
+  readonly tls: TlsWish | null;
   readonly logLevel: Level;
   readonly metrics: boolean;
   /** How the agent client is started on this host; the first word is a program. */
@@ -37,6 +72,8 @@ export interface Config {
   };
   /** What becomes of a session that an agent runs and nobody here knows. */
   readonly unknownSessions: 'adopt' | 'end';
+  /** Whole days of the audit log that are kept before today. */
+  readonly auditKeepDays: number;
   /** How long an actor rests in the journal after its end before it is archived; null: for ever. */
   readonly archiveAfterMs: number | null;
   /** What instances on this host get of our environment. */
@@ -50,6 +87,12 @@ export interface Config {
 type Env = Readonly<Record<string, string | undefined>>;
 
 const bad = (name: string, why: string) => new Failure('bad-input', `${name}: ${why}`);
+
+const words = (text: string | undefined): string[] =>
+  (text ?? '')
+    .split(',')
+    .map((word) => word.trim())
+    .filter(Boolean);
 
 function integer(
   env: Env,
@@ -73,15 +116,58 @@ function flag(env: Env, name: string, fallback: boolean): boolean {
   throw bad(name, `"${text}" is neither true nor false`);
 }
 
-function address(env: Env): Config['listen'] {
-  const text = env['LISTEN_ADDR'] ?? '127.0.0.1:8120';
+const PORT_MAX = 65_535;
+
+function address(name: string, text: string, portMax = PORT_MAX): Address {
   const at = text.lastIndexOf(':');
   const host = text.slice(0, at).replace(/^\[(.*)\]$/, '$1');
   const port = Number(text.slice(at + 1));
-  if (at <= 0 || !Number.isInteger(port) || port < 0 || port > 65_533) {
-    throw bad('LISTEN_ADDR', `"${text}" is not an address such as 127.0.0.1:8120`);
+  if (at <= 0 || !Number.isInteger(port) || port < 0 || port > portMax) {
+    throw bad(name, `"${text}" is not an address such as 127.0.0.1:8120`);
   }
   return { host, port };
+}
+
+/** Some ports above LISTEN_ADDR's on the loopback; `off`, `0` and nothing: not at all. */
+function besides(env: Env, name: string, { port, above }: { port: number; above: number }): Address | null {
+  const text = env[name];
+  if (text === undefined) {
+    const own = port + above;
+    return own > PORT_MAX ? null : { host: '127.0.0.1', port: port === 0 ? 0 : own };
+  }
+  return ['', '0', 'off'].includes(text.toLowerCase()) ? null : address(name, text);
+}
+
+function identity(env: Env, port: number): IdentityConfig {
+  const trustDomain = env['AGENTIC_TRUST_DOMAIN'] || 'sandbox.local';
+  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+  if (trustDomain.length > 200 || !new RegExp(`^${label}(\\.${label})*$`).test(trustDomain)) {
+    throw bad('AGENTIC_TRUST_DOMAIN', `"${trustDomain}" is not a name such as sandbox.local, in lower case`);
+  }
+  const names = words(env['AGENTIC_TLS_NAMES']);
+  const wrong = names.find((name) => isIP(name) === 0 && !/^[A-Za-z0-9*][A-Za-z0-9.-]{0,252}$/.test(name));
+  if (wrong !== undefined) throw bad('AGENTIC_TLS_NAMES', `"${wrong}" is no DNS name and no IP address`);
+  const authority = env['AGENTIC_CA_COMMAND'] || null;
+  if (authority !== null && !authority.startsWith('/')) {
+    throw bad('AGENTIC_CA_COMMAND', `"${authority}" must be the absolute path of a program`);
+  }
+  const enrolUrl = env['AGENTIC_ENROL_URL'] || null;
+  if (enrolUrl !== null && !/^https:\/\/[^\s]+$/.test(enrolUrl)) {
+    throw bad('AGENTIC_ENROL_URL', `"${enrolUrl}" is not a URL that begins with https://`);
+  }
+  const seconds = (name: string, fallback: number, max: number) =>
+    integer(env, name, { fallback, min: 5, max }) * 1_000;
+  return {
+    trustDomain,
+    tls: besides(env, 'AGENTIC_GRPC_TLS_LISTEN', { port, above: 3 }),
+    enrol: besides(env, 'AGENTIC_ENROL_LISTEN', { port, above: 4 }),
+    enrolUrl,
+    names,
+    authority,
+    agentTtlMs: seconds('AGENTIC_AGENT_CERT_SECONDS', 86_400, 30 * 86_400),
+    serverTtlMs: seconds('AGENTIC_SERVER_CERT_SECONDS', 7 * 86_400, 90 * 86_400),
+    tokenTtlMs: seconds('AGENTIC_BOOTSTRAP_TOKEN_SECONDS', 600, 3_600),
+  };
 }
 
 function level(env: Env): Level {
@@ -101,12 +187,8 @@ function unknownSessions(env: Env): Config['unknownSessions'] {
 const passedOn = ['PATH', 'LANG', 'LC_ALL', 'TZ', 'SHELL', 'AGENTIC_CLAUDE_BIN'];
 
 function instanceEnv(env: Env): Record<string, string> {
-  const wanted = (env['AGENTIC_INSTANCE_ENV'] ?? '')
-    .split(',')
-    .map((name) => name.trim())
-    .filter(Boolean);
   return Object.fromEntries(
-    [...passedOn, ...wanted].flatMap((name) => {
+    [...passedOn, ...words(env['AGENTIC_INSTANCE_ENV'])].flatMap((name) => {
       const value = env[name];
       return value === undefined ? [] : [[name, value]];
     }),
@@ -117,6 +199,17 @@ function instanceEnv(env: Env): Record<string, string> {
 export function redisPrefix(text: string, where: string): string {
   if (/^[A-Za-z0-9_.-]{1,64}$/.test(text)) return text;
   throw bad(where, `"${text}" is not 1 to 64 letters, digits, ".", "_" or "-"`);
+}
+
+function tlsWish(env: Env, cwd: string): TlsWish | null {
+  const [cert, key, kind] = [env['AGENTIC_TLS_CERT'], env['AGENTIC_TLS_KEY'], env['AGENTIC_TLS']];
+  if (kind && kind !== 'self-signed' && kind !== 'off')
+    throw bad('AGENTIC_TLS', `"${kind}" is neither self-signed nor off`);
+  if (Boolean(cert) !== Boolean(key))
+    throw bad(cert ? 'AGENTIC_TLS_KEY' : 'AGENTIC_TLS_CERT', 'the certificate and its key come together');
+  if (kind && cert) throw bad('AGENTIC_TLS', 'with AGENTIC_TLS_CERT there is nothing more to say');
+  if (cert && key) return { kind: 'files', cert: resolve(cwd, cert), key: resolve(cwd, key) };
+  return kind === 'self-signed' ? { kind } : null;
 }
 
 /** Redis when it is named, else a file of our own. */
@@ -132,7 +225,8 @@ const bunAlone = [process.execPath, '--no-env-file', '--config=/dev/null'];
 
 /** Throws Failure('bad-input') that names the variable. */
 export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
-  const listen = address(env);
+  // The WebSocket and HTTP ports are above it.
+  const listen = address('LISTEN_ADDR', env['LISTEN_ADDR'] ?? '127.0.0.1:8120', PORT_MAX - 2);
   const expires = integer(env, 'AGENTIC_HITL_EXPIRES_SECONDS', { fallback: 0, min: 0, max: 31_536_000 });
   const archiveHours = integer(env, 'AGENTIC_ARCHIVE_AFTER_HOURS', { fallback: 720, min: 0, max: 876_000 });
   const agent = env['AGENTIC_AGENT_BIN'];
@@ -142,11 +236,11 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     journal: journalPlace(env, dataDir),
     journalAnew: flag(env, 'AGENTIC_JOURNAL_ANEW', false),
     listen,
+    identity: identity(env, listen.port),
     httpHost: env['AGENTIC_HTTP_LISTEN_IP'] || listen.host,
-    allowedHosts: (env['AGENTIC_ALLOWED_HOSTS'] ?? '')
-      .split(',')
-      .map((h) => h.trim())
-      .filter(Boolean),
+    allowedHosts: words(env['AGENTIC_ALLOWED_HOSTS']),
+    trustedProxies: words(env['AGENTIC_TRUSTED_PROXIES'] || '127.0.0.0/8,::1'),
+    tls: tlsWish(env, cwd),
     behindProxy: flag(env, 'AGENTIC_BEHIND_PROXY', false),
     logLevel: level(env),
     metrics: flag(env, 'METRICS_ENABLED', true),
@@ -162,6 +256,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
       backoffMs: [200, 1_000, 5_000, 15_000, 30_000],
     },
     unknownSessions: unknownSessions(env),
+    auditKeepDays: integer(env, 'AGENTIC_AUDIT_KEEP_DAYS', { fallback: 90, min: 1, max: 36_500 }),
     archiveAfterMs: archiveHours === 0 ? null : archiveHours * 3_600_000,
     instanceEnv: instanceEnv(env),
     claudeBin: env['AGENTIC_CLAUDE_BIN'] || null,

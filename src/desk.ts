@@ -17,13 +17,16 @@ import type {
   ActorWholeView,
   AgentView,
   ArtifactView,
+  BootstrapView,
   EventView,
   FoundLineView,
   HitlView,
+  IdentityView,
   InstanceView,
   RecordingMarkView,
   RecordingRemovedView,
   RecordingView,
+  RevokedView,
   SessionView,
   TaskView,
 } from './views.ts';
@@ -58,6 +61,22 @@ export interface NewInstance {
   readonly workingDir?: string;
   /** Start it once it is made; true when absent. */
   readonly start?: boolean;
+}
+
+/** Who an agent is, by certificates. Each call that names an instance throws 'not-found'. */
+export interface IdentityDesk {
+  describe(): Promise<IdentityView>;
+  /** Throws 'not-implemented' when nothing listens for tokens, 'wrong-state' for what is being destroyed. */
+  bootstrap(name: string, by: string): Promise<BootstrapView>;
+  /** Resolves when it is durable and the connections are being ended. */
+  revoke(name: string, why: { readonly by: string; readonly reason: string }): Promise<RevokedView>;
+}
+
+export interface VsockProbe {
+  readonly available: boolean;
+  /** This machine's own address; null when nobody says. */
+  readonly cid: number | null;
+  readonly reasons: readonly string[];
 }
 
 export interface AgentDesk {

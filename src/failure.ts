@@ -21,10 +21,13 @@ export const failures = {
   'agent-gone': { http: 502, grpc: 14, retry: true, title: 'The agent is not connected' },
   'runtime-failed': { http: 502, grpc: 14, retry: true, title: 'The runtime failed' },
   'journal-away': { http: 503, grpc: 14, retry: true, title: 'Nothing can be promised just now' },
+  'audit-away': { http: 503, grpc: 14, retry: true, title: 'Nothing can be noted just now' },
   busy: { http: 503, grpc: 14, retry: true, title: 'No capacity just now' },
   'timed-out': { http: 504, grpc: 4, retry: true, title: 'It took too long' },
   undeliverable: { http: 502, grpc: 9, retry: false, title: 'The answer did not take' },
   'staging-failed': { http: 502, grpc: 9, retry: true, title: 'The repository could not be staged' },
+  'token-consumed': { http: 409, grpc: 9, retry: false, title: 'That token was used already' },
+  'authority-away': { http: 503, grpc: 14, retry: true, title: 'Nobody can sign certificates just now' },
   cancelled: { http: 409, grpc: 1, retry: false, title: 'It was cancelled' },
 } as const;
 

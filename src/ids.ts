@@ -20,3 +20,10 @@ export const newSecret = (): string =>
 
 /** A number in [0, 1), for jitter only. */
 export const random = (): number => Math.random();
+
+/** Of a certificate: 126 random bits, so positive and never short. */
+export function newSerial(): Uint8Array {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
+  return bytes;
+}

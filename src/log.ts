@@ -1,9 +1,11 @@
 /**
  * Structured log lines: one JSON object a line, or words for a person at a terminal.
  *
- * Fields whose name tells a secret are never written; see `redact`.
+ * Fields whose name tells a secret are never written, see `redact`, and no operator token is, wherever it
+ * stands.
  */
 import { type Clock, rfc3339 } from './clock.ts';
+import { withoutTokens } from './redact.ts';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 export type Fields = Readonly<Record<string, unknown>>;
@@ -54,7 +56,7 @@ export function jsonLog(sink: LogSink, always: Fields = {}): Log {
     (message: string, fields: Fields = {}) => {
       if (order[level] < order[sink.level]) return;
       const line = { time: rfc3339(sink.clock.now()), level, message, ...always, ...fields };
-      sink.write(`${(sink.format ?? asJson)(line)}\n`);
+      sink.write(`${withoutTokens((sink.format ?? asJson)(line))}\n`);
     };
   return {
     debug: at('debug'),

@@ -5,69 +5,44 @@
  * The way in is the way back: after a crash the same steps restore every live actor, and the agents, which
  * run on without us, find the new server by themselves.
  */
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
-import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
 import { type Fleet, fleet as makeFleet } from './actors/fleet.ts';
+import { auditLog } from './audit/log.ts';
 import { rfc3339, systemClock } from './clock.ts';
 import { type Config, readConfig } from './config.ts';
 import { Failure } from './failure.ts';
-import { httpDoors } from './http/doors.ts';
-import { refuseOpenDoors } from './http/gate.ts';
-import { operators } from './http/operators.ts';
+import { openIdentity } from './identity/open.ts';
 import { openJournal } from './journal/open.ts';
 import { remembered } from './journal/seen.ts';
-import { type Lock, takeLock } from './journal/sqlite-lock.ts';
-import type { Journal } from './journal.ts';
+import { takeLock } from './journal/sqlite-lock.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
+import { type Built, type Ground, openDoors } from './main-doors.ts';
 import { absentRuntime } from './runtime/absent.ts';
 import { type HostRuntime, hostRuntime } from './runtime/host.ts';
 import type { Runtime, RuntimeKind } from './runtime.ts';
 import { readQuestion } from './terminal/asking.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
-import { type AgentServer, agentServer } from './transport/server.ts';
 import { socketPathOf } from './transport/socket-path.ts';
-import type { AgentView, InstanceView, SessionView, TaskView } from './views.ts';
-import { agentDesk, observed } from './wiring/agents.ts';
+import { auditedIn, instanceNamed, revokeInstance } from './wiring/certificates.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
-import { eventDesk } from './wiring/events.ts';
-import { execDesk } from './wiring/exec.ts';
-import { gauges, healthDesk } from './wiring/health.ts';
-import { hitlDesk } from './wiring/hitl.ts';
-import { type House, signals, until } from './wiring/house.ts';
-import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
-import { applyLimits, instanceDesk, makeInstance } from './wiring/instances.ts';
+import { firstInstance, publish, welcome } from './wiring/first-words.ts';
+import { type House, signals } from './wiring/house.ts';
+import { fileSecrets } from './wiring/identity.ts';
+import { applyLimits } from './wiring/instances.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
-import { forgetLinks, liveness, presence, reopenTerminals } from './wiring/presence.ts';
+import { forgetLinks, liveness, reopenTerminals } from './wiring/presence.ts';
 import { keepRecordings } from './wiring/recording-keeper.ts';
-import { recordingDesk, recordingWorld } from './wiring/recordings.ts';
-import { actorDesk } from './wiring/replay.ts';
+import { recordingWorld } from './wiring/recordings.ts';
 import { retention } from './wiring/retention.ts';
-import { observedSession, sessionDesk } from './wiring/sessions.ts';
-import { taskDesk, told } from './wiring/task-desk.ts';
-import { logsOf } from './wiring/task-story.ts';
 import { wire } from './wiring/wire.ts';
 
 /** How long open requests may take to finish when the server is asked to stop. */
 const DRAIN_MS = 3_000;
-/** How long the first words wait for agents that should be there. */
-const WELCOME_MS = 20_000;
 
 const clock = systemClock;
-
-interface Ground {
-  readonly config: Config;
-  readonly log: Log;
-  /** Held for life: let go of, it is the next one's. */
-  readonly lock: Lock;
-  readonly journal: Journal;
-  readonly secrets: Secrets;
-  readonly socketPath: string | null;
-  /** `host:port` of the gRPC server, once it listens. */
-  readonly grpc: { address: string };
-}
 
 async function ground(config: Config): Promise<Ground> {
   const log = jsonLog({
@@ -89,12 +64,40 @@ async function ground(config: Config): Promise<Ground> {
     since: rfc3339(clock.now()),
   });
   const onLost = (why: Failure) => leave(why.message);
-  const named = await openJournal(config.journal, { clock, log, onLost });
+  const bare = await openJournal(config.journal, { clock, log, onLost });
   const { dataDir, journal: place, journalAnew: isAnew } = config;
-  const journal = await remembered(named, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
+  const journal = await remembered(bare, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
-  return { config, log, lock, journal, secrets, socketPath, grpc: { address: '' } };
+  const late: Ground['late'] = { house: null, cut: () => 0 };
+  const named = instanceNamed(() => (late.house as House).fleet);
+  const trusted = await trust(config, { log, named }).catch(async (thrown) => {
+    await journal.close();
+    throw thrown;
+  });
+  return { clock, config, log, lock, journal, secrets, socketPath, grpc: { address: '' }, late, ...trusted };
+}
+
+interface Known {
+  readonly log: Log;
+  /** The name of a living instance, by its id. */
+  readonly named: (instanceId: string) => string | null;
+}
+
+/** What is noted of whoever comes in, and who agents are. */
+async function trust(
+  { dataDir, auditKeepDays: keepDays, identity: config, env }: Config,
+  { log, named }: Known,
+) {
+  const audit = await auditLog({ dir: join(dataDir, 'audit'), clock, log, keepDays });
+  const audited = auditedIn(audit);
+  const dir = join(dataDir, 'secrets');
+  const world = { config, dir, env, instanceNamed: named, clock, log, audited };
+  const identity = await openIdentity(world).catch(async (thrown) => {
+    await audit.close();
+    throw thrown;
+  });
+  return { audit, audited, identity };
 }
 
 function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
@@ -110,14 +113,9 @@ function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): Host
   });
 }
 
-interface Built {
-  readonly house: House;
-  readonly host: HostRuntime;
-  readonly data: ReturnType<typeof makeTerminals>;
-}
-
 function build(on: Ground): Built {
-  const { config, log, journal, secrets } = on;
+  const { config, log, journal, secrets, late } = on;
+  const { register } = on.identity;
   const host = hostRuntimeOf(on);
   const { PATH: path = '', XDG_RUNTIME_DIR, DOCKER_HOST, CONTAINER_HOST } = config.env;
   const absent = {
@@ -131,7 +129,6 @@ function build(on: Ground): Built {
     ['container', absentRuntime('container', absent)],
     ['vm', absentRuntime('vm', absent)],
   ]);
-  const late: { house: House | null } = { house: null };
   const houseNow = () => late.house as House;
   const data = makeTerminals({
     dir: join(config.dataDir, 'recordings'),
@@ -165,7 +162,11 @@ function build(on: Ground): Built {
   const fleet = makeFleet({
     clock,
     journal,
-    kinds: wire(house, { keysFor, revoke: (name) => secrets.revoke(name) }),
+    kinds: wire(house, {
+      keysFor,
+      revoke: (name, reason) =>
+        revokeInstance(house, { register, secrets, cut: late.cut }, { name, by: 'house', reason }),
+    }),
     log,
     defer: (fn) => void setImmediate(fn),
     fatal: (thrown) => leave(`the journal cannot be written any more: ${messageOf(thrown)}`),
@@ -173,96 +174,7 @@ function build(on: Ground): Built {
   return { house, host, data };
 }
 
-interface Doors {
-  readonly http: Awaited<ReturnType<typeof httpDoors>>;
-  readonly grpc: AgentServer;
-}
-
-async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
-  const { config, log, journal, secrets } = on;
-  const { version } = packageJson;
-  const access = await operators({
-    path: join(config.dataDir, 'secrets', 'operator-tokens.json'),
-    clock,
-    uid: uid(),
-  });
-  const admit = admission({
-    secrets,
-    fleet: () => house.fleet,
-    kinOf: (pid) => host.kinOf(pid),
-    uid: uid(),
-  });
-  const exec = execDesk(house);
-  const { host: address, port } = config.listen;
-  // Exec is behind this door too.
-  refuseOpenDoors({ ...config, httpHost: address, hasTokens: () => access.hasTokens });
-  const grpc = await agentServer({
-    host: address,
-    port,
-    socketPath: on.socketPath,
-    listener: presence(house, admit),
-    exec,
-    access,
-    heartbeatSeconds: config.heartbeatSeconds,
-    clock,
-    log,
-  });
-  on.grpc.address = `${address}:${grpc.port}`;
-  const decorate = (kind: string, view: unknown) => {
-    if (view === null) return view;
-    if (kind === 'agent') return observed(house, view as AgentView);
-    if (kind === 'session') return observedSession(house, view as SessionView);
-    return kind === 'task' ? told(house, view as TaskView) : view;
-  };
-  const http = await httpDoors({
-    desks: {
-      recall: (actor) => house.fleet.remind([actor]),
-      actors: actorDesk(house.fleet, journal),
-      instances: instanceDesk(house),
-      agents: agentDesk(house),
-      sessions: sessionDesk(house),
-      recordings: recordingDesk(recordingWorld(house, journal)),
-      exec,
-      tasks: taskDesk(house, logsOf(house, journal)),
-      hitl: hitlDesk(house, keysFor),
-      events: eventDesk(house.fleet, journal, decorate),
-      health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
-    },
-    gauges: gauges(house, data.numbers),
-    access,
-    options: {
-      httpHost: config.httpHost,
-      httpPort: port === 0 ? 0 : port + 2,
-      wsPort: port === 0 ? 0 : port + 1,
-      allowedHosts: config.allowedHosts,
-      behindProxy: config.behindProxy,
-      metrics: config.metrics,
-      version,
-    },
-    dashboard: {
-      files: await bundleDashboard({ cacheDir: join(config.dataDir, 'cache') }),
-      contentSecurityPolicy,
-    },
-    clock,
-    log,
-  }).catch(async (thrown) => {
-    await grpc.close(0);
-    throw thrown;
-  });
-  return { http, grpc };
-}
-
-const uid = () => process.getuid?.() ?? 0;
 const messageOf = (thrown: unknown) => (thrown instanceof Error ? thrown.message : String(thrown));
-
-/** A newcomer finds one agent; what was destroyed on purpose is not made again. */
-async function firstInstance(house: House): Promise<void> {
-  const { fleet, config, log } = house;
-  if (config.firstInstance === null || fleet.views('instance').length > 0) return;
-  const name = config.firstInstance;
-  await makeInstance(house, { name, runtime: 'host' }, 'house');
-  log.info('first instance made', { name });
-}
 
 /** What is kept for so long and no longer. Returns how to stop looking. */
 function keeping(house: House, { journal, log, config }: Ground): () => void {
@@ -274,37 +186,6 @@ function keeping(house: House, { journal, log, config }: Ground): () => void {
   };
 }
 
-/** Waits until the agents that should be there are, but not for ever. */
-async function welcome(house: House): Promise<string> {
-  const wanted = () =>
-    (house.fleet.views('instance') as InstanceView[]).filter(
-      ({ state }) => state === 'running' || state === 'starting' || state === 'provisioning',
-    );
-  const late = () => new Failure('timed-out', 'not yet');
-  await Promise.all(
-    wanted().map(({ name }) => {
-      const look = () => (house.links.has(name as never) ? true : null);
-      return until(house, { fact: `link:${name}`, look, withinMs: WELCOME_MS, late }).catch(() => null);
-    }),
-  );
-  const names = wanted().map(
-    ({ name }) => `${name} ${house.links.has(name as never) ? 'ready' : 'not connected yet'}`,
-  );
-  return names.length === 0 ? 'no instances yet' : names.join(', ');
-}
-
-/** Where this server is, for programs. Whole or not at all. */
-async function publish({ config, grpc }: Ground, http: Doors['http']): Promise<string> {
-  const host = config.httpHost === '0.0.0.0' || config.httpHost === '::' ? '127.0.0.1' : config.httpHost;
-  const bracketed = host.includes(':') ? `[${host}]` : host;
-  const url = `http://${bracketed}:${http.httpPort}`;
-  const facts = { http: url, ws: `ws://${bracketed}:${http.wsPort}`, grpc: grpc.address, pid: process.pid };
-  const path = join(config.dataDir, 'server.json');
-  await writeFile(`${path}.new`, `${JSON.stringify(facts)}\n`, { mode: 0o600 });
-  await rename(`${path}.new`, path);
-  return url;
-}
-
 function leave(reason: string): never {
   process.stderr.write(`agentic-sandbox: ${reason}\n`);
   process.exit(1);
@@ -312,10 +193,13 @@ function leave(reason: string): never {
 
 const help = `agentic-sandbox ${packageJson.version}: supervises coding agents on this machine.
 
-Usage: bin/up [--help | --version]
+Usage: bin/up [--behind-proxy] [--help | --version]
+
+  --behind-proxy      a proxy that speaks TLS is in front; the same as AGENTIC_BEHIND_PROXY=1
 
 Everything is set by environment variables; README.md has the table. The usual ones:
-  LISTEN_ADDR         gRPC address; WebSocket is one port above, HTTP two (127.0.0.1:8120; port 0: any free ones)
+  LISTEN_ADDR         gRPC address; WebSocket is one port above, HTTP two, and on the loopback gRPC over TLS
+                      three and enrolment four (127.0.0.1:8120; port 0: any free ones)
   AGENTIC_DATA_DIR    journal, recordings, instances and tasks (./.run)
   REDIS_URL           the journal in that Redis instead of in a file (none)
   LOG_LEVEL           debug, info, warn or error (info)
@@ -324,12 +208,14 @@ Everything is set by environment variables; README.md has the table. The usual o
 async function main(): Promise<void> {
   // What cannot be said, as on a full disk or to a reader that left, is no reason to die.
   for (const stream of [process.stderr, process.stdout]) stream.on('error', () => {});
-  const [flag] = process.argv.slice(2);
+  const [flag, ...more] = process.argv.slice(2);
   if (flag === '--help' || flag === '-h') return void process.stdout.write(help);
   if (flag === '--version') return void process.stdout.write(`${packageJson.version}\n`);
-  if (flag !== undefined) leave(`unknown argument "${flag}"; see --help`);
+  const proxied = flag === '--behind-proxy' && more.length === 0 ? { AGENTIC_BEHIND_PROXY: '1' } : {};
+  if (flag !== undefined && !('AGENTIC_BEHIND_PROXY' in proxied))
+    leave(`unknown argument "${[flag, ...more].join(' ')}"; see --help`);
   const startedAt = clock.now();
-  const on = await ground(readConfig(process.env, process.cwd(), import.meta.dir));
+  const on = await ground(readConfig({ ...process.env, ...proxied }, process.cwd(), import.meta.dir));
   const built = build(on);
   const { house, data } = built;
   const { fleet, log } = house;
@@ -342,10 +228,13 @@ async function main(): Promise<void> {
   const doors = await openDoors(on, built, startedAt).catch(async (thrown) => {
     await fleet.close();
     await on.journal.close();
+    on.identity.close();
+    await on.audit.close();
     throw thrown;
   });
   const stopOpening = reopenTerminals(house);
-  const url = await publish(on, doors.http);
+  const { httpPort, wsPort } = doors.http;
+  const url = await publish(on.config, { httpPort, wsPort, grpc: on.grpc.address, ...doors.places });
   const stopLooking = liveness(house);
   const stopKeeping = keeping(house, on);
   await firstInstance(house);
@@ -354,16 +243,21 @@ async function main(): Promise<void> {
     stopKeeping();
     stopOpening();
     doors.grpc.stopAccepting();
+    doors.enrol?.close();
     await doors.http.close(DRAIN_MS);
     await fleet.close();
     await doors.grpc.close(DRAIN_MS);
     await data.close();
     await on.journal.close();
+    on.identity.close();
+    await on.audit.close();
     on.lock.release();
   });
   const agents = await welcome(house);
+  const { shown } = doors.tls ?? { shown: null };
+  const tls = shown ? `  tls:    SHA-256 ${shown.fingerprint}${shown.isOwnMade ? ' (made here)' : ''}\n` : '';
   process.stdout.write(
-    `agentic-sandbox is ready at ${url}\n  agents: ${agents}\n  data:   ${on.config.dataDir}\n`,
+    `agentic-sandbox is ready at ${url}\n  agents: ${agents}\n  data:   ${on.config.dataDir}\n${tls}`,
   );
 }
 

@@ -321,3 +321,29 @@ export interface ActorChangesView {
   readonly entry: ActorEntryView;
   readonly changes: readonly { readonly path: string; readonly from: unknown; readonly to: unknown }[];
 }
+
+export interface IdentityView {
+  trust_domain: string;
+  authority: { kind: string; available: boolean; reasons: readonly string[] };
+  /** What agents pin. */
+  ca_pem: string;
+  grpc_tls: string | null;
+  enrol_url: string | null;
+  vsock: { available: boolean; cid: number | null; reasons: readonly string[] };
+}
+
+export interface BootstrapView {
+  token: string;
+  spiffe_id: string;
+  expires_at: string;
+  enrol_url: string;
+  grpc_tls: string | null;
+  ca_pem: string;
+}
+
+export interface RevokedView {
+  revoked_at: string;
+  certificates: number;
+  tokens: number;
+  connections: number;
+}

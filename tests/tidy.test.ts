@@ -20,7 +20,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   terminal: [],
   runtime: [],
   transport: ['proto'],
+  identity: ['proto'],
   tasks: ['agent/tools'],
+  audit: [],
   http: [],
   wiring: ['actors', 'tasks', 'agent/tools'],
   main: [
@@ -29,7 +31,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'terminal',
     'runtime',
     'transport',
+    'identity',
     'tasks',
+    'audit',
     'http',
     'wiring',
     'agent/tools',
@@ -44,13 +48,15 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Which packages a layer may use. The core decides; it could not reach the world even if it wanted to. */
 const mayUse: Readonly<Record<string, readonly (string | RegExp)[]>> = {
-  vocabulary: ['node:path'],
+  vocabulary: ['node:path', 'node:net'],
   actors: ['xstate'],
   journal: [/^node:/, 'bun:sqlite', 'ioredis'],
   terminal: [/^node:/, '@xterm/headless', '@xterm/addon-serialize'],
   runtime: [/^node:/],
   transport: [/^node:/, 'bun:ffi', '@grpc/grpc-js', /^@bufbuild\/protobuf/],
+  identity: [/^node:/, 'bun:sqlite'],
   tasks: [/^node:/, 'yaml'],
+  audit: [/^node:/],
   http: [/^node:/, 'bun', 'elysia', '@elysiajs/openapi', 'prom-client'],
   wiring: [/^node:/],
   main: [/^node:/],
@@ -64,7 +70,7 @@ const mayUse: Readonly<Record<string, readonly (string | RegExp)[]>> = {
 /** Null for what is free: tests, scripts and benches. */
 function layerOf(file: string): string | null {
   const [top = '', next = '', ...deeper] = file.split('/');
-  if (file === 'src/main.ts') return 'main';
+  if (/^src\/main(-\w+)?\.ts$/.test(file)) return 'main';
   if (file === 'ui/build.ts') return 'ui/build';
   if (file.startsWith('agent/tools/')) return 'agent/tools';
   if (top === 'src') return deeper.length === 0 ? 'vocabulary' : next;

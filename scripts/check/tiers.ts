@@ -60,11 +60,12 @@ export const tiers: readonly Tier[] = [
   tests('journal', ['journal'], { needs: [redis] }),
   tests('runtime', ['runtime']),
   tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),
+  tests('identity', ['identity']),
   tests('terminal', ['terminal']),
-  tests('http', ['http']),
+  tests('http', ['http', 'audit']),
   tests('tasks', ['tasks', 'model-server'], { needs: [git], limitSeconds: 300 }),
   tests('browser', ['ui'], { needs: [chromium], limitSeconds: 300 }),
-  tests('e2e', ['e2e'], { needs: [git, chromium, redis], limitSeconds: 600 }),
+  tests('e2e', ['e2e'], { needs: [git, chromium, redis], limitSeconds: 900 }),
 ];
 
 /** Test files below tests/ that no tier runs. */

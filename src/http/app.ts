@@ -5,20 +5,23 @@
  */
 import { Elysia } from 'elysia';
 import { type Access, type Caller, demand } from '../access.ts';
+import type { Audit } from '../audit.ts';
 import type { Clock } from '../clock.ts';
 import type { Recall } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { bodyOf, UnsupportedType } from './body.ts';
-import { tokenOf } from './gate.ts';
+import { sameOriginOnly, shownBy } from './gate.ts';
 import type { Metrics } from './metrics.ts';
 import { type Problem, problem, problemOf, problemResponse } from './problem.ts';
 import type { Method, Route } from './route.ts';
+import { type Client, isUnsafe, noted, type Seen, seenOf, unknownClient } from './seen.ts';
 import { checking, queryOf } from './validation.ts';
 
 export interface AppOptions {
   readonly routes: readonly Route[];
   readonly access: Access;
+  readonly audit: Audit;
   readonly recall: Recall;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -26,43 +29,57 @@ export interface AppOptions {
   readonly bodyBytesMax: number;
 }
 
-export type App = (request: Request) => Promise<Response>;
+export type App = (request: Request, client?: Client) => Promise<Response>;
 
-const nobody: Caller = { name: 'anyone', role: 'viewer' };
+const nobody: Caller = { name: 'anyone', role: 'viewer', via: 'none', id: null };
 /** Others are counted as one, so that nobody can make up labels. */
 const methods: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 export function app(options: AppOptions): App {
-  const { routes, metrics, clock, log } = options;
-  const patterns = new WeakMap<Request, string>();
+  const { routes, metrics, clock, log, audit } = options;
+  const seenBy = new WeakMap<Request, Seen>();
+  const seenIn = (request: Request): Seen => seenBy.get(request) ?? seenOf(unknownClient);
+  const told = (request: Request, known: Problem): Response => {
+    seenIn(request).code = known.code;
+    return problemResponse(known, new URL(request.url).pathname);
+  };
   const elysia = new Elysia({ normalize: false, aot: false });
   for (const one of routes) {
     const answering = answerer(one, options);
     const answer = (context: unknown) => {
       const { request, params } = context as Context;
-      patterns.set(request, one.path);
-      return answering(request, params ?? {});
+      const seen = seenIn(request);
+      seen.route = one.path;
+      return answering(request, params ?? {}, seen);
     };
     // The body is left alone here: it is read once it is known who sends it.
     elysia.route(one.method, one.path, answer, { parse: () => 'unread' } as never);
   }
   elysia.onError(({ error, code, request }) => {
     const { pathname } = new URL(request.url);
-    if (code === 'NOT_FOUND') return problemResponse(missing(routes, request.method, pathname), pathname);
-    if (error instanceof UnsupportedType) return problemResponse(unsupported(error), pathname);
+    if (code === 'NOT_FOUND') return told(request, missing(routes, request.method, pathname));
+    if (error instanceof UnsupportedType) return told(request, unsupported(error));
     if (!(error instanceof Failure)) {
       const why = error instanceof Error ? error.message : String(error);
       const stack = error instanceof Error ? error.stack : null;
       log.error('a bug behind a route', { path: pathname, why, stack });
     }
-    return problemResponse(problemOf(error), pathname);
+    return told(request, problemOf(error));
   });
-  return async (request) => {
+  return async (request, client = unknownClient) => {
     const at = clock.now();
-    const response = await elysia.handle(request);
-    const { status } = response;
+    const seen = seenOf(client);
+    seenBy.set(request, seen);
+    let response = await elysia.handle(request);
     const method = methods.includes(request.method) ? request.method : 'other';
-    metrics.requested({ method, route: patterns.get(request) ?? 'none', status, ms: clock.now() - at });
+    const ended = { method, status: response.status, ms: clock.now() - at };
+    try {
+      await noted(audit, seen, ended);
+    } catch (thrown) {
+      void response.body?.cancel();
+      response = told(request, problemOf(thrown));
+    }
+    metrics.requested({ ...ended, route: seen.route ?? 'none', status: response.status });
     return response;
   };
 }
@@ -73,27 +90,34 @@ interface Context {
   readonly params?: Readonly<Record<string, string | null>>;
 }
 
-type Answering = (request: Request, params: Readonly<Record<string, string | null>>) => Promise<Response>;
+type Answering = (
+  request: Request,
+  params: Readonly<Record<string, string | null>>,
+  seen: Seen,
+) => Promise<Response>;
 
 /** What a path names that may have ended longer ago than memory reaches. */
 const ofActor = /^\/api\/v1\/(task|session|hitl)s?\/:id(\/|$)/;
 
-function answerer(one: Route, { access, recall, bodyBytesMax }: AppOptions): Answering {
+function answerer(one: Route, { access, audit, recall, bodyBytesMax }: AppOptions): Answering {
   const [, kind] = ofActor.exec(one.path) ?? [];
   const checkQuery = one.query ? checking('query', one.query) : null;
   const checkBody = one.body ? checking('body', one.body) : null;
   const [status] = Object.keys(one.answers);
-  return async (request, given) => {
+  return async (request, given, seen) => {
     // First of all, so that a stranger learns nothing of what is expected here.
-    const caller =
-      one.role === 'open'
-        ? nobody
-        : demand(access.caller({ token: tokenOf(request), peerUid: null }), one.role);
+    seen.caller = one.role === 'open' ? nobody : access.caller(shownBy(request));
+    const caller = one.role === 'open' ? nobody : demand(seen.caller, one.role);
+    if (isUnsafe(one.method)) {
+      if (caller.via === 'cookie') sameOriginOnly(request);
+      await audit.ready();
+    }
     const params = named(given);
+    seen.params = params;
     const query = checkQuery && one.query ? checkQuery(queryOf(request.url, one.query)) : {};
     const body = checkBody?.(await bodyOf(request, one, bodyBytesMax));
     if (kind) await recall(`${kind}:${params['id']}`);
-    const answered = await one.run({ params, query, body, request, caller });
+    const answered = await one.run({ params, query, body, request, caller, seen });
     if (answered instanceof Response) return answered;
     return Response.json(answered, { status: Number(status), headers: { 'cache-control': 'no-store' } });
   };

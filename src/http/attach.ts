@@ -11,12 +11,14 @@ import {
   type SocketDoor,
   sizeOf,
 } from './conversation.ts';
+import { problemOf } from './problem.ts';
+import { noteOf } from './seen.ts';
 
 const INPUT = 1;
 
 export function attached(
-  { sessions }: SocketDoor,
-  { id, session, caller, role, from, terminal }: Connecting,
+  { sessions, audit }: SocketDoor,
+  { id, session, caller, seen, role, from, terminal }: Connecting,
   socket: ServerWebSocket<SocketData>,
 ): Conversation {
   const view = sessions.find(session);
@@ -45,6 +47,16 @@ export function attached(
     if (attachment.role === 'controller') return;
     throw new Failure('forbidden', 'an observer only watches; take control first');
   };
+  const tellTrouble = (thrown: unknown) => {
+    const { code, detail } = problemOf(thrown);
+    viewer.tell({ type: 'error', code, message: detail });
+  };
+  let isGone = false;
+  const take = async () => {
+    await audit.ready();
+    await audit.note(noteOf(seen, { method: 'take control', status: 200, ms: 0 }));
+    if (!isGone) attachment.control('take');
+  };
   const text = (message: Record<string, unknown>) => {
     switch (message['type']) {
       case 'ack':
@@ -56,7 +68,8 @@ export function attached(
           throw new Failure('bad-input', 'action is take or release');
         }
         demand(caller, 'operator');
-        return void attachment.control(message['action']);
+        if (message['action'] === 'release') return void attachment.control('release');
+        return void take().catch(tellTrouble);
       case 'resize': {
         controls();
         const size = sizeOf(message);
@@ -64,16 +77,7 @@ export function attached(
       }
       case 'signal':
         controls();
-        return void sessions
-          .signal(session, String(message['signal']), caller.name)
-          .catch((thrown: unknown) => {
-            const why = thrown instanceof Failure ? thrown.message : 'the signal could not be sent';
-            viewer.tell({
-              type: 'error',
-              code: thrown instanceof Failure ? thrown.code : 'bug',
-              message: why,
-            });
-          });
+        return void sessions.signal(session, String(message['signal']), caller.name).catch(tellTrouble);
       default:
         throw new Failure(
           'bad-input',
@@ -89,6 +93,9 @@ export function attached(
       if (message.length > 1) sessions.input(session, message.subarray(1), caller.name);
     },
     drained: () => attachment.drained(),
-    closed: () => attachment.detach(),
+    closed() {
+      isGone = true;
+      attachment.detach();
+    },
   };
 }

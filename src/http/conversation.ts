@@ -3,12 +3,14 @@
  */
 import type { ServerWebSocket } from 'bun';
 import type { Caller } from '../access.ts';
+import type { Audit } from '../audit.ts';
 import type { Clock } from '../clock.ts';
 import type { Recall, SessionDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import type { Role, Terminal } from '../terminal.ts';
 import type { HitlView } from '../views.ts';
+import type { Seen } from './seen.ts';
 
 /** What a door does with one connection. */
 export interface Conversation {
@@ -28,6 +30,7 @@ export interface SocketDoor {
   readonly sessions: SessionDesk;
   readonly recall: Recall;
   readonly question: (id: string) => HitlView | null;
+  readonly audit: Audit;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -36,6 +39,7 @@ export interface Connecting {
   readonly id: string;
   readonly session: string;
   readonly caller: Caller;
+  readonly seen: Seen;
   readonly role: Role;
   /** `attach`: replay from here; null for a screen first. */
   readonly from: number | null;

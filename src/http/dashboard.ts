@@ -14,7 +14,11 @@ export interface Dashboard {
   readonly contentSecurityPolicy: string;
 }
 
-export function dashboardRoutes({ files, contentSecurityPolicy }: Dashboard): Route[] {
+/** `isIn`: whether a request may see the page; others are asked to sign in. */
+export function dashboardRoutes(
+  { files, contentSecurityPolicy }: Dashboard,
+  isIn: (request: Request) => boolean,
+): Route[] {
   return [...files].map(([path, { body, type, etag }]) =>
     route({
       method: 'GET',
@@ -24,6 +28,10 @@ export function dashboardRoutes({ files, contentSecurityPolicy }: Dashboard): Ro
       summary: path === '/' ? 'The dashboard' : 'A part of the dashboard',
       answers: { 200: { description: 'the file', schema: null, contentType: type } },
       run({ request }) {
+        if (path === '/' && !isIn(request)) {
+          const location = '/sign-in?next=%2F';
+          return new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store' } });
+        }
         const headers = {
           'content-type': type,
           etag: etag,

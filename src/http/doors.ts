@@ -4,6 +4,7 @@
  * Before a route is looked for, a request must come from a place that may ask: see gate.ts.
  */
 import type { Server } from 'bun';
+import type { Audit } from '../audit.ts';
 import type { Clock } from '../clock.ts';
 import type {
   ActorDesk,
@@ -13,6 +14,7 @@ import type {
   Gauges,
   HealthDesk,
   HitlDesk,
+  IdentityDesk,
   InstanceDesk,
   Recall,
   RecordingDesk,
@@ -24,7 +26,11 @@ import type { Log } from '../log.ts';
 import { actorRoutes } from './actors.ts';
 import { agentRoutes } from './agents.ts';
 import { type App, app } from './app.ts';
+import { auditRoutes } from './audit.ts';
+import type { Browsers } from './browsers.ts';
+import type { Certificate } from './certificate.ts';
 import type { SocketData } from './conversation.ts';
+import { readCookie } from './cookie.ts';
 import { type Dashboard, dashboardRoutes } from './dashboard.ts';
 import { docsRoutes } from './docs.ts';
 import { eventRoutes } from './events.ts';
@@ -36,19 +42,25 @@ import {
   type RateLimits,
   rateLimit,
   refuseOpenDoors,
-  tokenOf,
+  shownBy,
+  strictTransport,
 } from './gate.ts';
 import { healthRoutes } from './health.ts';
 import { hitlRoutes } from './hitl.ts';
 import { idempotency } from './idempotency.ts';
+import { identityRoutes } from './identity.ts';
 import { instanceRoutes } from './instances.ts';
+import { type Listener, listener } from './listener.ts';
 import { type Metrics, metrics, metricsRoute } from './metrics.ts';
 import { openApiDocument, openApiRoute } from './openapi.ts';
 import type { Operators } from './operators.ts';
 import { problemOf, problemResponse } from './problem.ts';
+import { clientOf, proxies } from './proxies.ts';
 import { recordingRoutes } from './recordings.ts';
 import type { Route } from './route.ts';
+import { noted, noteOf, seenOf, unknownClient } from './seen.ts';
 import { sessionRoutes } from './sessions.ts';
+import { signInRoutes } from './sign-in.ts';
 import { isSocketPath, sockets } from './sockets.ts';
 import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
@@ -59,6 +71,7 @@ export interface Desks {
   readonly recall: Recall;
   readonly actors: ActorDesk;
   readonly instances: InstanceDesk;
+  readonly identity: IdentityDesk;
   readonly agents: AgentDesk;
   readonly sessions: SessionDesk;
   readonly recordings: RecordingDesk;
@@ -76,6 +89,10 @@ export interface DoorOptions {
   readonly wsPort: number;
   readonly allowedHosts: readonly string[];
   readonly behindProxy: boolean;
+  /** Addresses and networks whose word on where a request comes from is believed, behind a proxy. */
+  readonly trustedProxies: readonly string[];
+  /** Null: plain HTTP. */
+  readonly tls: Certificate | null;
   /** Serve /metrics. */
   readonly metrics: boolean;
   readonly version: string;
@@ -90,7 +107,10 @@ export interface DoorLimits {
 export interface DoorWorld {
   readonly desks: Desks;
   readonly gauges: Gauges;
-  readonly access: Operators;
+  readonly operators: Operators;
+  /** Who is there, by token or by cookie. */
+  readonly access: Browsers;
+  readonly audit: Audit;
   readonly options: DoorOptions;
   readonly dashboard: Dashboard;
   readonly clock: Clock;
@@ -104,12 +124,19 @@ export interface Doors {
   close(graceMs: number): Promise<void>;
 }
 
-/** How long a token that has expired may still hold something open. */
-const RECHECK_MS = 10_000;
+/** How long a token that has expired, or was revoked by a command, may still hold something open. */
+const RECHECK_MS = 1_000;
 
 const limitsDefault: DoorLimits = { bodyBytesMax: 1 << 20, rate: { perSecond: 500, burst: 2_000 } };
 
 const limitsOf = ({ limits }: DoorOptions): DoorLimits => ({ ...limitsDefault, ...limits });
+
+export interface FrontOptions {
+  /** Ends the streams. */
+  readonly closing: AbortSignal;
+  /** Of the dashboard, once it listens. */
+  readonly httpPort: () => number;
+}
 
 export interface Front {
   readonly routes: readonly Route[];
@@ -120,14 +147,14 @@ export interface Front {
   recheck(): void;
 }
 
-/** Everything but the listeners. `closing` ends the streams. */
+/** Everything but the listeners. */
 export function front(
-  { desks, gauges, access, options, dashboard, clock, log }: DoorWorld,
-  closing: AbortSignal,
+  { desks, gauges, operators, access, audit, options, dashboard, clock, log }: DoorWorld,
+  { closing, httpPort }: FrontOptions,
 ): Front {
   const question = (id: string) => desks.hitl.find(id);
   const { recall } = desks;
-  const talk = sockets({ sessions: desks.sessions, recall, question, clock, log });
+  const talk = sockets({ sessions: desks.sessions, recall, question, audit, clock, log });
   const counted = metrics({ gauges, sockets: () => talk.count, clock });
   const open = streams({ access, clock, closing });
   const streaming = { clock, streams: open };
@@ -142,6 +169,7 @@ export function front(
     ...(options.metrics ? [metricsRoute(counted)] : []),
     ...agentRoutes(desks),
     ...instanceRoutes(desks.instances),
+    ...identityRoutes(desks.identity),
     ...actorRoutes(desks.actors),
     ...sessionRoutes({ ...desks, question, idempotency: once }),
     ...transcriptRoutes({ ...desks, ...streaming }),
@@ -150,83 +178,82 @@ export function front(
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
     ...hitlRoutes(desks.hitl),
     ...eventRoutes({ events: desks.events, ...streaming }),
-    ...tokenRoutes(access, recheck),
+    ...tokenRoutes(operators, recheck),
+    ...auditRoutes(audit),
   ];
+  const isIn = (request: Request): boolean => {
+    try {
+      access.caller(shownBy(request));
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof Failure) return false;
+      throw thrown;
+    }
+  };
   let document: object | null = null;
   const described = () => (document ??= openApiDocument(routes, options.version));
-  routes.push(openApiRoute(described), ...docsRoutes(described), ...dashboardRoutes(dashboard));
+  routes.push(openApiRoute(described), ...docsRoutes(described), ...dashboardRoutes(dashboard, isIn));
+  const hasTokens = () => operators.hasTokens;
+  routes.push(...signInRoutes({ browsers: access, hasTokens, port: httpPort, clock, revoked: recheck }));
   return {
     routes,
     metrics: counted,
     sockets: talk,
     recheck,
-    app: app({ routes, access, recall, metrics: counted, clock, log, bodyBytesMax }),
+    app: app({ routes, access, audit, recall, metrics: counted, clock, log, bodyBytesMax }),
   };
 }
 
 /** Throws Failure('already-exists') for a port that is taken, 'wrong-state' where it would let anybody in. */
 export async function httpDoors(world: DoorWorld): Promise<Doors> {
-  const { options, access, clock, log } = world;
-  const limits = limitsOf(options);
+  const { options, operators, clock, log } = world;
   const ports: number[] = [];
-  const gate: GateOptions = { ...options, hasTokens: () => access.hasTokens, ports: () => ports };
+  const { tls: certificate } = options;
+  const gate: GateOptions = {
+    ...options,
+    tls: certificate !== null,
+    hasTokens: () => operators.hasTokens,
+    ports: () => ports,
+  };
   refuseOpenDoors(gate);
   const closing = new AbortController();
-  const { app: routes, sockets: talk, recheck } = front(world, closing.signal);
-  const slowDown = rateLimit(clock, limits.rate);
-
-  const serve = async (request: Request, server: Server<SocketData>): Promise<Response | undefined> => {
-    let pathname = '/';
-    try {
-      checkOrigin(request, gate);
-      pathname = new URL(request.url).pathname;
-      checkTokens(gate);
-      slowDown(server.requestIP(request)?.address ?? 'unknown');
-      if (isSocketPath(pathname)) {
-        return (await talk.upgrade(request, server, admission(access, tokenOf(request)))) ?? undefined;
-      }
-      // A stream is silent for as long as there is nothing to say.
-      server.timeout(request, 0);
-      const length = Number(request.headers.get('content-length') ?? 0);
-      if (length > limits.bodyBytesMax)
-        throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
-      if (request.method !== 'HEAD') return await routes(request);
-      return headOf(await routes(new Request(request, { method: 'GET' })));
-    } catch (thrown) {
-      if (!(thrown instanceof Failure))
-        log.error('a bug at the door', { path: pathname, why: String(thrown) });
-      return problemResponse(problemOf(thrown), pathname);
-    }
-  };
-  const listen = (port: number, purpose: string): Server<SocketData> => {
-    try {
-      return Bun.serve<SocketData>({
-        hostname: options.httpHost,
-        port,
-        fetch: serve,
-        websocket: talk.handlers as never,
-        // Ours is told as a problem document; this one would only cut the connection.
-        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-        idleTimeout: 120,
-        error: () => problemResponse(problemOf(new Error('at the door')), '/'),
-      });
-    } catch (thrown) {
-      throw taken(thrown, `${options.httpHost}:${port}`, purpose);
-    }
-  };
+  const behind = front(world, { closing: closing.signal, httpPort: () => ports[0] ?? 0 });
+  const { sockets: talk, recheck } = behind;
+  const listen = (port: number, purpose: string): Listener =>
+    listener({
+      hostname: options.httpHost,
+      port,
+      purpose,
+      tls: certificate?.shown ?? null,
+      serve: server(world, behind, gate),
+      websocket: talk.handlers,
+      log,
+    });
   const http = listen(options.httpPort, 'the dashboard and the API');
-  let ws: Server<SocketData>;
+  let ws: Listener;
   try {
     ws = listen(options.wsPort, 'WebSockets');
   } catch (thrown) {
     await http.stop(true);
     throw thrown;
   }
-  ports.push(http.port ?? 0, ws.port ?? 0);
-  const stopLooking = every(clock, RECHECK_MS, recheck);
+  ports.push(http.port, ws.port);
+  const renew = async () => {
+    const next = await certificate?.look();
+    if (!next) return;
+    for (const one of [http, ws]) one.renew(next);
+    log.info('a new TLS certificate is shown', { fingerprint: next.fingerprint });
+  };
+  const trouble = (thrown: unknown) => log.warn('tokens or TLS not looked at', { why: String(thrown) });
+  const stopLooking = every(clock, RECHECK_MS, () => {
+    recheck();
+    void noteNews(world).catch(trouble);
+    void renew().catch(trouble);
+  });
+  await noteNews(world).catch(() => {}); // Whoever asks is told what is wrong with them.
   return {
-    httpPort: http.port ?? 0,
-    wsPort: ws.port ?? 0,
+    httpPort: http.port,
+    wsPort: ws.port,
     async close(graceMs) {
       stopLooking();
       closing.abort(new Failure('busy', 'the server is shutting down'));
@@ -237,7 +264,7 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
         void http.stop(true);
         void ws.stop(true);
       }, graceMs);
-      await Promise.all([http.stop(), ws.stop()]);
+      await Promise.all([http.stop(false), ws.stop(false)]);
       clock.clearTimeout(timer);
       if (isLate) log.warn('requests were cut off at the end');
     },
@@ -255,6 +282,62 @@ function headOf({ status, headers, body }: Response): Response {
   return new Response(null, { status, headers: said });
 }
 
+/** What is done with each request, before and after the routes. */
+function server(world: DoorWorld, { app: routes, sockets: talk }: Front, gate: GateOptions) {
+  const { options, access, audit, clock, log } = world;
+  const limits = limitsOf(options);
+  const slowDown = rateLimit(clock, limits.rate);
+  const trusted = options.behindProxy ? proxies(options.trustedProxies) : null;
+  const isVouchedFor = options.tls?.shown.isOwnMade !== true;
+  return async (request: Request, bun: Server<SocketData>): Promise<Response | undefined> => {
+    let pathname = '/';
+    const at = clock.now();
+    const address = bun.requestIP(request)?.address ?? null;
+    let seen = seenOf({ ...unknownClient, address });
+    try {
+      const client = clientOf(request, { address, secure: gate.tls, proxies: trusted });
+      seen = seenOf(client);
+      checkOrigin(request, client.host, gate);
+      ({ pathname } = new URL(request.url));
+      checkTokens(gate);
+      slowDown(client.address ?? 'unknown');
+      if (isSocketPath(pathname)) {
+        seen.door = 'ws';
+        readCookie(request, client, gate.ports()[0] ?? 0);
+        const enter = () => admission(access, shownBy(request));
+        return (await talk.upgrade(request, bun, { enter, seen })) ?? undefined;
+      }
+      // A stream is silent for as long as there is nothing to say.
+      bun.timeout(request, 0);
+      const length = Number(request.headers.get('content-length') ?? 0);
+      if (length > limits.bodyBytesMax)
+        throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
+      const asked = request.method === 'HEAD' ? new Request(request, { method: 'GET' }) : request;
+      readCookie(asked, client, gate.ports()[0] ?? 0);
+      const response = await routes(asked, client);
+      const strict = isVouchedFor ? strictTransport(client) : {};
+      for (const [name, value] of Object.entries(strict)) response.headers.set(name, value);
+      return request.method === 'HEAD' ? headOf(response) : response;
+    } catch (thrown) {
+      if (!(thrown instanceof Failure))
+        log.error('a bug at the door', { path: pathname, why: String(thrown) });
+      const known = problemOf(thrown);
+      seen.code = known.code;
+      await noted(audit, seen, { method: request.method, status: known.status, ms: clock.now() - at });
+      return problemResponse(known, pathname);
+    }
+  };
+}
+
+/** What was done to the tokens beside this server: by a command, or by hand. */
+async function noteNews({ operators, audit }: DoorWorld): Promise<void> {
+  for (const { what, id, name, role } of await operators.news()) {
+    const params = { id, name, role };
+    const ended = { method: what, status: 0, ms: 0 };
+    await audit.note({ ...noteOf(seenOf(unknownClient), ended), door: 'operators', params });
+  }
+}
+
 /** Returns how to stop. */
 function every(clock: Clock, ms: number, act: () => void): () => void {
   let timer: unknown;
@@ -266,12 +349,4 @@ function every(clock: Clock, ms: number, act: () => void): () => void {
   };
   again();
   return () => clock.clearTimeout(timer);
-}
-
-function taken(thrown: unknown, address: string, purpose: string): Failure {
-  const why = thrown instanceof Error ? thrown.message : String(thrown);
-  const isTaken = (thrown as { code?: unknown }).code === 'EADDRINUSE' || /in use/i.test(why);
-  const cure = 'end what uses it, or set LISTEN_ADDR to another address (127.0.0.1:0 takes any free ports)';
-  if (isTaken) return new Failure('already-exists', `${address}, for ${purpose}, is taken: ${cure}`);
-  return new Failure('bad-input', `cannot listen on ${address} for ${purpose}: ${why}; ${cure}`);
 }

@@ -3,8 +3,10 @@
  * many of them. A page on another site can make a browser call us; it cannot make it lie about these two
  * headers.
  */
+import type { Shown } from '../access.ts';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
+import { cookieOf } from './cookie.ts';
 
 const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
@@ -16,24 +18,28 @@ export interface GateOptions {
   readonly httpHost: string;
   readonly hasTokens: () => boolean;
   readonly behindProxy: boolean;
+  /** We speak it ourselves. */
+  readonly tls: boolean;
   /** Those we listen on. */
   readonly ports: () => readonly number[];
 }
 
 /** Throws Failure('wrong-state') when others could reach a server that asks nobody who they are. */
-export function refuseOpenDoors(gate: Pick<GateOptions, 'httpHost' | 'hasTokens' | 'behindProxy'>): void {
-  const { httpHost, hasTokens, behindProxy } = gate;
+export function refuseOpenDoors(
+  gate: Pick<GateOptions, 'httpHost' | 'hasTokens' | 'behindProxy' | 'tls'>,
+): void {
+  const { httpHost, hasTokens, behindProxy, tls } = gate;
   if (!hasTokens() && isReachable({ httpHost, behindProxy })) {
     const where = isLoopback(httpHost) ? 'behind a proxy' : `on ${httpHost}`;
-    const how =
-      'start on 127.0.0.1 without AGENTIC_BEHIND_PROXY and make an admin token with POST /api/v1/tokens';
+    const how = 'make an admin token first: bun run token:create --name NAME --role admin';
     throw new Failure(
       'wrong-state',
       `listening ${where} without operator tokens would let anybody in: ${how}`,
     );
   }
-  if (!isLoopback(httpHost) && !behindProxy) {
-    const how = 'put a proxy that speaks TLS in front and set AGENTIC_BEHIND_PROXY=1, or listen on 127.0.0.1';
+  if (!isLoopback(httpHost) && !behindProxy && !tls) {
+    const how =
+      'set AGENTIC_TLS_CERT and AGENTIC_TLS_KEY, or AGENTIC_TLS=self-signed, or put a proxy that speaks TLS in front and start with --behind-proxy, or listen on 127.0.0.1';
     throw new Failure(
       'wrong-state',
       `listening on ${httpHost} without TLS would show tokens to the network: ${how}`,
@@ -48,13 +54,17 @@ const isReachable = ({ httpHost, behindProxy }: Pick<GateOptions, 'httpHost' | '
 /** The last token may be revoked while we listen; from then on there is nobody whom we could let in. */
 export function checkTokens(gate: GateOptions): void {
   if (gate.hasTokens() || !isReachable(gate)) return;
-  const how = 'restart on 127.0.0.1 without AGENTIC_BEHIND_PROXY and make an admin token';
+  const how = 'make an admin token: bun run token:create --name NAME --role admin';
   throw new Failure('unauthenticated', `there are no operator tokens any more; ${how}`);
 }
 
 /** Throws Failure('forbidden'). */
-export function checkOrigin(request: Request, { allowedHosts, httpHost, ports }: GateOptions): void {
-  const host = (request.headers.get('host') ?? new URL(request.url).host).toLowerCase();
+export function checkOrigin(
+  request: Request,
+  asked: string,
+  { allowedHosts, httpHost, ports }: GateOptions,
+): void {
+  const host = asked.toLowerCase();
   const name = host.replace(/:\d+$/, '');
   const allowed = allowedHosts.map((one) => one.toLowerCase());
   const known = isLoopback(name) || allowed.includes(name) || allowed.includes(host);
@@ -110,6 +120,33 @@ export function rateLimit(clock: Clock, { perSecond, burst }: RateLimits): (call
     bucket.left -= 1;
   };
 }
+
+/** Throws Failure('forbidden') unless the browser itself says that a page of ours asks. */
+export function sameOriginOnly(request: Request): void {
+  // An origin that is there is ours: see checkOrigin.
+  if (request.headers.get('origin') !== null) return;
+  if (request.headers.get('sec-fetch-site') === 'same-origin') return;
+  throw new Failure(
+    'forbidden',
+    'a session takes changes only from pages of this server; programs use Authorization: Bearer <token>',
+  );
+}
+
+/**
+ * Once a name was reached by TLS, browsers go there by nothing else. Not for the loopback, whose other ports
+ * would suffer, and not for a certificate that nobody vouches for: there it would forbid going on.
+ */
+export function strictTransport({ host, secure }: { host: string; secure: boolean }): Record<string, string> {
+  const name = host.replace(/:\d+$/, '');
+  if (!secure || isLoopback(name)) return {};
+  return { 'strict-transport-security': 'max-age=31536000' };
+}
+
+export const shownBy = (request: Request): Shown => ({
+  token: tokenOf(request),
+  peerUid: null,
+  cookie: cookieOf(request),
+});
 
 /**
  * A bearer token from the header; for a WebSocket, which cannot set headers, also from the query or the

@@ -5,22 +5,13 @@
  * machine. From the first token on, a token is asked of everybody.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { type Access, type Caller, type Role, roles, type Shown } from '../access.ts';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import type { Access, Caller, Role, Shown } from '../access.ts';
 import { type Clock, rfc3339 } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import { newId, newSecret } from '../ids.ts';
-
-interface Kept {
-  readonly id: string;
-  readonly name: string;
-  readonly role: Role;
-  /** SHA-256 of the token, hex. A token is 256 random bits, so a slow hash would add nothing. */
-  readonly hash: string;
-  readonly createdAt: number;
-  readonly expiresAt: number | null;
-}
+import { TOKEN_PREFIX } from '../redact.ts';
+import { type Kept, tokenFile } from './token-file.ts';
 
 export interface TokenView {
   readonly id: string;
@@ -44,6 +35,20 @@ export interface Operators extends Access {
   create(wanted: NewToken): Promise<{ readonly view: TokenView; readonly token: string }>;
   /** Throws Failure('not-found'). */
   revoke(id: string): Promise<void>;
+  /** The token of that id, if it is good now. */
+  live(id: string): TokenOwner | null;
+  /** What others changed in the file since it was last asked, also while no server ran. */
+  news(): Promise<readonly TokenNews[]>;
+}
+
+export interface TokenOwner {
+  readonly id: string;
+  readonly name: string;
+  readonly role: Role;
+}
+
+export interface TokenNews extends TokenOwner {
+  readonly what: 'token found' | 'token gone';
 }
 
 export interface OperatorsOptions {
@@ -51,10 +56,15 @@ export interface OperatorsOptions {
   readonly clock: Clock;
   /** The user this server runs as: at the Unix socket it is admin, like the file's reader. */
   readonly uid: number;
+  /** False for a command: what it changes is news to the server. */
+  readonly remembers?: boolean;
 }
 
 const TOKENS_MAX = 1_000;
-const PREFIX = 'asb_';
+/** Kept until they are asked for. */
+const NEWS_MAX = 4_000;
+
+const local: Caller = { name: 'local', role: 'admin', via: 'local', id: null };
 
 const hashOf = (token: string): string => createHash('sha256').update(token).digest('hex');
 
@@ -70,32 +80,43 @@ const viewOf = ({ id, name, role, createdAt, expiresAt }: Kept): TokenView => ({
 });
 
 /** Throws Failure('wrong-state') when the file cannot be understood: nobody is let in by accident. */
-export async function operators({ path, clock, uid }: OperatorsOptions): Promise<Operators> {
-  let kept = await load(path);
-  let turn: Promise<unknown> = Promise.resolve();
-  const change = (next: (now: readonly Kept[]) => readonly Kept[]): Promise<void> => {
-    const mine = turn.then(async () => {
-      const changed = next(kept);
-      await save(path, changed);
-      kept = changed;
-    });
-    turn = mine.catch(() => {});
-    return mine;
+export async function operators({
+  path,
+  clock,
+  uid,
+  remembers = true,
+}: OperatorsOptions): Promise<Operators> {
+  const seen = await seenTokens(`${path}.seen`);
+  const file = tokenFile({ path, clock, onRead: seen.read });
+  /** Whoever the file lets in; nobody while it cannot be understood. */
+  const kept = (): readonly Kept[] => {
+    try {
+      return file.read();
+    } catch (thrown) {
+      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      throw new Failure('unauthenticated', `nobody is let in: ${why}`, { cause: thrown });
+    }
   };
   const known = (token: string): Kept | null => {
     const hash = Buffer.from(hashOf(token), 'hex');
     let found: Kept | null = null;
     // All are compared, so that time tells nothing.
-    for (const one of kept) if (timingSafeEqual(hash, Buffer.from(one.hash, 'hex'))) found = one;
+    for (const one of kept()) if (timingSafeEqual(hash, Buffer.from(one.hash, 'hex'))) found = one;
     return found;
   };
+  const alive = <T extends Kept>(one: T | undefined): T | null =>
+    one && (one.expiresAt === null || one.expiresAt > clock.now()) ? one : null;
   return {
     get hasTokens() {
-      return kept.length > 0;
+      try {
+        return file.read().length > 0;
+      } catch {
+        return true; // Nobody knows which: it is asked for one, and none will do.
+      }
     },
     caller({ token, peerUid }: Shown): Caller {
-      if (token === null && peerUid === uid) return { name: 'local', role: 'admin' };
-      if (token === null && kept.length === 0) return { name: 'local', role: 'admin' };
+      if (token === null && peerUid === uid) return { name: 'local', role: 'admin', via: 'socket', id: null };
+      if (token === null && kept().length === 0) return local;
       if (token === null)
         throw new Failure(
           'unauthenticated',
@@ -107,21 +128,20 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
           'unauthenticated',
           'nobody has that token; an admin makes one with POST /api/v1/tokens',
         );
-      if (found.expiresAt !== null && found.expiresAt <= clock.now()) {
+      if (!alive(found))
         throw new Failure(
           'unauthenticated',
-          `the token of ${found.name} expired at ${rfc3339(found.expiresAt)}`,
+          `the token of ${found.name} expired at ${rfc3339(found.expiresAt ?? 0)}`,
         );
-      }
-      return { name: found.name, role: found.role };
+      return { name: found.name, role: found.role, via: 'token', id: found.id };
     },
-    list: () => kept.map(viewOf),
+    list: () => file.read().map(viewOf),
     async create({ name, role, expiresInMs }) {
-      const token = `${PREFIX}${newSecret()}`;
+      const token = `${TOKEN_PREFIX}${newSecret()}`;
       const createdAt = clock.now();
       const expiresAt = expiresInMs === null ? null : createdAt + expiresInMs;
       const made: Kept = { id: newId(), name, role, hash: hashOf(token), createdAt, expiresAt };
-      await change((now) => {
+      await file.change((now) => {
         if (now.some((one) => one.name === name))
           throw new Failure('already-exists', `there is a token named "${name}" already`);
         if (now.length >= TOKENS_MAX)
@@ -132,10 +152,11 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
         }
         return [...now, made];
       });
+      if (remembers) await seen.keep();
       return { view: viewOf(made), token };
     },
     async revoke(id) {
-      await change((now) => {
+      await file.change((now) => {
         const rest = now.filter((one) => one.id !== id);
         if (rest.length === now.length)
           throw new Failure('not-found', `there is no token "${id}"; see GET /api/v1/tokens`);
@@ -145,51 +166,56 @@ export async function operators({ path, clock, uid }: OperatorsOptions): Promise
         }
         return rest;
       });
+      if (remembers) await seen.keep();
+    },
+    live: (id) => alive(kept().find((one) => one.id === id)),
+    async news() {
+      file.read();
+      return seen.news();
     },
   };
 }
 
-async function load(path: string): Promise<readonly Kept[]> {
-  const text = await readFile(path, 'utf8').catch((thrown: NodeJS.ErrnoException) => {
-    if (thrown.code === 'ENOENT') return null;
-    throw new Failure('wrong-state', `operator tokens cannot be read from ${path}: ${thrown.message}`);
-  });
-  if (text === null) return [];
-  const bad = new Failure(
-    'wrong-state',
-    `${path} is not a file of operator tokens; restore it, or remove it to start without tokens`,
-  );
-  let parsed: unknown;
+/** The tokens that this server knows of, over restarts: ids, names and roles. */
+async function seenTokens(path: string) {
+  const text = await readFile(path, 'utf8').catch(() => '[]');
+  let known: readonly TokenOwner[] = [];
   try {
-    parsed = JSON.parse(text);
+    known = JSON.parse(text) as TokenOwner[];
   } catch {
-    throw bad;
+    // Then all are news once more.
   }
-  const { version, tokens } = (parsed ?? {}) as { version?: unknown; tokens?: unknown };
-  if (version !== 1 || !Array.isArray(tokens)) throw bad;
-  if (!tokens.every(isKept)) throw bad;
-  return tokens as Kept[];
-}
-
-function isKept(value: unknown): value is Kept {
-  const { id, name, role, hash, createdAt, expiresAt } = (value ?? {}) as Partial<
-    Record<keyof Kept, unknown>
-  >;
-  const named = typeof id === 'string' && typeof name === 'string' && roles.includes(role as Role);
-  const dated = Number.isFinite(createdAt) && (expiresAt === null || Number.isFinite(expiresAt));
-  return named && dated && typeof hash === 'string' && /^[0-9a-f]{64}$/.test(hash);
-}
-
-/** Whole or not at all, also when the power fails. */
-async function save(path: string, tokens: readonly Kept[]): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const file = await open(`${path}.new`, 'w', 0o600);
-  try {
-    await file.chmod(0o600);
-    await file.writeFile(`${JSON.stringify({ version: 1, tokens }, null, 2)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(`${path}.new`, path);
+  let news: TokenNews[] = [];
+  let isKept = true;
+  let turn: Promise<unknown> = Promise.resolve();
+  const keep = (): Promise<void> => {
+    const mine = turn.then(async () => {
+      if (isKept) return;
+      isKept = true;
+      await writeFile(`${path}.new`, JSON.stringify(known), { mode: 0o600 });
+      await rename(`${path}.new`, path);
+    });
+    turn = mine.catch(() => {});
+    return mine;
+  };
+  return {
+    keep,
+    read(now: readonly TokenOwner[], isOurs: boolean) {
+      if (!isOurs) {
+        const without = (these: readonly TokenOwner[], those: readonly TokenOwner[]) =>
+          these.filter(({ id }) => !those.some((one) => one.id === id));
+        const say = (what: TokenNews['what'], these: readonly TokenOwner[]) =>
+          these.map(({ id, name, role }) => ({ what, id, name, role }));
+        news.push(...say('token found', without(now, known)), ...say('token gone', without(known, now)));
+        news = news.slice(-NEWS_MAX);
+      }
+      known = now.map(({ id, name, role }) => ({ id, name, role }));
+      isKept = false;
+    },
+    async news(): Promise<readonly TokenNews[]> {
+      const told = news.splice(0);
+      await keep();
+      return told;
+    },
+  };
 }

@@ -2,7 +2,9 @@
  * Problem documents (RFC 9457): what every error of every route looks like. `code` is stable, `detail` is for
  * people.
  */
+
 import { Failure, type FailureCode, type FieldFault, failures } from '../failure.ts';
+import { withoutTokens } from '../redact.ts';
 
 export interface Problem {
   readonly status: number;
@@ -17,7 +19,8 @@ export function problemResponse(problem: Problem, path: string): Response {
   const { status, code, title, detail, faults, headers } = problem;
   const type = `urn:agentic-sandbox:problem:${code}`;
   const body = { type, title, status, detail, code, instance: path, ...(faults ? { faults } : {}) };
-  return new Response(JSON.stringify(body), {
+  // What was asked for is named; a token that was typed in its place is not said back.
+  return new Response(withoutTokens(JSON.stringify(body)), {
     status,
     headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store', ...headers },
   });

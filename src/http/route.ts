@@ -6,6 +6,7 @@
  */
 import { type Static, type TSchema, t } from 'elysia';
 import type { Caller, Role } from '../access.ts';
+import type { Seen } from './seen.ts';
 
 /** `open`: for whoever can reach the server. */
 export type RouteRole = Role | 'open';
@@ -25,6 +26,8 @@ export interface Asked<Params, Query, Body> {
   readonly body: Body;
   readonly request: Request;
   readonly caller: Caller;
+  /** What the audit log will say of it. */
+  readonly seen: Seen;
 }
 
 export interface RouteSpec<Query extends TSchema, Body extends TSchema> {

@@ -1,5 +1,6 @@
 /** The JSON of every view, for the OpenAPI document. The names are those of src/views.ts. */
 import { type TSchema, t } from 'elysia';
+import { auditOutcomes } from '../audit.ts';
 import { integer } from './route.ts';
 
 const orNull = <S extends TSchema>(schema: S) => t.Union([schema, t.Null()]);
@@ -291,4 +292,28 @@ export const token = t.Object({
   role: words(['viewer', 'operator', 'admin']),
   created_at: instant,
   expires_at: orNull(instant),
+});
+
+export const auditRecord = t.Object({
+  seq: integer(),
+  at: instant,
+  prev: text,
+  door: words(['http', 'ws', 'grpc', 'identity', 'operators', 'audit']),
+  caller: orNull(t.Object({ name: text, role: token.properties.role, via: text, id: orNull(text) })),
+  from: orNull(text),
+  proxied: t.Boolean(),
+  method: text,
+  route: orNull(text),
+  params: labels,
+  outcome: words(auditOutcomes),
+  status: integer(),
+  code: orNull(text),
+  ms: t.Number(),
+  hash: text,
+});
+
+export const auditPage = t.Object({
+  records: t.Array(auditRecord),
+  before: orNull(integer()),
+  head: t.Object({ seq: integer(), hash: text }),
 });

@@ -12,13 +12,19 @@ import { attached } from './attach.ts';
 import type { Connecting, SocketData, SocketDoor } from './conversation.ts';
 import { orchestrated } from './orchestrate.ts';
 import { problemOf } from './problem.ts';
+import { noteOf, type Seen } from './seen.ts';
 
 /** Connections at once, of all kinds. */
 const SOCKETS_MAX = 512;
 /** One message from a client. */
 export const MESSAGE_BYTES_MAX = 1 << 20;
 
-const path = /^\/ws\/sessions\/([^/]+)\/(attach|orchestrate)$/;
+const kinds = { attach: attached, orchestrate: orchestrated } as const;
+
+/** Every place that is a WebSocket, as a pattern. */
+export const socketPaths = Object.keys(kinds).map((kind) => `/ws/sessions/:id/${kind}`);
+
+const path = new RegExp(`^/ws/sessions/([^/]+)/(${Object.keys(kinds).join('|')})$`);
 
 export const isSocketPath = (pathname: string): boolean => path.test(pathname);
 
@@ -32,18 +38,27 @@ export function sockets(door: SocketDoor) {
     async upgrade(
       request: Request,
       server: Server<SocketData>,
-      admit: () => Caller,
+      { enter, seen }: Coming,
     ): Promise<Response | null> {
-      const caller = admit();
+      const at = door.clock.now();
       const url = new URL(request.url);
       const [, session = '', kind] = path.exec(url.pathname) ?? [];
+      seen.route = `/ws/sessions/:id/${kind}`;
+      const admit = enter();
+      seen.caller = admit();
+      const { caller } = seen;
       if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') {
         throw new Failure('bad-input', `${url.pathname} speaks WebSocket; connect with ws://`);
       }
       if (open.size >= SOCKETS_MAX)
         throw new Failure('over-quota', `${SOCKETS_MAX} WebSockets are open; close some`);
-      const connecting = await checked(door, { url, session: decoded(session), caller });
-      const make = kind === 'attach' ? attached : orchestrated;
+      const connecting = await checked(door, { url, session: decoded(session), caller, seen });
+      if (connecting.role === 'controller') {
+        await door.audit.ready();
+        const ms = door.clock.now() - at;
+        await door.audit.note(noteOf(seen, { method: 'GET', status: 101, ms }));
+      }
+      const make = kinds[kind as keyof typeof kinds];
       const data: SocketData = {
         open: (socket) => make(door, connecting, socket),
         admit,
@@ -116,7 +131,14 @@ function decoded(text: string): string {
   }
 }
 
+interface Coming {
+  /** Throws for whoever is not let in; what it gives, for whoever is not any more. */
+  readonly enter: () => () => Caller;
+  readonly seen: Seen;
+}
+
 interface Asked {
+  readonly seen: Seen;
   readonly url: URL;
   readonly session: string;
   readonly caller: Caller;
@@ -124,12 +146,13 @@ interface Asked {
 
 async function checked(
   { sessions, recall }: SocketDoor,
-  { url, session, caller }: Asked,
+  { url, session, caller, seen }: Asked,
 ): Promise<Connecting> {
   const role = url.searchParams.get('role') ?? 'observer';
   if (role !== 'observer' && role !== 'controller') {
     throw new Failure('bad-input', `role "${role}" is neither observer nor controller`);
   }
+  seen.params = { id: session, role };
   demand(caller, role === 'controller' ? 'operator' : 'viewer');
   const text = url.searchParams.get('from');
   const from = text === null || text === '' ? null : Number(text);
@@ -141,5 +164,5 @@ async function checked(
     throw new Failure('not-found', `there is no session "${session}"; see GET /api/v1/sessions`);
   const terminal = await sessions.terminal(session);
   if (!terminal) throw new Failure('not-found', `session "${session}" has no terminal and no recording`);
-  return { id: newId(), session, caller, role, from, terminal };
+  return { id: newId(), session, caller, seen, role, from, terminal };
 }

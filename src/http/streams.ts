@@ -3,19 +3,19 @@
  *
  * A token that was revoked takes its streams with it at once; one that expires, at the next look.
  */
-import type { Access, Caller } from '../access.ts';
+import type { Access, Caller, Shown } from '../access.ts';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
-import { tokenOf } from './gate.ts';
+import { shownBy } from './gate.ts';
 import { eventStream, type Frame } from './sse.ts';
 
 /** Streams at once, of all kinds. */
 const STREAMS_MAX = 512;
 
 /** Asked once to come in and then again while the connection lives; `local` stays who it was. */
-export function admission(access: Access, token: string | null): () => Caller {
-  const first = access.caller({ token, peerUid: null });
-  return () => (token === null ? first : access.caller({ token, peerUid: null }));
+export function admission(access: Access, shown: Shown): () => Caller {
+  const first = access.caller(shown);
+  return () => (first.via === 'local' ? first : access.caller(shown));
 }
 
 export interface Streams {
@@ -41,7 +41,7 @@ export function streams({ access, clock, closing }: StreamsOptions): Streams {
       if (open.size >= STREAMS_MAX) {
         throw new Failure('over-quota', `${STREAMS_MAX} streams of events are open; close some`);
       }
-      const mine = { admit: admission(access, tokenOf(request)), end: new AbortController() };
+      const mine = { admit: admission(access, shownBy(request)), end: new AbortController() };
       open.add(mine);
       const signal = AbortSignal.any([request.signal, mine.end.signal]);
       return eventStream(make, { clock, signal, closing, onEnd: () => open.delete(mine) });

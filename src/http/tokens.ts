@@ -14,9 +14,9 @@ export function tokenRoutes(operators: Operators, revoked: () => void): Route[] 
       path: '/api/v1/whoami',
       role: 'viewer',
       tag: 'operators',
-      summary: 'Who the caller is',
-      answers: { 200: json('name and role', t.Object({ name: t.String(), role })) },
-      run: ({ caller: { name, role: mine } }) => ({ name, role: mine }),
+      summary: 'Who the caller is, and how it showed that: `local`, `token` or `cookie`',
+      answers: { 200: json('name and role', t.Object({ name: t.String(), role, via: t.String() })) },
+      run: ({ caller: { name, role: mine, via } }) => ({ name, role: mine, via }),
     }),
     route({
       method: 'GET',
@@ -39,12 +39,13 @@ export function tokenRoutes(operators: Operators, revoked: () => void): Route[] 
         expires_in: t.Optional(integer({ minimum: 1, maximum: 315_360_000, description: 'seconds' })),
       }),
       answers: { 201: json('the token', t.Object({ token: t.String(), operator: schemas.token })) },
-      async run({ body: { name, role: wanted, expires_in: seconds } }) {
+      async run({ body: { name, role: wanted, expires_in: seconds }, seen }) {
         const { view, token } = await operators.create({
           name,
           role: wanted,
           expiresInMs: seconds === undefined ? null : seconds * 1_000,
         });
+        seen.params = { id: view.id, name, role: wanted };
         return { token, operator: view };
       },
     }),

@@ -21,7 +21,7 @@ import type { Clock } from '../clock.ts';
 import { Failure, failures } from '../failure.ts';
 import type { AgentId, SessionId } from '../ids.ts';
 import type { Log } from '../log.ts';
-import { proofOf } from './identity.ts';
+import { type Origin, proofOf } from './identity.ts';
 import { type AgentStream, Link } from './link.ts';
 import {
   featuresOf,
@@ -34,7 +34,6 @@ import {
   whole,
 } from './messages.ts';
 import type { Guest, OutputDoor } from './output.ts';
-import type { Peer } from './peer.ts';
 
 export interface Limits {
   /** How long a stream may take to register. */
@@ -69,7 +68,7 @@ export const statusOf = (thrown: unknown): { code: number; details: string; meta
   return { code: failures[thrown.code].grpc, details: thrown.message, metadata };
 };
 
-export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | null): void {
+export function serveAgent(serving: Serving, stream: AgentStream, origin: Origin): void {
   const { clock, limits, log, unregistered } = serving;
   let link: Link | null = null;
   let isOver = false;
@@ -125,13 +124,13 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
     if (said.payload.case !== 'registration')
       throw new Failure('bad-input', 'the first message must be the registration');
     const registration = said.payload.value;
-    return admit({ serving, stream, peer, fail }, registration).then(
+    return admit({ serving, stream, origin, fail }, registration).then(
       async (admitted) => {
         if (isOver) return;
         clock.clearTimeout(patience);
         unregistered.delete(stream);
         link = admitted;
-        const door = peer && link.features.has(CHANNEL_FEATURE) ? serving.output : null;
+        const door = origin.kind === 'unix' && link.features.has(CHANNEL_FEATURE) ? serving.output : null;
         await welcome(serving, stream, { link, registration, ticket: door?.invite(guest) ?? null });
       },
       (thrown) => {
@@ -176,14 +175,14 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
 interface Admitting {
   readonly serving: Serving;
   readonly stream: AgentStream;
-  readonly peer: Peer | null;
+  readonly origin: Origin;
   readonly fail: (thrown: unknown, code?: status) => void;
 }
 
 const first = (stream: AgentStream, name: string): string => String(stream.metadata.get(name)[0] ?? '');
 
 async function admit(
-  { serving, stream, peer, fail }: Admitting,
+  { serving, stream, origin, fail }: Admitting,
   registration: AgentRegistration,
 ): Promise<Link> {
   const { listener, clock, limits } = serving;
@@ -199,7 +198,7 @@ async function admit(
       `the metadata says instance ${instance} and the registration says ${instanceId}`,
     );
   }
-  await listener.admit(proofOf(stream.metadata, peer), agentId, instance);
+  await listener.admit(proofOf(stream.metadata, origin), agentId, instance);
   return new Link(stream, {
     agent: agentId as AgentId,
     instanceId: instance,

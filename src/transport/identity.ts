@@ -1,12 +1,19 @@
 /**
- * How a caller proves who it is, as far as its transport can tell. The one place that certificates will
- * change.
+ * How a caller proves who it is, as far as its transport can tell.
  *
- * On the Unix socket the kernel's word counts, unless a secret says more; on TCP only a secret does.
+ * On the TLS port the certificate of the connection counts and nothing else; on the Unix socket the kernel's
+ * word, unless a secret says more; on TCP only a secret does.
  */
 import type { Metadata } from '@grpc/grpc-js';
 import type { Proof } from '../agent-link.ts';
+import type { ShownCertificate } from '../certificates.ts';
 import type { Peer } from './peer.ts';
+
+/** Where a call came in, and what was known of its connection before it said a word. */
+export type Origin =
+  | { readonly kind: 'plain' }
+  | { readonly kind: 'unix'; readonly peer: Peer }
+  | { readonly kind: 'certificate'; readonly certificate: ShownCertificate };
 
 /** The token of `authorization: Bearer <token>`; null when there is none. */
 export function bearerOf(metadata: Metadata): string | null {
@@ -14,8 +21,9 @@ export function bearerOf(metadata: Metadata): string | null {
   return token;
 }
 
-export function proofOf(metadata: Metadata, peer: Peer | null): Proof {
+export function proofOf(metadata: Metadata, origin: Origin): Proof {
+  if (origin.kind === 'certificate') return { kind: 'certificate', ...origin.certificate };
   const token = bearerOf(metadata);
   if (token !== null) return { kind: 'secret', token };
-  return peer ? { kind: 'peer', ...peer } : { kind: 'none' };
+  return origin.kind === 'unix' ? { kind: 'peer', ...origin.peer } : { kind: 'none' };
 }

@@ -219,6 +219,11 @@ export class Link implements AgentLink {
     this.#facts.cut(failure, status.ABORTED);
   }
 
+  /** The house wants this agent gone. */
+  cut(reason: Failure): void {
+    this.#facts.cut(reason);
+  }
+
   /** Ends the stream kindly. */
   close(): void {
     if (!this.#gone) this.#stream.end();

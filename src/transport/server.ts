@@ -1,23 +1,31 @@
 /**
- * The gRPC doors: loopback TCP, and a Unix socket whose callers the kernel names.
+ * The gRPC doors: loopback TCP, a Unix socket whose callers the kernel names, and TLS with client
+ * certificates.
  *
- * grpc-js tells nobody which socket a call came by, so every connection on the Unix socket gets a server of
- * its own, which knows its peer.
+ * grpc-js tells nobody which socket a call came by, so every connection on the Unix socket and on TLS gets a
+ * server of its own, which knows its peer.
  */
 
 import { chmod, rm } from 'node:fs/promises';
 import { createServer, type Socket, type Server as SocketServer } from 'node:net';
-import { logVerbosity, Server, ServerCredentials, setLogVerbosity, status } from '@grpc/grpc-js';
+import { logVerbosity, Server, ServerCredentials, type sendUnaryData, setLogVerbosity } from '@grpc/grpc-js';
 import { channelPath } from '../../proto/channel.ts';
+import type { RenewCertificateResponse } from '../../proto/gen/agent_pb.ts';
 import { agentService } from '../../proto/service.ts';
+import { spiffeIdOf } from '../../proto/spiffe.ts';
+import type { Register } from '../certificates.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
+import type { AgentId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import { type Limits, type Serving, serveAgent, statusOf } from './connect.ts';
 import { type ExecCall, type ExecDoor, serveExec } from './exec.ts';
+import type { Origin } from './identity.ts';
 import type { AgentStream } from './link.ts';
 import { outputDoor } from './output.ts';
-import { type Peer, peerOf } from './peer.ts';
+import { peerOf } from './peer.ts';
+import { type RenewCall, serveRenew } from './renew.ts';
+import { type TlsOptions, tlsDoor } from './tls-door.ts';
 
 export interface AgentServerOptions
   extends ExecDoor,
@@ -27,12 +35,21 @@ export interface AgentServerOptions
   readonly port: number;
   /** Null: no Unix socket. What is there is replaced: the journal's lock says that nobody else uses it. */
   readonly socketPath: string | null;
+  /** Null, or not given: no TLS. */
+  readonly tls?: TlsOptions | null;
+  readonly certificates?: Pick<Register, 'renew' | 'trustDomain'> | null;
   readonly limits?: Partial<Limits>;
 }
 
 export interface AgentServer {
   readonly port: number;
   readonly socketPath: string | null;
+  /** Null: no TLS. */
+  readonly tlsPort: number | null;
+  /**
+   * Ends what an agent, or the instance of an id, holds open, with the reason. Returns how many there were.
+   */
+  cut(who: { readonly agent: string; readonly instanceId: string }, reason: Failure): number;
   /** New streams and commands are refused from now on. */
   stopAccepting(): void;
   /** Ends every stream; agents keep what they have and come back. */
@@ -78,17 +95,17 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
     output,
     isOpen: true,
   };
-  const make = (peer: Peer | null) => {
+  const make = (origin: Origin) => {
     const server = new Server({
       'grpc.max_receive_message_length': limits.messageBytesMax,
       'grpc.keepalive_time_ms': 10_000,
       'grpc.keepalive_timeout_ms': 10_000,
       'grpc.keepalive_permit_without_calls': 1,
     });
-    server.addService(agentService as never, handlers(serving, options, peer) as never);
+    server.addService(agentService as never, handlers(serving, options, origin) as never);
     return server;
   };
-  const tcp = make(null);
+  const tcp = make({ kind: 'plain' });
   const undo = async (thrown: unknown): Promise<never> => {
     await output?.close();
     tcp.forceShutdown();
@@ -97,9 +114,23 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
   const port = await bound(tcp, host, options.port).catch(undo);
   const unix =
     options.socketPath === null ? null : await unixDoor(options.socketPath, { make, log }).catch(undo);
+  const tls = options.tls
+    ? await tlsDoor(options.tls, { make, clock, log }).catch(async (thrown) => {
+        await unix?.close();
+        return await undo(thrown);
+      })
+    : null;
   return {
     port,
     socketPath: options.socketPath,
+    tlsPort: tls?.port ?? null,
+    cut({ agent, instanceId }, reason) {
+      const link = serving.links.get(agent as AgentId);
+      link?.cut(reason);
+      const domain = options.certificates?.trustDomain;
+      const connections = domain ? (tls?.cut(spiffeIdOf(domain, instanceId)) ?? 0) : 0;
+      return Math.max(connections, link ? 1 : 0);
+    },
     stopAccepting() {
       serving.isOpen = false;
     },
@@ -107,6 +138,7 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
       serving.isOpen = false;
       for (const link of serving.links.values()) link.close();
       await gone(serving, clock, graceMs);
+      await tls?.close();
       await unix?.close();
       await output?.close();
       tcp.forceShutdown();
@@ -119,18 +151,21 @@ async function gone({ links }: Serving, clock: Clock, graceMs: number): Promise<
   for (let waited = 0; links.size > 0 && waited < graceMs; waited += 20) await sleep(clock, 20);
 }
 
-const handlers = (serving: Serving, door: ExecDoor, peer: Peer | null) => ({
-  connect: (stream: AgentStream) => serveAgent(serving, stream, peer),
-  exec: (call: ExecCall) => {
-    if (serving.isOpen) return serveExec(door, call, peer);
-    call.emit('error', statusOf(new Failure('busy', 'the server is shutting down')));
-  },
-  renewCertificate: (_: unknown, answer: (error: object) => void) =>
-    answer({
-      code: status.UNIMPLEMENTED,
-      details: 'this server issues no certificates; agents prove themselves by secret or socket',
-    }),
-});
+const handlers = (serving: Serving, options: AgentServerOptions, origin: Origin) => {
+  const closing = () => new Failure('busy', 'the server is shutting down');
+  const renewing = { certificates: options.certificates ?? null, log: serving.log };
+  return {
+    connect: (stream: AgentStream) => serveAgent(serving, stream, origin),
+    exec: (call: ExecCall) => {
+      if (serving.isOpen) return serveExec(options, call, origin);
+      call.emit('error', statusOf(closing()));
+    },
+    renewCertificate: (call: RenewCall, answer: sendUnaryData<RenewCertificateResponse>) => {
+      if (serving.isOpen) return serveRenew(renewing, { call, origin }, answer);
+      answer(statusOf(closing()), null);
+    },
+  };
+};
 
 async function bound(server: Server, host: string, port: number): Promise<number> {
   const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
@@ -158,7 +193,7 @@ interface UnixDoor {
 }
 
 interface Behind {
-  readonly make: (peer: Peer) => Server;
+  readonly make: (origin: Origin) => Server;
   readonly log: Log;
 }
 
@@ -171,7 +206,7 @@ async function unixDoor(path: string, { make, log }: Behind): Promise<UnixDoor> 
       log.warn('connection turned away', { why: peer ? `${SOCKETS_MAX} are open` : 'its peer is unknown' });
       return void socket.destroy();
     }
-    const server = make(peer);
+    const server = make({ kind: 'unix', peer });
     open.set(socket, server);
     socket.on('close', () => {
       open.delete(socket);

@@ -3,15 +3,16 @@
  *
  * On plain loopback that is a secret, made for one instance, handed over in a file that only its user can
  * read. On the Unix socket it is the kernel's word: the process is of the agent of the instance it claims to
- * be, and not of what that agent runs.
- * Certificates will come in by the same door.
+ * be, and not of what that agent runs. Elsewhere it is a certificate: its SPIFFE id names the instance, in
+ * our trust domain, and it is not revoked.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Fleet } from '../actors/fleet.ts';
 import type { InstanceContext } from '../actors/instance.ts';
 import type { Proof } from '../agent-link.ts';
+import type { Register } from '../certificates.ts';
 import { Failure } from '../failure.ts';
 import { instanceNamePattern, newSecret } from '../ids.ts';
 
@@ -19,32 +20,49 @@ export interface Secrets {
   /** Makes the secret of an instance, or finds it; returns the path of its file, mode 0600. */
   issue(name: string): Promise<string>;
   revoke(name: string): Promise<void>;
+  /** True from a revocation on, until a new secret is issued, as when the instance is started again. */
+  isRevoked(name: string): Promise<boolean>;
   matches(name: string, token: string): Promise<boolean>;
 }
 
 /** One file an instance, in the instance's own directory under `root`. */
 export function fileSecrets(root: string): Secrets {
   const pathOf = (name: string) => join(root, name, 'secret');
+  const markOf = (name: string) => `${pathOf(name)}.revoked`;
   const read = (name: string) =>
     readFile(pathOf(name), 'utf8').then(
       (text) => text.trim(),
       () => null,
     );
+  const isRevoked = (name: string) =>
+    access(markOf(name)).then(
+      () => true,
+      () => false,
+    );
   return {
+    isRevoked,
     async issue(name) {
       const path = pathOf(name);
-      if (await read(name)) return path;
+      if (!(await isRevoked(name)) && (await read(name))) return path;
       await mkdir(join(root, name), { recursive: true, mode: 0o700 });
       // Whole or not at all: an agent may read it at any moment.
       await writeFile(`${path}.new`, `${newSecret()}\n`, { mode: 0o600 });
       await chmod(`${path}.new`, 0o600);
       await rename(`${path}.new`, path);
+      await rm(markOf(name), { force: true });
       return path;
     },
-    revoke: (name) => rm(pathOf(name), { force: true }),
+    async revoke(name) {
+      // Where there is no folder any more there is nobody to keep out.
+      await writeFile(markOf(name), '', { mode: 0o600 }).catch((thrown: NodeJS.ErrnoException) => {
+        if (thrown.code !== 'ENOENT') throw thrown;
+      });
+      await rm(pathOf(name), { force: true });
+    },
     async matches(name, token) {
       const secret = await read(name);
-      if (!secret) return false;
+      // A crash may have left both; then it is revoked.
+      if (!secret || (await isRevoked(name))) return false;
       const [mine, theirs] = [Buffer.from(secret), Buffer.from(token)];
       return mine.length === theirs.length && timingSafeEqual(mine, theirs);
     },
@@ -58,11 +76,12 @@ export interface Identity {
   readonly kinOf: (pid: number) => { readonly instance: string; readonly isAgent: boolean } | null;
   /** The user this server runs as. */
   readonly uid: number;
+  readonly certificates: Pick<Register, 'standing'>;
 }
 
 /** The effect behind `AgentListener.admit`. Throws Failure('unauthenticated' | 'forbidden' | 'bad-input'). */
 export const admission =
-  ({ secrets, fleet, kinOf, uid }: Identity) =>
+  ({ secrets, fleet, kinOf, uid, certificates }: Identity) =>
   async (proof: Proof, agent: string, instanceId: string): Promise<void> => {
     if (!instanceNamePattern.test(agent)) {
       throw new Failure(
@@ -73,8 +92,8 @@ export const admission =
     const instance = fleet().isLive(`instance:${agent}`)
       ? (fleet().context(`instance:${agent}`) as InstanceContext | null)
       : null;
-    await proven({ proof, agent, isInstance: instance !== null });
     const own = instance?.spec.instanceId;
+    await proven({ proof, agent, own: own ?? null });
     if (own && instanceId && instanceId !== own) {
       throw new Failure('forbidden', `agent ${agent} belongs to instance ${own} and not to ${instanceId}`);
     }
@@ -82,7 +101,7 @@ export const admission =
       throw new Failure('forbidden', `instance ${agent} is being destroyed`);
     }
 
-    async function proven(claim: { proof: Proof; agent: string; isInstance: boolean }): Promise<void> {
+    async function proven(claim: { proof: Proof; agent: string; own: string | null }): Promise<void> {
       switch (claim.proof.kind) {
         case 'secret':
           if (await secrets.matches(agent, claim.proof.token)) return;
@@ -91,17 +110,29 @@ export const admission =
           const { uid: theirs, pid } = claim.proof;
           if (theirs !== uid)
             throw new Failure('forbidden', `user ${theirs} may not connect agents to this server`);
+          if (claim.own !== null && (await secrets.isRevoked(agent)))
+            throw new Failure(
+              'unauthenticated',
+              `the identity of ${agent} was revoked; restart its instance to give it a new one`,
+            );
           const kin = kinOf(pid);
-          if (kin === null && !claim.isInstance) return;
+          if (kin === null && claim.own === null) return;
           if (kin?.instance === agent && kin.isAgent) return;
           const whose = kin ? `${kin.instance}${kin.isAgent ? '' : ', whose agent runs it'},` : 'no instance';
           throw new Failure('forbidden', `process ${pid} belongs to ${whose} and claims to be ${agent}`);
         }
-        case 'certificate':
+        case 'certificate': {
+          const { instanceId: proved } = certificates.standing(claim.proof);
+          if (proved === claim.own) return;
+          throw new Failure(
+            'forbidden',
+            `${claim.proof.spiffeId} is not agent ${agent}, which it claims to be`,
+          );
+        }
         case 'none':
           throw new Failure(
             'unauthenticated',
-            `agent ${agent} has not proven who it is; start it with AGENT_SECRET_FILE`,
+            `agent ${agent} has not proven who it is; start it with AGENT_SECRET_FILE, or let it enrol`,
           );
       }
     }

@@ -13,8 +13,8 @@ import { type House, sessionsOf } from './house.ts';
 import { loseSession } from './presence.ts';
 import { endSessionsOf } from './sessions.ts';
 
-/** Forgets what an instance's agent could prove itself with. */
-export type Revoke = (name: string) => Promise<void>;
+/** Forgets what an instance's agent could prove itself with, also by connections that are open. */
+export type Revoke = (name: string, reason: string) => Promise<unknown>;
 
 export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof instancePorts> {
   const runtimeOf = (kind: RuntimeKind): Runtime => {
@@ -26,7 +26,10 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
     alarm: alarm(house.clock),
     async create({ spec, anew }, { signal }) {
       const runtime = runtimeOf(spec.runtime);
-      if (anew) await runtime.destroy({ version: 1, runtime: spec.runtime, name: spec.name });
+      if (anew) {
+        await runtime.destroy({ version: 1, runtime: spec.runtime, name: spec.name });
+        await revoke(spec.name, 'its instance was made anew');
+      }
       return await runtime.create(spec, signal);
     },
     start: ({ handle }, { signal }) => runtimeOf(handle.runtime).start(handle, signal),
@@ -60,7 +63,7 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
     },
     async destroy({ handle, name }) {
       if (handle) await runtimeOf(handle.runtime).destroy(handle);
-      await revoke(name);
+      await revoke(name, 'its instance was destroyed');
       loseSessions(house, name, 'its instance was destroyed');
     },
   };

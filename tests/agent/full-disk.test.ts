@@ -1,7 +1,8 @@
 /** A disk that takes nothing any more: nothing dies of it, and no byte is lost. */
 import { expect, test } from 'bun:test';
-import { openSync } from 'node:fs';
+import { mkdtempSync, openSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Spool } from '../../agent/spool.ts';
 
@@ -37,15 +38,16 @@ test('[A19] an agent whose log cannot be written goes on', async () => {
     if (attempts === 3) tried.resolve();
   }).listen(0, '127.0.0.1');
   const { port } = server.address() as { port: number };
+  const home = mkdtempSync(join(tmpdir(), 'full-disk-'));
   const full = openSync('/dev/full', 'w');
   const agent = Bun.spawn([process.execPath, join(root, 'agent', 'main.ts')], {
     env: {
       PATH: process.env['PATH'] ?? '',
-      HOME: import.meta.dir,
+      HOME: home,
       AGENT_ID: 'full',
       MANAGEMENT_SERVER: `127.0.0.1:${port}`,
       AGENT_TRANSPORT: 'tcp',
-      AGENT_SPOOL_DIR: join(process.env['TMPDIR'] ?? '/tmp', `spool-${process.pid}`),
+      AGENT_SPOOL_DIR: join(home, 'spool'),
       LOG_LEVEL: 'debug',
     },
     stdio: ['ignore', full, full],
@@ -58,4 +60,5 @@ test('[A19] an agent whose log cannot be written goes on', async () => {
   agent.kill('SIGTERM');
   expect(await agent.exited).toBe(0);
   server.close();
+  rmSync(home, { recursive: true, force: true });
 }, 60_000);

@@ -56,13 +56,13 @@ export async function until<T>(
   }
 }
 
-/** Three ports in a row that are free now, as LISTEN_ADDR takes them. */
+/** Five ports in a row that are free now, as LISTEN_ADDR takes them. */
 export function freePorts(): number {
   for (let tries = 0; tries < 200; tries++) {
-    const port = 27_000 + Math.floor(Math.random() * 300) * 3;
-    if ([0, 1, 2].every((step) => isFree(port + step))) return port;
+    const port = 27_000 + Math.floor(Math.random() * 300) * 5;
+    if ([0, 1, 2, 3, 4].every((step) => isFree(port + step))) return port;
   }
-  throw new Error('no three free ports in a row from 27000 to 27900');
+  throw new Error('no five free ports in a row from 27000 to 28500');
 }
 
 function isFree(port: number): boolean {

@@ -25,6 +25,7 @@ const request = ({ method, path }: Route, token: string | null, body = '{"nonsen
     method,
     headers: {
       'content-type': 'application/json',
+      'sec-fetch-site': 'same-origin',
       ...(token === null ? {} : { authorization: `Bearer ${token}` }),
     },
     ...(method === 'GET' ? {} : { body }),
@@ -39,7 +40,7 @@ describe('the role matrix', () => {
 
   beforeAll(async () => {
     on = await world();
-    ({ app, routes } = front(on, closing.signal));
+    ({ app, routes } = front(on, { closing: closing.signal, httpPort: () => 0 }));
     const made = await tokens(on.access);
     const { token: expired } = await on.access.create({ name: 'late', role: 'admin', expiresInMs: 1_000 });
     on.clock.skip(2_000);
@@ -63,8 +64,12 @@ describe('the role matrix', () => {
       '/healthz/http',
       '/openapi.json',
       '/readyz',
+      '/sign-in',
+      '/sign-in',
+      '/sign-in/style.css',
+      '/sign-out',
     ]);
-    const writes = routes.filter(({ method }) => method !== 'GET');
+    const writes = routes.filter(({ method, path }) => method !== 'GET' && !path.startsWith('/sign-'));
     expect(writes.filter(({ role }) => role === 'viewer' || role === 'open')).toEqual([]);
     const ofTokens = routes.filter(({ path }) => path.startsWith('/api/v1/tokens'));
     expect(ofTokens.map(({ role }) => role)).toEqual(['admin', 'admin', 'admin']);
@@ -122,7 +127,7 @@ describe('the role matrix', () => {
     const lower = new Request('http://127.0.0.1/api/v1/whoami', {
       headers: { authorization: `bearer ${admin}` },
     });
-    expect(await (await app(lower)).json()).toEqual({ name: 'admin', role: 'admin' });
+    expect(await (await app(lower)).json()).toEqual({ name: 'admin', role: 'admin', via: 'token' });
   });
 });
 
@@ -144,9 +149,16 @@ describe('operator tokens', () => {
     expect(text).toContain(new Bun.CryptoHasher('sha256').update(token).digest('hex'));
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(statSync(dirname(path)).mode & 0o777).toBe(0o700);
-    expect(readdirSync(dirname(path))).toEqual(['tokens.json']);
+    expect(readdirSync(dirname(path)).sort()).toEqual(['tokens.json', 'tokens.json.seen']);
+    expect(readFileSync(`${path}.seen`, 'utf8')).not.toMatch(/hash|asb_/);
     expect(JSON.stringify(on.access.list())).not.toMatch(/hash|asb_/);
-    expect((await again()).caller({ token, peerUid: null })).toEqual({ name: 'ada', role: 'admin' });
+    const { id } = on.access.list()[0] as { id: string };
+    expect((await again()).caller({ token, peerUid: null })).toEqual({
+      name: 'ada',
+      role: 'admin',
+      via: 'token',
+      id,
+    });
   });
 
   test('[W7] a file that others could read is made private again when it is next written', async () => {
@@ -158,7 +170,8 @@ describe('operator tokens', () => {
   });
 
   test('[W8] without tokens a caller on the loopback is the local admin; from the first on a token is asked', async () => {
-    expect(on.access.caller({ token: null, peerUid: null })).toEqual({ name: 'local', role: 'admin' });
+    const local = { name: 'local', role: 'admin', via: 'local', id: null } as const;
+    expect(on.access.caller({ token: null, peerUid: null })).toEqual(local);
     const { token, view } = await on.access.create({ name: 'ada', role: 'admin', expiresInMs: null });
     expect(() => on.access.caller({ token: null, peerUid: null })).toThrow('operator token');
     expect(() => on.access.caller({ token: null, peerUid: 1 })).toThrow('operator token');
@@ -227,7 +240,7 @@ describe('operator tokens', () => {
   });
 
   test('[W8] one is made, used, listed and revoked over HTTP, and shown once', async () => {
-    const { app } = front(on, new AbortController().signal);
+    const { app } = front(on, { closing: new AbortController().signal, httpPort: () => 0 });
     const ask = (method: string, place: string, token: string | null, body?: object) =>
       app(
         new Request(`http://127.0.0.1${place}`, {
@@ -247,6 +260,7 @@ describe('operator tokens', () => {
     expect(await (await ask('GET', '/api/v1/whoami', bob.token)).json()).toEqual({
       name: 'bob',
       role: 'viewer',
+      via: 'token',
     });
     expect(await (await ask('GET', '/api/v1/tokens', token)).text()).not.toContain(bob.token);
     on.clock.skip(61_000);

@@ -9,6 +9,7 @@ import type {
   ExecPart,
   HealthDesk,
   HitlDesk,
+  IdentityDesk,
   InstanceDesk,
   NewSession,
   SessionDesk,
@@ -65,6 +66,32 @@ export function instanceDesk(calls: Calls): InstanceDesk {
     ],
   };
 }
+
+export const identityDesk = (calls: Calls): IdentityDesk => ({
+  describe: async () => ({
+    trust_domain: 'sandbox.local',
+    authority: { kind: 'local', available: true, reasons: [] },
+    ca_pem: 'PEM',
+    grpc_tls: '127.0.0.1:8123',
+    enrol_url: 'https://127.0.0.1:8124/api/v1/enrol',
+    vsock: { available: false, cid: null, reasons: ['the kernel has no AF_VSOCK'] },
+  }),
+  async bootstrap(name, by) {
+    calls.push(`bootstrap ${name} by ${by}`);
+    return {
+      token: 'asbt_x',
+      spiffe_id: 'spiffe://sandbox.local/instance/x',
+      expires_at: '2026-01-01T00:10:00.000Z',
+      enrol_url: 'https://127.0.0.1:8124/api/v1/enrol',
+      grpc_tls: '127.0.0.1:8123',
+      ca_pem: 'PEM',
+    };
+  },
+  async revoke(name, { by, reason }) {
+    calls.push(`revoke ${name} by ${by}: ${reason}`);
+    return { revoked_at: '2026-01-01T00:00:00.000Z', certificates: 1, tokens: 0, connections: 1 };
+  },
+});
 
 export const agentDesk = (): AgentDesk => ({
   list: () => [agentView()],

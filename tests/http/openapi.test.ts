@@ -28,7 +28,7 @@ let document: Document;
 let operations: readonly { readonly path: string; readonly method: string; readonly operation: Operation }[];
 beforeAll(async () => {
   on = await house();
-  ({ routes } = front(on, new AbortController().signal));
+  ({ routes } = front(on, { closing: new AbortController().signal, httpPort: () => 0 }));
   document = (await (await on.get('/openapi.json')).json()) as Document;
   operations = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),

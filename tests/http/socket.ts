@@ -23,6 +23,7 @@ export interface Client {
 interface Options {
   readonly headers?: Record<string, string>;
   readonly protocols?: string[];
+  readonly tls?: { readonly ca: string };
 }
 
 export function client(url: string, options: Options = {}): Client {

@@ -4,8 +4,11 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Role } from '../../src/access.ts';
+import { auditLog } from '../../src/audit/log.ts';
+import type { Audit } from '../../src/audit.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import type { Gauges } from '../../src/desk.ts';
+import { type Browsers, browsers } from '../../src/http/browsers.ts';
 import { type Desks, type DoorOptions, type Doors, type DoorWorld, httpDoors } from '../../src/http/doors.ts';
 import { type Operators, operators } from '../../src/http/operators.ts';
 import { silentLog } from '../../src/log.ts';
@@ -23,6 +26,7 @@ import {
   type Health,
   healthDesk,
   hitlDesk,
+  identityDesk,
   instanceDesk,
   type Questions,
   type Sessions,
@@ -72,10 +76,31 @@ const gauges: Gauges = {
   skippedFrames: () => 0,
 };
 
+const usual: DoorOptions = {
+  httpHost: '127.0.0.1',
+  httpPort: 0,
+  wsPort: 0,
+  allowedHosts: [],
+  behindProxy: false,
+  trustedProxies: ['127.0.0.0/8', '::1'],
+  tls: null,
+  metrics: true,
+  version: '1.2.3',
+};
+
+const page = Buffer.from('<!doctype html><title>dashboard</title>');
+
+const dashboard: DoorWorld['dashboard'] = {
+  files: new Map([['/', { body: page, type: 'text/html; charset=utf-8', etag: '"page"' }]]),
+  contentSecurityPolicy: "default-src 'self'",
+};
+
 export interface World extends DoorWorld {
   readonly dir: string;
   readonly calls: Calls;
-  readonly access: Operators;
+  readonly operators: Operators;
+  readonly access: Operators & Browsers;
+  readonly audit: Audit;
   readonly clock: FastClock;
   readonly desks: Desks & {
     readonly sessions: Sessions;
@@ -93,9 +118,20 @@ export interface World extends DoorWorld {
   remove(): Promise<void>;
 }
 
+/** Both in one, as most tests want them. */
+export const withBrowsers = (known: Operators, signedIn: Browsers): Operators & Browsers => ({
+  ...known,
+  ...signedIn,
+  get hasTokens() {
+    return known.hasTokens;
+  },
+});
+
 export interface Wanted {
   readonly options?: Partial<DoorOptions>;
   readonly speed?: number;
+  /** Before its doors are opened: a server that others can reach needs tokens. */
+  readonly prepare?: (on: World) => Promise<void>;
 }
 
 export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<World> {
@@ -116,9 +152,9 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     error: (message: string, fields = {}) => void errors.push(`${message} ${JSON.stringify(fields)}`),
   };
   const sessions = sessionDesk(plane, calls);
+  const audit = await auditLog({ dir: join(dir, 'audit'), clock, log, keepDays: 90 });
+  const known = await operators({ path: join(dir, 'secrets', 'tokens.json'), clock, uid: 4711 });
   const life = actorWorld();
-  const page = Buffer.from('<!doctype html><title>dashboard</title>');
-  const etag = '"page"';
   return {
     dir,
     calls,
@@ -127,12 +163,18 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     clock,
     log,
     gauges,
-    access: await operators({ path: join(dir, 'secrets', 'tokens.json'), clock, uid: 4711 }),
+    operators: known,
+    access: withBrowsers(
+      known,
+      await browsers({ path: join(dir, 'secrets', 'browsers.json'), operators: known, clock }),
+    ),
+    audit,
     life,
     desks: {
       recall: async (actor) => void recalled.push(actor),
       actors: actorDesk(life.fleet, life.journal),
       instances: instanceDesk(calls),
+      identity: identityDesk(calls),
       agents: agentDesk(),
       sessions,
       recordings: recordingDesk({
@@ -148,22 +190,11 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
       events: eventDesk(),
       health: healthDesk(),
     },
-    dashboard: {
-      files: new Map([['/', { body: page, type: 'text/html; charset=utf-8', etag }]]),
-      contentSecurityPolicy: "default-src 'self'",
-    },
-    options: {
-      httpHost: '127.0.0.1',
-      httpPort: 0,
-      wsPort: 0,
-      allowedHosts: [],
-      behindProxy: false,
-      metrics: true,
-      version: '1.2.3',
-      ...options,
-    },
+    dashboard,
+    options: { ...usual, ...options },
     async remove() {
       await plane.close();
+      await audit.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };
@@ -181,6 +212,7 @@ export interface House extends World {
 /** Opened doors; `remove` closes them. */
 export async function house(wanted: Wanted = {}): Promise<House> {
   const on = await world(wanted);
+  await wanted.prepare?.(on);
   const doors = await httpDoors(on);
   const url = `http://127.0.0.1:${doors.httpPort}`;
   return {

@@ -19,10 +19,24 @@ export interface CallerOptions {
   /** Null: none is shown. */
   readonly secret?: string | null;
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly tls?: TlsShown;
 }
 
-export function clientOf(address: string): Client {
-  return new Client(address, credentials.createInsecure(), {
+/** A certificate to show; with none it is only looked at the server's. */
+export interface TlsShown {
+  readonly ca: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly serverName: string;
+}
+
+export function clientOf(address: string, tls: TlsShown | null = null): Client {
+  const pem = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
+  const channel = tls
+    ? credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert))
+    : credentials.createInsecure();
+  return new Client(address, channel, {
+    ...(tls ? { 'grpc.ssl_target_name_override': tls.serverName } : {}),
     'grpc.enable_retries': 0,
     'grpc.use_local_subchannel_pool': 1,
     'grpc.max_send_message_length': -1,
@@ -50,7 +64,7 @@ export class Caller {
     const shown = { 'x-agent-id': this.agent, 'x-agent-instance-id': 'i-1', ...options.metadata };
     for (const [name, value] of Object.entries(shown)) if (value) metadata.set(name, value);
     if (secret !== null) metadata.set('authorization', `Bearer ${secret}`);
-    this.client = clientOf(address);
+    this.client = clientOf(address, options.tls);
     const { path, requestSerialize, responseDeserialize } = agentService.connect;
     const write = (sent: Sent) => (Buffer.isBuffer(sent) ? sent : requestSerialize(sent));
     this.stream = this.client.makeBidiStreamRequest(path, write, responseDeserialize, metadata);

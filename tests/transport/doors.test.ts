@@ -12,6 +12,9 @@ import {
   RenewCertificateRequestSchema,
 } from '../../proto/gen/agent_pb.ts';
 import { agentService } from '../../proto/service.ts';
+import type { Access, Role } from '../../src/access.ts';
+import { type Audit, type AuditNote, noAudit } from '../../src/audit.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import { Failure } from '../../src/failure.ts';
 import { socketPathOf } from '../../src/transport/socket-path.ts';
 import type { SessionView } from '../../src/views.ts';
@@ -98,6 +101,44 @@ describe('Exec', () => {
     expect((await exec(make, { at: on.unix, token: 'guessed' }).ended).code).toBe(status.UNAUTHENTICATED);
   });
 
+  test('[O7] is noted before it runs and when it has ended, and refusals too, without the command', async () => {
+    await on.close();
+    const notes: AuditNote[] = [];
+    let isAway = false;
+    const audit: Audit = {
+      ...noAudit,
+      ready: async () => {
+        if (isAway) throw new Failure('audit-away', 'the disk is full');
+      },
+      note: async (one) => void notes.push(one),
+      refused: (one) => void notes.push(one),
+    };
+    on = await rig({ audit });
+    let seen = -1;
+    on.desk.parts = async function* () {
+      seen = notes.length;
+      yield ended(0, null);
+    };
+    await exec(make, { token: 'for-operators' }).ended;
+    expect(seen).toBe(1);
+    await exec(make, { token: 'for-viewers' }).ended;
+    await exec(make, { token: 'guessed', at: on.unix }).ended;
+    const route = '/agentic.sandbox.v1.AgentService/Exec';
+    expect(notes.map((one) => [one.method, one.caller?.name, one.outcome, one.code, one.from])).toEqual([
+      ['Exec', 'olga', 'done', null, '127.0.0.1'],
+      ['Exec ended', 'olga', 'done', null, '127.0.0.1'],
+      ['Exec', 'vera', 'refused', 'forbidden', '127.0.0.1'],
+      ['Exec', undefined, 'refused', 'unauthenticated', null],
+    ]);
+    expect(notes[0]).toMatchObject({ door: 'grpc', route, params: { agent: 'web-1' }, status: 0 });
+    expect(JSON.stringify(notes)).not.toContain('make');
+    isAway = true;
+    on.desk.wanted.splice(0);
+    const away = await exec(make, { token: 'for-operators' }).ended;
+    expect([away.code, away.details]).toEqual([status.UNAVAILABLE, 'the disk is full']);
+    expect(on.desk.wanted).toEqual([]);
+  });
+
   test('[G20] a failure is the call’s status, and a bug says nothing of itself', async () => {
     on.desk.parts = async function* () {
       yield { stream: 'stdout', bytes: Buffer.from('x') };
@@ -138,13 +179,61 @@ describe('Exec', () => {
     }
   });
 
+  test('[G32] what runs ends once its caller would not be let in any more', async () => {
+    await on.close();
+    let role: Role | null = 'operator';
+    const access: Access = {
+      caller() {
+        if (role !== null) return { name: 'olga', role, via: 'token', id: 'o' };
+        throw new Failure('unauthenticated', 'the token was revoked');
+      },
+    };
+    const rings = new Set<() => void>();
+    const clock: Clock = {
+      ...systemClock,
+      setTimeout(ring, ms) {
+        if (ms !== 1_000) return systemClock.setTimeout(ring, ms);
+        rings.add(ring);
+        return ring;
+      },
+      clearTimeout(timer) {
+        if (!rings.delete(timer as () => void)) systemClock.clearTimeout(timer);
+      },
+    };
+    const ring = () => {
+      const due = [...rings];
+      rings.clear();
+      for (const one of due) one();
+    };
+    on = await rig({ access, clock });
+    on.desk.parts = async function* (signal) {
+      yield { stream: 'stdout', bytes: Buffer.from('x') };
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    };
+    for (const [next, code] of [
+      [null, status.UNAUTHENTICATED],
+      ['viewer', status.PERMISSION_DENIED],
+    ] as const) {
+      role = 'operator';
+      const { said, ended: over } = exec(make, { token: 'mine' });
+      await until('the first of it', () => said.length > 0);
+      ring();
+      expect(on.desk.wanted.at(-1)?.signal.aborted).toBe(false);
+      role = next;
+      ring();
+      expect((await over).code).toBe(code);
+      expect(on.desk.wanted.at(-1)?.signal.aborted).toBe(true);
+      await until('nobody to look any more', () => rings.size === 0);
+    }
+  });
+
   test('[G22] a closing server runs nothing new', async () => {
     on.server.stopAccepting();
     expect((await exec(make, { token: 'for-operators' }).ended).code).toBe(status.UNAVAILABLE);
     expect(on.desk.wanted).toEqual([]);
   });
 
-  test('[G23] renewing a certificate is not implemented, and says so', async () => {
+  test('[G23] renewing a certificate is not implemented without an authority, and says so', async () => {
     const client = clientOf(on.tcp);
     closings.push(() => client.close());
     const { path, requestSerialize, responseDeserialize } = agentService.renewCertificate;

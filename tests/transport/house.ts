@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Access } from '../../src/access.ts';
 import type { AgentLink, AgentListener, Proof, Registration, ReportedSession } from '../../src/agent-link.ts';
+import { noAudit } from '../../src/audit.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { ExecDesk, ExecPart, ExecWanted } from '../../src/desk.ts';
 import { Failure } from '../../src/failure.ts';
@@ -84,10 +85,10 @@ export class Desk implements ExecDesk {
 
 const access: Access = {
   caller({ token, peerUid }) {
-    if (token === 'for-operators') return { name: 'olga', role: 'operator' };
-    if (token === 'for-viewers') return { name: 'vera', role: 'viewer' };
+    if (token === 'for-operators') return { name: 'olga', role: 'operator', via: 'token', id: 'o' };
+    if (token === 'for-viewers') return { name: 'vera', role: 'viewer', via: 'token', id: 'v' };
     if (token === null && peerUid !== null && peerUid === process.getuid?.())
-      return { name: 'local', role: 'admin' };
+      return { name: 'local', role: 'admin', via: 'socket', id: null };
     throw new Failure('unauthenticated', 'nobody we know');
   },
 };
@@ -117,6 +118,7 @@ export async function rig(options: Partial<AgentServerOptions> = {}): Promise<Ri
     listener: house,
     exec: desk,
     access,
+    audit: noAudit,
     heartbeatSeconds: 7,
     clock: systemClock,
     log,

@@ -52,7 +52,6 @@ function view({ url }: Peer): Viewer {
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   const attached = attach({
     url: (role, from) => `${url}/?role=${role}${from === null ? '' : `&from=${from}`}`,
-    protocols: () => [],
     sink: {
       screen: ({ cols, rows }, bytes, done) => {
         seen.push(`${cols}x${rows} ${text(bytes)}`);

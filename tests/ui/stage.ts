@@ -21,6 +21,8 @@ export interface Watched {
 export interface Stage {
   readonly house: House;
   readonly open: (hash: string, options?: BrowserContextOptions) => Promise<Watched>;
+  /** The same, and waits for nothing. */
+  readonly visit: (path: string, options?: BrowserContextOptions) => Promise<Watched>;
   readonly close: () => Promise<void>;
 }
 
@@ -38,12 +40,17 @@ export async function openStage(name: string, env: Readonly<Record<string, strin
     await house.close();
     throw thrown;
   }
+  const visit = async (path: string, options: BrowserContextOptions = {}): Promise<Watched> => {
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+    const watched = watch(await context.newPage(), new URL(house.url()).host);
+    await watched.page.goto(`${house.url()}${path}`);
+    return watched;
+  };
   return {
     house,
+    visit,
     async open(hash, options = {}) {
-      const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
-      const watched = watch(await context.newPage(), new URL(house.url()).host);
-      await watched.page.goto(`${house.url()}/${hash}`);
+      const watched = await visit(`/${hash}`, options);
       await watched.page.locator('[data-testid=connection][data-state=live]').first().waitFor({
         state: 'attached',
       });

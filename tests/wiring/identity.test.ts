@@ -31,6 +31,13 @@ const admit = admission({
   fleet: () => fleet,
   kinOf: (pid) => kin.get(pid) ?? null,
   uid: 1_000,
+  certificates: {
+    standing({ spiffeId }) {
+      const [, instanceId] = /^spiffe:\/\/here\/instance\/(.+)$/.exec(spiffeId) ?? [];
+      if (!instanceId) throw new Failure('unauthenticated', 'of another trust domain');
+      return { instanceId };
+    },
+  },
 });
 
 const codeOf = async (proof: Proof, agent = 'box', instanceId = 'i-1'): Promise<string> => {
@@ -68,6 +75,22 @@ test('[P4] a process of ours that is no instance may be an agent of its own, und
   expect(await codeOf(peer(101), 'elsewhere', '')).toBe('forbidden');
 });
 
+test('[P4] a certificate proves the instance that its id names, and no other', async () => {
+  const shown = (spiffeId: string): Proof => ({
+    kind: 'certificate',
+    spiffeId,
+    serial: '01',
+    from: 0,
+    until: 1,
+  });
+  expect(await codeOf(shown('spiffe://here/instance/i-1'))).toBe('admitted');
+  expect(await codeOf(shown('spiffe://here/instance/i-1'), 'box', '')).toBe('admitted');
+  expect(await codeOf(shown('spiffe://here/instance/i-1'), 'box', 'i-2')).toBe('forbidden');
+  expect(await codeOf(shown('spiffe://here/instance/i-2'))).toBe('forbidden');
+  expect(await codeOf(shown('spiffe://here/instance/i-1'), 'elsewhere', '')).toBe('forbidden');
+  expect(await codeOf(shown('spiffe://there/instance/i-1'))).toBe('unauthenticated');
+});
+
 test('an id is a name, and nothing that could be a path', async () => {
   for (const name of ['../box', 'Box', '', 'a'.repeat(64), 'box/secret']) {
     expect(await codeOf(peer(300), name, '')).toBe('bad-input');
@@ -83,4 +106,17 @@ test('a secret is made once, private to its owner, and gone once revoked', async
   expect(readFileSync(path, 'utf8')).toBe(before);
   await secrets.revoke('box');
   expect(await codeOf({ kind: 'secret', token: before.trim() })).toBe('unauthenticated');
+  expect(await secrets.isRevoked('box')).toBe(true);
+});
+
+test('[C14] a revoked instance does not come in by the socket either, until it has a new secret', async () => {
+  await secrets.issue('box');
+  expect(await codeOf(peer(100))).toBe('admitted');
+  await secrets.revoke('box');
+  expect(await codeOf(peer(100))).toBe('unauthenticated');
+  await secrets.issue('box');
+  expect(await codeOf(peer(100))).toBe('admitted');
+  // What was never there leaves nothing behind.
+  await secrets.revoke('nobody');
+  expect(await secrets.isRevoked('nobody')).toBe(false);
 });

@@ -10,7 +10,7 @@ import { problemOf } from '../wire/problem.ts';
 import { follow } from '../wire/sse.ts';
 import { isOlder, type Snapshot, withEvents, withHistory, withSnapshot } from './house.ts';
 import { noteTrouble } from './notes.ts';
-import { connection, house, wantsToken } from './store.ts';
+import { connection, house, signedOut } from './store.ts';
 
 const pollMs = 4000;
 const historyWanted = 200;
@@ -18,7 +18,7 @@ const historyWanted = 200;
 let stop: (() => void) | null = null;
 let waiting: EventView[] | null = null;
 
-/** Called once, and again after a token was given. */
+/** Called once. */
 export function startFeed(): void {
   stop?.();
   waiting = [];
@@ -140,5 +140,5 @@ async function poll(): Promise<void> {
 export function startPolling(): void {
   setInterval(() => void poll().catch(() => {}), pollMs);
   document.addEventListener('visibilitychange', () => void poll().catch(() => {}));
-  onUnauthenticated(() => wantsToken.set(true));
+  onUnauthenticated(() => signedOut.set(true));
 }

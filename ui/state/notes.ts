@@ -21,7 +21,7 @@ export function noteGood(title: string, detail = ''): void {
   setTimeout(() => dismiss(id), goodNewsMs);
 }
 
-/** A missing token has its own dialog and needs no second voice. */
+/** A session that has ended has its own dialog and needs no second voice. */
 export function noteTrouble(title: string, thrown: unknown): void {
   const problem = problemOf(thrown);
   if (problem.status === 401) return;

@@ -72,7 +72,8 @@ export interface Note {
 }
 
 export const notes: Cell<readonly Note[]> = cell<readonly Note[]>([]);
-export const wantsToken: Cell<boolean> = cell(false);
+/** The server does not know this browser any more. */
+export const signedOut: Cell<boolean> = cell(false);
 
 /** One clock for all countdowns and ages; it stands still while nobody looks. */
 export const now: Cell<number> = cell(Date.now());

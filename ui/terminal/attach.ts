@@ -43,7 +43,6 @@ export interface AttachState {
 
 export interface AttachOptions {
   readonly url: (role: Role, from: number | null) => string;
-  readonly protocols: () => string[];
   readonly sink: Sink;
   readonly onState: (state: AttachState) => void;
 }
@@ -123,7 +122,7 @@ class Attachment implements Attached {
 
   #connect(): void {
     if (this.#isOver) return;
-    const socket = new WebSocket(this.#options.url(this.#wants, this.#next), this.#options.protocols());
+    const socket = new WebSocket(this.#options.url(this.#wants, this.#next));
     this.#socket = socket;
     socket.binaryType = 'arraybuffer';
     socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {

@@ -6,7 +6,6 @@
  */
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
-import { socketProtocols } from '../wire/token.ts';
 import { type Attached, type AttachState, attach } from './attach.ts';
 import { type FontBounds, fittingFontSize } from './fit.ts';
 import { isAutomaticReply, silenceQueries } from './replies.ts';
@@ -103,7 +102,6 @@ function attachTerminal(terminal: Terminal, options: PaneOptions, scale: () => v
   };
   return attach({
     url: (role, from) => attachUrl(options.sessionId, role, from),
-    protocols: socketProtocols,
     sink: {
       // Everything goes through the write queue: bytes that came before are still being parsed.
       screen({ cols, rows }, bytes, done) {

@@ -5,13 +5,11 @@
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { ArtifactView, TaskView } from '../../src/views.ts';
-import { noteTrouble } from '../state/notes.ts';
 import { isOver } from '../state/readings.ts';
 import { type DiffFile, readDiff } from '../tasks/diff.ts';
 import { toYaml } from '../tasks/yaml.ts';
 import { call, request, segment } from '../wire/api.ts';
 import { type Problem, problemOf } from '../wire/problem.ts';
-import { token } from '../wire/token.ts';
 import { bytes, plural } from '../words.ts';
 import { h } from './h.ts';
 import { Icon } from './icons.ts';
@@ -78,40 +76,18 @@ export function ArtifactsTab({ task, artifacts }: { task: TaskView; artifacts: A
   );
 }
 
-/**
- * A plain link streams to disk. Only when a token is needed, which a link cannot carry, the file goes through
- * memory.
- */
+/** A plain link: it streams to disk. */
 function Download({ task, artifact }: { task: TaskView; artifact: ArtifactView }): VNode {
-  const file = artifact.name.split('/').at(-1) ?? artifact.name;
-  const onClick = (event: Event) => {
-    if (token() === null) return;
-    event.preventDefault();
-    void saveWithToken(pathOf(task, artifact), file);
-  };
   return h(
     'a',
     {
       class: 'button',
       href: `/api/v1/${pathOf(task, artifact)}`,
-      download: file,
-      onClick,
+      download: artifact.name.split('/').at(-1) ?? artifact.name,
       'data-testid': 'artifact-download',
     },
     [h(Icon, { name: 'download' }), 'Download'],
   );
-}
-
-async function saveWithToken(path: string, file: string): Promise<void> {
-  try {
-    const url = URL.createObjectURL(await (await request(path, { headers: { accept: '*/*' } })).blob());
-    const link = document.createElement('a');
-    Object.assign(link, { href: url, download: file });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 60_000);
-  } catch (thrown) {
-    noteTrouble(`Could not download ${file}`, thrown);
-  }
 }
 
 const patchBytesMax = 2 * 1024 * 1024;

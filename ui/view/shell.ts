@@ -3,7 +3,7 @@ import type { VNode } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { dismiss } from '../state/notes.ts';
 import { agentsByName, openQuestions } from '../state/readings.ts';
-import { connection, house, notes, now, useCell, wantsToken } from '../state/store.ts';
+import { connection, house, notes, now, signedOut, useCell } from '../state/store.ts';
 import { duration } from '../words.ts';
 import { AgentPage } from './agents.ts';
 import { ConfirmDialog, show, useOpenDialog } from './dialog.ts';
@@ -19,11 +19,11 @@ import { HelpDialog, Palette } from './palette.ts';
 import { Inbox, QuestionBanner, QuestionsPage } from './questions.ts';
 import { type Route, to, useRoute } from './route.ts';
 import { NewSessionDialog, SessionPage } from './sessions.ts';
+import { SignedOutDialog, SignOut } from './signed.ts';
 import { TaskPage } from './task.ts';
 import { NewTaskPage } from './task-form.ts';
 import { TasksPage } from './tasks.ts';
 import { theme, toggleTheme } from './theme.ts';
-import { TokenDialog } from './token.ts';
 
 export function Shell(): VNode {
   const route = useRoute();
@@ -231,6 +231,7 @@ function Tools(): VNode {
       },
       h(Icon, { name: 'book' }),
     ),
+    h(SignOut, {}),
   ]);
 }
 
@@ -317,9 +318,9 @@ function Notes(): VNode {
 }
 
 function OpenDialog(): VNode | null {
-  const isAsked = useCell(wantsToken);
+  const isOut = useCell(signedOut);
   const dialog = useOpenDialog();
-  if (isAsked) return h(TokenDialog, {});
+  if (isOut) return h(SignedOutDialog, {});
   switch (dialog?.name) {
     case 'palette':
       return h(Palette, {});

@@ -2,10 +2,10 @@
  * The REST API from the browser: JSON in, JSON out, and every failure a `Trouble` with the server's own
  * words.
  *
- * A 401 is also told to `onUnauthenticated`, so that one dialog asks for a token whoever made the call.
+ * Who is there is in a cookie, which the browser sends by itself. A 401 is also told to `onUnauthenticated`,
+ * so that one dialog asks to sign in again whoever made the call.
  */
 import { problemFrom, Trouble, unreachable } from './problem.ts';
-import { authorization } from './token.ts';
 
 const listeners = new Set<() => void>();
 
@@ -34,7 +34,7 @@ export async function request(path: string, send: Send = {}): Promise<Response> 
   const { method = 'GET', json, text, headers } = send;
   const init: RequestInit = {
     method,
-    headers: { accept: 'application/json', ...authorization(), ...headers },
+    headers: { accept: 'application/json', ...headers },
   };
   if (send.signal) init.signal = send.signal;
   if (text) Object.assign(init, { body: text.body, headers: { ...init.headers, 'content-type': text.type } });

@@ -62,7 +62,7 @@ export function problemOf(thrown: unknown): Problem {
 
 const remedies: Readonly<Record<string, string>> = {
   unreachable: 'Is the server running? It is tried again by itself; what you see may be old.',
-  unauthenticated: 'Give an operator token. An admin makes one with POST /api/v1/tokens.',
+  unauthenticated: 'Sign in with an operator token. An admin makes one with POST /api/v1/tokens.',
   forbidden: 'Ask an admin for a token with a higher role.',
   'not-found': 'It may have ended or been removed meanwhile. Reload the list.',
   'already-exists': 'Choose another name, or use the one that exists.',

@@ -1,5 +1,5 @@
 /**
- * Server-sent events over fetch: unlike EventSource it can carry a token, and says why a connection failed.
+ * Server-sent events over fetch: unlike EventSource it says why a connection failed.
  *
  * `sseParser` is pure. `follow` reconnects with backoff and resumes with `Last-Event-ID`, until it is told to
  * stop or the server answers with something that a retry cannot mend (4xx).

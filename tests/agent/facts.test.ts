@@ -1,0 +1,30 @@
+/** What an agent tells of its machine. */
+import { afterEach, beforeEach, expect, test } from 'bun:test';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setup } from '../../agent/facts.ts';
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'facts-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+test('hole B6: the step of the set-up is read, however its JSON is spaced', () => {
+  const places = { isComplete: false, sentinel: join(dir, 'done'), progress: join(dir, 'progress.json') };
+  const at = (text: string) => {
+    writeFileSync(places.progress, text);
+    return setup(places);
+  };
+  for (const text of [
+    '{"current_step":"node"}',
+    '{ "current_step": "node" }',
+    '{\n"current_step" :\n"node"}',
+  ])
+    expect(at(text)).toEqual({ status: 'installing:node', progressJson: text, isReady: false });
+  expect(at('{"current_st').status).toBe('provisioning');
+  writeFileSync(places.sentinel, '');
+  expect(at('{"current_step":"node","steps":{"node":"failed"}}').status).toBe('ready-with-errors');
+  expect(at('{"current_step":""}')).toMatchObject({ status: 'ready', isReady: true });
+});
