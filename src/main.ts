@@ -24,6 +24,7 @@ import { asWords, jsonLog, type Log } from './log.ts';
 import { absentRuntime } from './runtime/absent.ts';
 import { type HostRuntime, hostRuntime } from './runtime/host.ts';
 import type { Runtime, RuntimeKind } from './runtime.ts';
+import type { Agentshare } from './share/store.ts';
 import { readQuestion } from './terminal/asking.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
@@ -31,12 +32,13 @@ import { type AgentServer, agentServer } from './transport/server.ts';
 import { socketPathOf } from './transport/socket-path.ts';
 import type { AgentView, InstanceView, SessionView, TaskView } from './views.ts';
 import { agentDesk, observed } from './wiring/agents.ts';
+import { keepAgentshare, openAgentshare, stored } from './wiring/agentshare.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
 import { eventDesk } from './wiring/events.ts';
 import { execDesk } from './wiring/exec.ts';
 import { gauges, healthDesk } from './wiring/health.ts';
 import { hitlDesk } from './wiring/hitl.ts';
-import { type House, signals, until } from './wiring/house.ts';
+import { type House, signals } from './wiring/house.ts';
 import { admission, fileSecrets, type Secrets } from './wiring/identity.ts';
 import { applyLimits, instanceDesk, makeInstance } from './wiring/instances.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
@@ -46,14 +48,14 @@ import { recordingDesk, recordingWorld } from './wiring/recordings.ts';
 import { actorDesk } from './wiring/replay.ts';
 import { retention } from './wiring/retention.ts';
 import { observedSession, sessionDesk } from './wiring/sessions.ts';
+import { storageDesk } from './wiring/storage.ts';
 import { taskDesk, told } from './wiring/task-desk.ts';
 import { logsOf } from './wiring/task-story.ts';
+import { welcome } from './wiring/welcome.ts';
 import { wire } from './wiring/wire.ts';
 
 /** How long open requests may take to finish when the server is asked to stop. */
 const DRAIN_MS = 3_000;
-/** How long the first words wait for agents that should be there. */
-const WELCOME_MS = 20_000;
 
 const clock = systemClock;
 
@@ -63,6 +65,7 @@ interface Ground {
   /** Held for life: let go of, it is the next one's. */
   readonly lock: Lock;
   readonly journal: Journal;
+  readonly share: Agentshare;
   readonly secrets: Secrets;
   readonly socketPath: string | null;
   /** `host:port` of the gRPC server, once it listens. */
@@ -88,13 +91,14 @@ async function ground(config: Config): Promise<Ground> {
     what: `start a server on ${config.dataDir}`,
     since: rfc3339(clock.now()),
   });
+  const share = await openAgentshare({ config, clock, log });
   const onLost = (why: Failure) => leave(why.message);
   const named = await openJournal(config.journal, { clock, log, onLost });
   const { dataDir, journal: place, journalAnew: isAnew } = config;
   const journal = await remembered(named, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
-  return { config, log, lock, journal, secrets, socketPath, grpc: { address: '' } };
+  return { config, log, lock, journal, share, secrets, socketPath, grpc: { address: '' } };
 }
 
 function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
@@ -117,7 +121,7 @@ interface Built {
 }
 
 function build(on: Ground): Built {
-  const { config, log, journal, secrets } = on;
+  const { config, log, journal, share, secrets } = on;
   const host = hostRuntimeOf(on);
   const { PATH: path = '', XDG_RUNTIME_DIR, DOCKER_HOST, CONTAINER_HOST } = config.env;
   const absent = {
@@ -145,6 +149,7 @@ function build(on: Ground): Built {
     log,
     config,
     runtimes,
+    share,
     terminals: data,
     recordings: data.recordings,
     links: new Map(),
@@ -211,6 +216,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
   const decorate = (kind: string, view: unknown) => {
     if (view === null) return view;
     if (kind === 'agent') return observed(house, view as AgentView);
+    if (kind === 'instance') return stored(house, view as InstanceView);
     if (kind === 'session') return observedSession(house, view as SessionView);
     return kind === 'task' ? told(house, view as TaskView) : view;
   };
@@ -225,6 +231,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
       exec,
       tasks: taskDesk(house, logsOf(house, journal)),
       hitl: hitlDesk(house, keysFor),
+      storage: storageDesk(house),
       events: eventDesk(house.fleet, journal, decorate),
       health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
     },
@@ -267,30 +274,11 @@ async function firstInstance(house: House): Promise<void> {
 /** What is kept for so long and no longer. Returns how to stop looking. */
 function keeping(house: House, { journal, log, config }: Ground): () => void {
   const { archiveAfterMs, recordingsKeepDays: keepDays } = config;
-  const stops = [keepRecordings(recordingWorld(house, journal), { clock, keepDays })];
+  const stops = [keepRecordings(recordingWorld(house, journal), { clock, keepDays }), keepAgentshare(house)];
   if (archiveAfterMs !== null) stops.push(retention({ journal, clock, log, afterMs: archiveAfterMs }));
   return () => {
     for (const stop of stops) stop();
   };
-}
-
-/** Waits until the agents that should be there are, but not for ever. */
-async function welcome(house: House): Promise<string> {
-  const wanted = () =>
-    (house.fleet.views('instance') as InstanceView[]).filter(
-      ({ state }) => state === 'running' || state === 'starting' || state === 'provisioning',
-    );
-  const late = () => new Failure('timed-out', 'not yet');
-  await Promise.all(
-    wanted().map(({ name }) => {
-      const look = () => (house.links.has(name as never) ? true : null);
-      return until(house, { fact: `link:${name}`, look, withinMs: WELCOME_MS, late }).catch(() => null);
-    }),
-  );
-  const names = wanted().map(
-    ({ name }) => `${name} ${house.links.has(name as never) ? 'ready' : 'not connected yet'}`,
-  );
-  return names.length === 0 ? 'no instances yet' : names.join(', ');
 }
 
 /** Where this server is, for programs. Whole or not at all. */

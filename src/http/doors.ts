@@ -21,6 +21,7 @@ import type {
 } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
+import type { StorageDesk } from '../storage.ts';
 import { actorRoutes } from './actors.ts';
 import { agentRoutes } from './agents.ts';
 import { type App, app } from './app.ts';
@@ -50,6 +51,7 @@ import { recordingRoutes } from './recordings.ts';
 import type { Route } from './route.ts';
 import { sessionRoutes } from './sessions.ts';
 import { isSocketPath, sockets } from './sockets.ts';
+import { STORAGE_PATHS, storageRoutes } from './storage.ts';
 import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -67,6 +69,7 @@ export interface Desks {
   readonly hitl: HitlDesk;
   readonly events: EventDesk;
   readonly health: HealthDesk;
+  readonly storage: StorageDesk;
 }
 
 export interface DoorOptions {
@@ -148,6 +151,7 @@ export function front(
     ...recordingRoutes(desks.recordings),
     ...execRoutes({ exec: desks.exec, ...streaming }),
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
+    ...storageRoutes(desks.storage),
     ...hitlRoutes(desks.hitl),
     ...eventRoutes({ events: desks.events, ...streaming }),
     ...tokenRoutes(access, recheck),
@@ -188,7 +192,8 @@ export async function httpDoors(world: DoorWorld): Promise<Doors> {
       // A stream is silent for as long as there is nothing to say.
       server.timeout(request, 0);
       const length = Number(request.headers.get('content-length') ?? 0);
-      if (length > limits.bodyBytesMax)
+      // What is uploaded is taken by the route, as it comes and as far as it may.
+      if (length > limits.bodyBytesMax && !pathname.startsWith(STORAGE_PATHS))
         throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
       if (request.method !== 'HEAD') return await routes(request);
       return headOf(await routes(new Request(request, { method: 'GET' })));

@@ -115,7 +115,10 @@ export function writeFailure(thrown: unknown, what: string): unknown {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return failed('wrong-state', `the server's user may not (${code}); look at its owner and mode on the host`);
+      return failed(
+        'wrong-state',
+        `the server's user may not (${code}); look at its owner and mode on the host`,
+      );
     default:
       return thrown;
   }

@@ -75,7 +75,8 @@ async function stage(area: Area, staged: string, upload: Upload): Promise<number
 async function fill(file: FileHandle, area: Area, { body, bytesMax }: Upload): Promise<number> {
   let bytes = 0;
   for await (const part of body) {
-    if (bytes + part.length > bytesMax) throw new Failure('too-large', `a file has at most ${bytesMax} bytes here`);
+    if (bytes + part.length > bytesMax)
+      throw new Failure('too-large', `a file has at most ${bytesMax} bytes here`);
     area.admit(bytes + part.length);
     await writeAll(file, part, bytes);
     bytes += part.length;
@@ -163,7 +164,11 @@ export async function empty(dir: Dir, depth = 0): Promise<number> {
   return count;
 }
 
-async function removeIn(dir: Dir, name: Buffer, how: { isDeep: boolean; depth: number }): Promise<number> {
+export async function removeIn(
+  dir: Dir,
+  name: Buffer,
+  how: { isDeep: boolean; depth: number },
+): Promise<number> {
   if (how.depth > DEPTH_MAX) {
     throw new Failure('wrong-state', `it is more than ${DEPTH_MAX} directories deep; remove it from below`);
   }

@@ -8,8 +8,8 @@
  *            tasks/<task id>/            inbox/ outbox/ … (tasks/dirs.ts)
  *
  * By the id and not by the name: what a destroyed instance left is never given to another one that gets its
- * name. Only the three leaves are the instance's; everything above them is ours alone. Making it twice changes
- * nothing, and half of it is completed.
+ * name. Only the three leaves are the instance's; everything above them is ours alone. Making it twice
+ * changes nothing, and half of it is completed.
  */
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, readFile } from 'node:fs/promises';
@@ -115,7 +115,10 @@ async function emptied(path: string): Promise<void> {
 const makeOurs = (path: string) => makeDir(path, { mode: 0o700, owner: null });
 
 /** True when it was not there. Throws Failure('runtime-failed') when something else has its place. */
-async function makeDir(path: string, { mode, owner }: { mode: number; owner: Owner | null }): Promise<boolean> {
+async function makeDir(
+  path: string,
+  { mode, owner }: { mode: number; owner: Owner | null },
+): Promise<boolean> {
   let isNew = true;
   try {
     await mkdir(path, { mode: 0o700 });
@@ -124,11 +127,18 @@ async function makeDir(path: string, { mode, owner }: { mode: number; owner: Own
     if (code === 'ENOENT') {
       await mkdir(path, { recursive: true, mode: 0o700 });
     } else if (code === 'EEXIST') isNew = false;
-    else throw new Failure('runtime-failed', `make ${path}: ${code}; set AGENTSHARE_ROOT to what may be written`);
+    else
+      throw new Failure(
+        'runtime-failed',
+        `make ${path}: ${code}; set AGENTSHARE_ROOT to what may be written`,
+      );
   }
   const dir = await descend(path, []);
   if (dir === null) {
-    throw new Failure('runtime-failed', `make ${path}: something that is no directory is in its place; remove it`);
+    throw new Failure(
+      'runtime-failed',
+      `make ${path}: something that is no directory is in its place; remove it`,
+    );
   }
   try {
     if (isNew || owner !== null) await settle(dir.handle, mode, owner);

@@ -39,7 +39,9 @@ function libc(): Libc | null {
 
 export const hasLibc = (): boolean => libc() !== null;
 
-export type CallResult = { readonly ok: true; readonly value: number } | { readonly ok: false; readonly errno: number };
+export type CallResult =
+  | { readonly ok: true; readonly value: number }
+  | { readonly ok: false; readonly errno: number };
 
 function result(value: bigint | number): CallResult {
   const plain = Number(value);
@@ -65,7 +67,11 @@ export function ioctl(fd: number, request: number, argument: Uint8Array): CallRe
 /** The same number on every architecture; since Linux 5.14. */
 const QUOTACTL_FD = 443;
 
-export function quotactl(fd: number, { command, id }: { command: number; id: number }, block: Uint8Array): CallResult {
+export function quotactl(
+  fd: number,
+  { command, id }: { command: number; id: number },
+  block: Uint8Array,
+): CallResult {
   const c = libc();
   return c === null ? absent : result(c.syscall(QUOTACTL_FD, fd, command, id, ptr(block)));
 }

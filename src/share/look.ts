@@ -13,10 +13,12 @@ const TARGET_CHARS_MAX = 1_024;
 const AT_ONCE = 64;
 
 export interface Seen {
-  /** What is not UTF-8 in it shows as U+FFFD; `path` names it all the same. */
+  /** What is not UTF-8 in it shows as U+FFFD; `rawPath` names it all the same. */
   readonly name: string;
-  /** From the root of the area, percent-encoded. */
+  /** From the root of the area. */
   readonly path: string;
+  /** The same, percent-encoded. */
+  readonly rawPath: string;
   readonly kind: 'file' | 'dir' | 'link' | 'other';
   readonly sizeBytes: number;
   readonly mode: number;
@@ -60,7 +62,8 @@ async function look(dir: Dir, parts: readonly Buffer[], name: Buffer): Promise<S
   const target = kind === 'link' ? await orNull(readlink(at(dir, name))) : null;
   return {
     name: shown(name),
-    path: encodedPath([...parts, name]),
+    path: [...parts, name].map(shown).join('/'),
+    rawPath: encodedPath([...parts, name]),
     kind,
     sizeBytes: kind === 'file' ? stats.size : 0,
     mode: stats.mode & 0o7777,
@@ -120,10 +123,13 @@ export async function openFile(area: Area, parts: readonly Buffer[]): Promise<Op
 const CHUNK_BYTES = 256 * 1024;
 
 /**
- * So many bytes from `from` on, read as they are taken; closes the file. A file that became shorter ends in an
- * error, never in silence.
+ * So many bytes from `from` on, read as they are taken; closes the file. A file that became shorter ends in
+ * an error, never in silence.
  */
-export function bytesOf(handle: FileHandle, { from, length }: { from: number; length: number }): ReadableStream<Uint8Array> {
+export function bytesOf(
+  handle: FileHandle,
+  { from, length }: { from: number; length: number },
+): ReadableStream<Uint8Array> {
   let offset = from;
   const end = from + length;
   let isOpen = true;
@@ -135,7 +141,8 @@ export function bytesOf(handle: FileHandle, { from, length }: { from: number; le
     async pull(controller) {
       try {
         const part = Buffer.alloc(Math.min(CHUNK_BYTES, end - offset));
-        const { bytesRead } = part.length === 0 ? { bytesRead: 0 } : await handle.read(part, 0, part.length, offset);
+        const { bytesRead } =
+          part.length === 0 ? { bytesRead: 0 } : await handle.read(part, 0, part.length, offset);
         offset += bytesRead;
         if (bytesRead > 0) controller.enqueue(part.subarray(0, bytesRead));
         if (bytesRead > 0 && offset < end) return;

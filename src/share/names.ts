@@ -1,6 +1,6 @@
 /**
- * Paths below the root of an area, as callers write them: percent-encoded bytes with `/`. A name on disk need
- * not be UTF-8, so it is bytes in here and percent-encoded on the wire, which loses nothing.
+ * Paths below the root of an area. A name on disk need not be UTF-8, so it is bytes in here; on the wire it
+ * is plain text where it can be, and percent-encoded bytes, which lose nothing.
  */
 import { Failure } from '../failure.ts';
 
@@ -15,13 +15,20 @@ const refuse = (path: string, why: string): Failure =>
   });
 
 /**
- * The parts of a path; none for the root itself. Throws Failure('bad-input') for one that is absolute, goes up,
- * has an empty part or a NUL, or is too long.
+ * The parts of a path that is percent-encoded; none for the root itself. Throws Failure('bad-input') for one
+ * that is absolute, goes up, has an empty part or a NUL, or is too long.
  */
 export function partsOf(path: string): Buffer[] {
-  if (path === '') return [];
   const bytes = decoded(path);
   if (bytes === null) throw refuse(path, 'is not percent-encoded');
+  return partsIn(bytes, path);
+}
+
+/** The same of a path as people write it, where `%` is only a character. */
+export const plainPartsOf = (path: string): Buffer[] => partsIn(Buffer.from(path), path);
+
+function partsIn(bytes: Buffer, path: string): Buffer[] {
+  if (bytes.length === 0) return [];
   if (bytes.length > PATH_BYTES_MAX) throw refuse(path, `is longer than ${PATH_BYTES_MAX} bytes`);
   if (bytes[0] === SLASH) throw refuse(path, 'is absolute; give it relative to the root of the area');
   if (bytes.includes(0)) throw refuse(path, 'holds a NUL');

@@ -129,7 +129,14 @@ async function prepare(state: State, { instanceId, name, owner }: ShareOf): Prom
   const place = layout.place(instanceId);
   const known = await readFacts(place);
   const createdAt = known?.createdAt ?? clock.now();
-  const facts: ShareFacts = { version: 1, instanceId, name, createdAt, owner, project: known?.project ?? null };
+  const facts: ShareFacts = {
+    version: 1,
+    instanceId,
+    name,
+    createdAt,
+    owner,
+    project: known?.project ?? null,
+  };
   await makePlace(place, facts);
   const project = await limited(state, place, facts);
   if (project !== facts.project) await makePlace(place, { ...facts, project });
@@ -177,9 +184,7 @@ async function measured(state: State, key: string, signal: AbortSignal): Promise
   const isLimited = facts !== null && facts.project !== null && state.quota.works && limit > 0;
   const counted = isLimited ? await projectUse(layout.root, facts.project as number) : null;
   const root = isGlobal ? layout.global : layout.place(key).base;
-  const found = counted
-    ? { bytes: counted.usedBytes, isWhole: true }
-    : await measure(root, signal);
+  const found = counted ? { bytes: counted.usedBytes, isWhole: true } : await measure(root, signal);
   if (found === null) {
     uses.delete(key);
     return null;

@@ -31,7 +31,11 @@ export async function measure(root: string, signal: AbortSignal): Promise<Measur
   return { ...count, bytes: Math.round(count.bytes) };
 }
 
-async function measureIn(dir: Dir, count: Count, where: { depth: number; signal: AbortSignal }): Promise<void> {
+async function measureIn(
+  dir: Dir,
+  count: Count,
+  where: { depth: number; signal: AbortSignal },
+): Promise<void> {
   const { depth, signal } = where;
   try {
     for await (const name of namesIn(dir)) {
@@ -54,7 +58,10 @@ async function measureIn(dir: Dir, count: Count, where: { depth: number; signal:
   }
 }
 
-/** True when there is anything but directories, and links of our own, below it. `skip` names the root's entries. */
+/**
+ * True when there is anything but directories, and links of our own, below it. `skip` names the root's
+ * entries.
+ */
 export async function holdsAnything(root: string, skip: readonly string[]): Promise<boolean> {
   const dir = await descend(root, []);
   return dir !== null && (await holdsIn(dir, { skip, depth: 0 }));

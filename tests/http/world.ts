@@ -4,15 +4,20 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Role } from '../../src/access.ts';
+import type { Fleet } from '../../src/actors/fleet.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
+import { readConfig } from '../../src/config.ts';
 import type { Gauges } from '../../src/desk.ts';
 import { type Desks, type DoorOptions, type Doors, type DoorWorld, httpDoors } from '../../src/http/doors.ts';
 import { type Operators, operators } from '../../src/http/operators.ts';
 import { silentLog } from '../../src/log.ts';
+import type { Agentshare } from '../../src/share/store.ts';
 import { readQuestion } from '../../src/terminal/asking.ts';
 import { terminals } from '../../src/terminal/terminals.ts';
+import { openAgentshare } from '../../src/wiring/agentshare.ts';
 import { recordingDesk } from '../../src/wiring/recordings.ts';
 import { actorDesk } from '../../src/wiring/replay.ts';
+import { storageDesk } from '../../src/wiring/storage.ts';
 import { type World as ActorWorld, world as actorWorld } from '../actors/world.ts';
 import {
   agentDesk,
@@ -67,6 +72,7 @@ const gauges: Gauges = {
   instancesByState: () => ({ running: 1 }),
   restartsByInstance: () => ({ local: 3 }),
   alerts: () => ({ crash_looping: 1, journal_away: 0 }),
+  storageBytes: () => ({ local: 4_096 }),
   recordedBytes: () => 7,
   recordingFailures: () => 0,
   skippedFrames: () => 0,
@@ -90,15 +96,39 @@ export interface World extends DoorWorld {
   readonly errors: string[];
   /** Actors that were looked up because they may have ended long ago. */
   readonly recalled: string[];
+  /** It has a place for the instance `local`. */
+  readonly share: Agentshare;
   remove(): Promise<void>;
 }
 
 export interface Wanted {
+  /** AGENTSHARE_… */
+  readonly env?: Readonly<Record<string, string>>;
   readonly options?: Partial<DoorOptions>;
   readonly speed?: number;
 }
 
-export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<World> {
+/** The instance that storage is of: it lives. */
+export const LOCAL_ID = '01920000-0000-7000-8000-000000000001';
+
+const onlyLocal = {
+  isLive: (id: string) => id === 'instance:local',
+  context: () => ({ spec: { name: 'local', instanceId: LOCAL_ID, runtime: 'host' } }),
+  specs: () => [{ id: 'instance:local', kind: 'instance', live: true }],
+  note() {},
+} as unknown as Fleet;
+
+async function storageOf(
+  dir: string,
+  { env, clock }: { env: Readonly<Record<string, string>>; clock: Clock },
+) {
+  const config = readConfig({ ...env, AGENTIC_DATA_DIR: dir }, dir, dir);
+  const share = await openAgentshare({ config, clock, log: silentLog });
+  await share.prepare({ instanceId: LOCAL_ID, name: 'local', owner: null });
+  return { share, desk: storageDesk({ share, fleet: onlyLocal, config, clock, log: silentLog }) };
+}
+
+export async function world({ options = {}, speed = 1, env = {} }: Wanted = {}): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), 'http-test-'));
   const calls: Calls = [];
   const errors: string[] = [];
@@ -117,6 +147,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
   };
   const sessions = sessionDesk(plane, calls);
   const life = actorWorld();
+  const storage = await storageOf(dir, { env, clock });
   const page = Buffer.from('<!doctype html><title>dashboard</title>');
   const etag = '"page"';
   return {
@@ -124,6 +155,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
     calls,
     errors,
     recalled,
+    share: storage.share,
     clock,
     log,
     gauges,
@@ -145,6 +177,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
       exec: execDesk(calls),
       tasks: taskDesk(calls),
       hitl: hitlDesk(calls),
+      storage: storage.desk,
       events: eventDesk(),
       health: healthDesk(),
     },
