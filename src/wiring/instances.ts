@@ -27,7 +27,8 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
     alarm: alarm(house.clock),
     async create({ spec, anew }, { signal }) {
       const runtime = runtimeOf(spec.runtime);
-      if (anew) await runtime.destroy({ version: 1, runtime: spec.runtime, name: spec.name });
+      const { name, instanceId } = spec;
+      if (anew) await runtime.destroy({ version: 1, runtime: spec.runtime, name, instanceId });
       const mounts = await mountsFor(house, spec);
       return await runtime.create(mounts.length === 0 ? spec : { ...spec, mounts }, signal);
     },
