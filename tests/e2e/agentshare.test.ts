@@ -1,4 +1,6 @@
-/** Files between a person and an instance, over a server that is killed, by a real agent on the host runtime. */
+/**
+ * Files between a person and an instance, over a server that is killed, by a real agent on the host runtime.
+ */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

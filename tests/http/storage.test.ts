@@ -60,7 +60,7 @@ test('[F12] a file is written, listed, read and removed, and so are directories'
     removed: 3,
   });
   expect(await codeOf(await del(`${INBOX}?path=notes`))).toBe('404 not-found');
-});
+}, 30_000);
 
 test('[F12] the same areas are there under the names that they have elsewhere', async () => {
   await on.post('/api/v1/storage/inbox/local?path=x', 'by the other name');
@@ -74,7 +74,7 @@ test('[F12] the same areas are there under the names that they have elsewhere', 
   expect(await codeOf(await on.get('/api/v1/storage/tasks/task-2/outbox'))).toBe('404 not-found');
   expect(await codeOf(await on.get('/api/v1/storage/tasks/..%2F..%2Fx/outbox'))).toBe('400 bad-input');
   expect(await codeOf(await on.get('/api/v1/storage/instances/nobody/inbox'))).toBe('404 not-found');
-});
+}, 30_000);
 
 test('[F4] no path leads out, however it is written', async () => {
   writeFileSync(join(on.dir, 'agentshare', 'secret'), 'no');
@@ -90,7 +90,7 @@ test('[F4] no path leads out, however it is written', async () => {
     expect(await codeOf(await on.get(`${INBOX}/_download?raw_path=${path}`))).toBe('400 bad-input');
   }
   expect(await codeOf(await on.get(`${INBOX}?path=a&raw_path=b`))).toBe('400 bad-input');
-});
+}, 30_000);
 
 test('[F5] what an instance links to is shown and not followed', async () => {
   symlinkSync('/etc', join(place().outbox, 'etc'));
@@ -105,7 +105,7 @@ test('[F5] what an instance links to is shown and not followed', async () => {
     expect(await codeOf(await on.get(`${OUTBOX}/_download?path=${path}`))).toBe('404 not-found');
   }
   expect(await codeOf(await on.get(`${OUTBOX}/_download?path=hard`))).toBe('409 wrong-state');
-});
+}, 30_000);
 
 test('[F8] a name that is not UTF-8 is read by the path that the list gives', async () => {
   const name = Buffer.concat([Buffer.from(`${place().outbox}/a`), Buffer.from([0xff])]);
@@ -114,7 +114,7 @@ test('[F8] a name that is not UTF-8 is read by the path that the list gives', as
   expect(entry).toMatchObject({ name: 'a\ufffd', raw_path: 'a%FF' });
   const at = `${OUTBOX}/_download?raw_path=${encodeURIComponent(entry?.raw_path ?? '')}`;
   expect(await (await on.get(at)).text()).toBe('bytes');
-});
+}, 30_000);
 
 test('[F9] a directory is given in pages', async () => {
   for (let i = 0; i < 25; i++) writeFileSync(join(place().outbox, `f${String(i).padStart(2, '0')}`), '');
@@ -129,7 +129,7 @@ test('[F9] a directory is given in pages', async () => {
   }
   expect(names).toEqual(readdirSync(place().outbox).sort());
   expect((await on.get(`${OUTBOX}?limit=1001`)).status).toBe(400);
-});
+}, 30_000);
 
 test('[F14] a file is a download that no browser takes for a page, also in ranges', async () => {
   await put(`${INBOX}?path=page.html`, '<script>alert(1)</script>');
@@ -156,7 +156,7 @@ test('[F14] a file is a download that no browser takes for a page, also in range
   expect(await codeOf(beyond)).toBe('416 range-not-satisfiable');
   const again = await on.get(`${INBOX}/_download?path=page.html`, { headers: { 'if-none-match': etag } });
   expect(again.status).toBe(304);
-});
+}, 30_000);
 
 test('[F11] what is larger than a file may be is refused, announced or not, and leaves nothing', async () => {
   const large = Buffer.alloc(2 * 1024 * 1024 + 1);
@@ -171,7 +171,7 @@ test('[F11] what is larger than a file may be is refused, announced or not, and 
   expect(await most.json()).toEqual({ path: 'x', size_bytes: 2 * 1024 * 1024 });
   expect(readdirSync(place().staging)).toEqual([]);
   expect((await entries(INBOX)).map(({ name }) => name)).toEqual(['x']);
-});
+}, 30_000);
 
 test('[F11] a caller that leaves in the middle leaves nothing', async () => {
   const { port } = new URL(on.url);
@@ -181,13 +181,13 @@ test('[F11] a caller that leaves in the middle leaves nothing', async () => {
   socket.destroy();
   await until('the upload to be forgotten', () => readdirSync(place().staging).length === 0);
   expect(await entries(INBOX)).toEqual([]);
-});
+}, 30_000);
 
 test('[F11] If-None-Match: * writes only what is new', async () => {
   const once = () => put(`${INBOX}?path=x`, 'first', { 'if-none-match': '*' });
   expect((await once()).status).toBe(201);
   expect(await codeOf(await once())).toBe('409 already-exists');
-});
+}, 30_000);
 
 test('[F15] an upload that would be too much is refused while the limit is only measured', async () => {
   const part = Buffer.alloc(2 * 1024 * 1024, 1);
@@ -209,7 +209,7 @@ test('[F15] an upload that would be too much is refused while the limit is only 
   rmSync(join(place().outbox, 'own'));
   await on.get(`${INBOX}/_usage`);
   expect((await put(`${INBOX}?path=c`, 'x')).status).toBe(201);
-});
+}, 30_000);
 
 test('[F12] viewers look, operators write, and only an admin removes from global', async () => {
   const held = await tokens(on.access);
@@ -234,7 +234,7 @@ test('[F12] viewers look, operators write, and only an admin removes from global
   expect(await as('operator', 'DELETE', `${GLOBAL}?path=tools/x`)).toBe(403);
   expect(await as('admin', 'DELETE', `${GLOBAL}?path=tools/x`)).toBe(200);
   expect(await as('operator', 'DELETE', `${INBOX}?path=x`)).toBe(200);
-});
+}, 30_000);
 
 test('[F1] what an instance left is listed, read by its id, and removed by an admin alone', async () => {
   const gone = '01920000-0000-7000-8000-0000000000ff';
@@ -249,4 +249,4 @@ test('[F1] what an instance left is listed, read by its id, and removed by an ad
   expect(await codeOf(await del('/api/v1/storage/kept/..%2F..'))).toBe('404 not-found');
   expect((await del(`/api/v1/storage/kept/${gone}`)).status).toBe(200);
   expect(((await (await on.get('/api/v1/storage/kept')).json()) as { kept: object[] }).kept).toEqual([]);
-});
+}, 30_000);
