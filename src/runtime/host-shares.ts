@@ -40,7 +40,7 @@ export function readOnlySaid(): string {
   if (by.how === 'mount') {
     return 'global is mounted read-only for each instance; one that runs as root can undo that';
   }
-  return `global is read-only by its mode bits alone, which an instance can change (${by.why})`;
+  return `what is in global is write-protected by mode bits alone, which an instance can change (${by.why})`;
 }
 
 /** A command that sees those directories read-only, or does not begin. */

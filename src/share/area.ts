@@ -4,7 +4,7 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { Failure } from '../failure.ts';
-import { type Dir, descend, orNull } from './dir.ts';
+import { type Dir, descend } from './dir.ts';
 import { encodedPath } from './names.ts';
 
 /** Whose files are to be; null: ours. */
@@ -22,8 +22,6 @@ export interface Area {
   readonly owner: Owner | null;
   readonly fileMode: number;
   readonly dirMode: number;
-  /** Its directories are write-protected, also from ourselves, but for the moment of a change. */
-  readonly isProtected: boolean;
   /** Throws Failure('over-quota') when so many bytes more would be too much. */
   admit(bytes: number): void;
 }
@@ -53,28 +51,6 @@ export async function inParent<T>(
     throw new Failure('bad-input', message, { faults: [{ path: 'path', message: 'is empty' }] });
   }
   return await within(await dirIn(area, parts.slice(0, -1)), (dir) => work(dir, name));
-}
-
-/** One change at a time: what lifts the protection of a directory must not meet what puts it back. */
-const turns = new Map<string, Promise<unknown>>();
-
-/** Does something in a directory that may be write-protected, and protects it again. */
-export async function changing<T>(area: Area, dir: Dir, work: () => Promise<T>): Promise<T> {
-  if (!area.isProtected) return await work();
-  const before = turns.get(area.root) ?? Promise.resolve();
-  const turn = before.then(async () => {
-    await orNull(dir.handle.chmod(area.dirMode | 0o700));
-    try {
-      return await work();
-    } finally {
-      await orNull(dir.handle.chmod(area.dirMode));
-    }
-  });
-  const settled = turn.catch(() => {});
-  turns.set(area.root, settled);
-  await settled;
-  if (turns.get(area.root) === settled) turns.delete(area.root);
-  return await turn;
 }
 
 /** Closes it afterwards, whatever happens. */

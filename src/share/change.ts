@@ -7,7 +7,7 @@ import { type FileHandle, link, lstat, mkdir, open, rename, rmdir, unlink } from
 import { join } from 'node:path';
 import { Failure } from '../failure.ts';
 import { newSecret } from '../ids.ts';
-import { type Area, changing, dirIn, inParent, settle, within, writeFailure } from './area.ts';
+import { type Area, dirIn, inParent, settle, within, writeFailure } from './area.ts';
 import { at, type Dir, openIn, orNull } from './dir.ts';
 import { namesIn } from './entries.ts';
 import { encodedPath } from './names.ts';
@@ -45,13 +45,11 @@ export async function writeFile(area: Area, parts: readonly Buffer[], upload: Up
   const what = `write "${encodedPath(parts)}" in the ${area.name}`;
   try {
     const sizeBytes = await stage(area, staged, upload);
-    await inParent(area, parts, (dir, name) =>
-      changing(area, dir, async () => {
-        if (upload.isNew) await link(staged, at(dir, name));
-        else await rename(staged, at(dir, name));
-        await dir.handle.sync();
-      }),
-    );
+    await inParent(area, parts, async (dir, name) => {
+      if (upload.isNew) await link(staged, at(dir, name));
+      else await rename(staged, at(dir, name));
+      await dir.handle.sync();
+    });
     return { sizeBytes };
   } catch (thrown) {
     throw writeFailure(thrown, what);
@@ -99,7 +97,7 @@ export async function makeDirs(area: Area, parts: readonly Buffer[]): Promise<bo
     const above: Dir = dir;
     const path = `${above.path}/${part}`.slice(area.root.length + 1);
     try {
-      isMade = await changing(area, above, () => makeDirIn(area, above, part));
+      isMade = await makeDirIn(area, above, part);
       const next = await openIn(above, part);
       if (next === null)
         throw new Failure('wrong-state', `make "${path}" in the ${area.name}: what is there is no directory`);
@@ -143,11 +141,9 @@ export async function remove(area: Area, parts: readonly Buffer[], isDeep: boole
     const stats = await orNull(lstat(at(dir, name)));
     if (stats === null) throw new Failure('not-found', `${what}: it is not there`);
     try {
-      return await changing(area, dir, async () => {
-        const count = await removeIn(dir, name, { isDeep, depth: 0 });
-        await dir.handle.sync();
-        return { count };
-      });
+      const count = await removeIn(dir, name, { isDeep, depth: 0 });
+      await dir.handle.sync();
+      return { count };
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code === 'ENOTEMPTY') {
         throw new Failure('wrong-state', `${what}: the directory is not empty; add recursive=true`);

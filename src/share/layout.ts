@@ -26,8 +26,9 @@ export type Leaf = (typeof leaves)[number];
 
 /** What the first `global` has in it. */
 const globalDirs = ['tools', 'prompts', 'configs', 'content', 'scripts'];
-export const GLOBAL_DIR_MODE = 0o555;
+/** What is in `global` is write-protected; its directories are not, or nobody but root could remove them. */
 export const GLOBAL_FILE_MODE = 0o444;
+const DIR_MODE = 0o755;
 
 const instanceIdPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export const isInstanceId = (text: string): boolean => instanceIdPattern.test(text);
@@ -51,6 +52,8 @@ export interface ShareFacts {
   readonly project: number | null;
   /** Whose the leaves are; null: ours. */
   readonly owner: Owner | null;
+  /** The instance runs as the server's own user, with all that this may. */
+  readonly isSameUser: boolean;
 }
 
 export interface Layout {
@@ -91,19 +94,11 @@ export function layoutIn(root: string): Layout {
 export async function makeRoot(layout: Layout): Promise<void> {
   const { root, instances, tasks, global, globalStaging } = layout;
   for (const dir of [root, instances, tasks, globalStaging]) await makeOurs(dir);
-  if (await makeDir(global, { mode: GLOBAL_DIR_MODE | 0o700, owner: null })) {
-    for (const name of globalDirs) await makeDir(join(global, name), { mode: GLOBAL_DIR_MODE, owner: null });
-    await protect(global);
+  if (await makeDir(global, { mode: DIR_MODE, owner: null })) {
+    for (const name of globalDirs) await makeDir(join(global, name), { mode: DIR_MODE, owner: null });
   }
   await emptied(globalStaging);
   for (const id of await instanceIds(layout)) await emptied(layout.place(id).staging);
-}
-
-async function protect(path: string): Promise<void> {
-  const dir = await descend(path, []);
-  if (dir === null) return;
-  await dir.handle.chmod(GLOBAL_DIR_MODE);
-  await dir.handle.close();
 }
 
 async function emptied(path: string): Promise<void> {
@@ -158,7 +153,7 @@ export async function makePlace(place: Place, facts: ShareFacts): Promise<void> 
   await makeOurs(place.staging);
   const mayGive = process.getuid?.() === 0;
   for (const leaf of leaves) {
-    const mode = owner !== null && !mayGive ? 0o777 : 0o755;
+    const mode = owner !== null && !mayGive ? 0o777 : DIR_MODE;
     await makeDir(place[leaf], { mode, owner: mayGive ? owner : null });
   }
   await writeText(place.facts, `${JSON.stringify(facts)}\n`);

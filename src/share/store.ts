@@ -60,6 +60,8 @@ export interface ShareOf {
   readonly name: string;
   /** The user whose leaves they are to be; null: ours. */
   readonly owner: Owner | null;
+  /** It runs as the server's own user. */
+  readonly isSameUser: boolean;
 }
 
 export type Dropped = 'removed' | 'kept' | 'absent';
@@ -124,22 +126,19 @@ export function agentshare(options: ShareOptions): Agentshare {
   };
 }
 
-async function prepare(state: State, { instanceId, name, owner }: ShareOf): Promise<readonly Mount[]> {
+async function prepare(
+  state: State,
+  { instanceId, name, owner, isSameUser }: ShareOf,
+): Promise<readonly Mount[]> {
   const { layout, clock } = state;
   const place = layout.place(instanceId);
   const known = await readFacts(place);
   const createdAt = known?.createdAt ?? clock.now();
-  const facts: ShareFacts = {
-    version: 1,
-    instanceId,
-    name,
-    createdAt,
-    owner,
-    project: known?.project ?? null,
-  };
+  const project = known?.project ?? null;
+  const facts: ShareFacts = { version: 1, instanceId, name, createdAt, owner, isSameUser, project };
   await makePlace(place, facts);
-  const project = await limited(state, place, facts);
-  if (project !== facts.project) await makePlace(place, { ...facts, project });
+  const joined = await limited(state, place, facts);
+  if (joined !== project) await makePlace(place, { ...facts, project: joined });
   return mountsOf(layout, place);
 }
 
@@ -194,7 +193,8 @@ async function measured(state: State, key: string, signal: AbortSignal): Promise
   const use: Use = {
     usedBytes: found.bytes,
     limitBytes: limit === 0 ? null : limit,
-    enforcedBy: counted ? 'file-system' : limit === 0 ? 'nobody' : 'routes',
+    enforcedBy:
+      limit === 0 ? 'nobody' : counted && facts && holdsBack(state, facts) ? 'file-system' : 'routes',
     measuredAt: clock.now(),
     isWhole: found.isWhole,
     isHigh: share >= (before ? LOW : HIGH),
@@ -203,9 +203,15 @@ async function measured(state: State, key: string, signal: AbortSignal): Promise
   return use;
 }
 
+/** ext4 lets root have what it wants, XFS does not. */
+function holdsBack({ quota }: State, { isSameUser }: ShareFacts): boolean {
+  return quota.works && (quota.fileSystem === 'xfs' || !isSameUser);
+}
+
 function admit({ uses }: State, key: string, bytes: number): void {
   const use = uses.get(key);
-  if (!use || use.limitBytes === null || use.enforcedBy !== 'routes') return;
+  // Also where the file system refuses: we may be root, whom it may let through.
+  if (!use || use.limitBytes === null) return;
   if (use.usedBytes + bytes <= use.limitBytes) return;
   const what = `${use.usedBytes} of ${use.limitBytes} bytes are used`;
   throw new Failure('over-quota', `there is no room for it: ${what}; remove something first`);
@@ -224,7 +230,6 @@ async function drop(state: State, instanceId: string, isWanted: boolean): Promis
     owner: null,
     fileMode: 0o600,
     dirMode: 0o700,
-    isProtected: false,
     admit() {},
   };
   await remove(area, [Buffer.from(instanceId)], true);

@@ -13,14 +13,15 @@ import type { Log } from '../log.ts';
 import type { InstanceSpec, Mount } from '../runtime.ts';
 import { leaveTask, pointToTask } from '../share/current.ts';
 import { pruneRuns } from '../share/runs.ts';
-import { type Agentshare, agentshare, type Use } from '../share/store.ts';
+import { type Agentshare, agentshare, type ShareOf, type Use } from '../share/store.ts';
 import { taskDirs } from '../tasks/dirs.ts';
 import type { InstanceView, StorageUseView } from '../views.ts';
 import type { House } from './house.ts';
 import { keepRuns } from './runs.ts';
 
-/** How often usage is measured. */
+/** How often usage is measured; less often where measuring takes more than a tenth of that. */
 const MEASURE_EVERY_MS = 60_000;
+const MEASURE_SHARE = 10;
 /** Between two instances, so that measuring many is no flood. */
 const PAUSE_MS = 50;
 const DAY_MS = 86_400_000;
@@ -49,16 +50,24 @@ export type StorageHouse = Pick<House, 'share' | 'fleet' | 'config' | 'clock' | 
 const specOf = ({ fleet }: StorageHouse, name: string): InstanceSpec | null =>
   (fleet.context(`instance:${name}`) as InstanceContext | null)?.spec ?? null;
 
+const shareOf = ({ instanceId, name, runtime }: InstanceSpec): ShareOf => ({
+  instanceId,
+  name,
+  owner: null,
+  isSameUser: runtime === 'host',
+});
+
 /** Makes the place of an instance. Throws Failure('runtime-failed') that says what was in the way. */
 export async function mountsFor({ share }: House, spec: InstanceSpec): Promise<readonly Mount[]> {
   if (share === null) return [];
-  const { instanceId, name } = spec;
   try {
-    return await share.prepare({ instanceId, name, owner: null });
+    return await share.prepare(shareOf(spec));
   } catch (thrown) {
     if (thrown instanceof Failure) throw thrown;
     const why = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new Failure('runtime-failed', `the storage of ${name} cannot be made: ${why}`, { cause: thrown });
+    throw new Failure('runtime-failed', `the storage of ${spec.name} cannot be made: ${why}`, {
+      cause: thrown,
+    });
   }
 }
 
@@ -171,7 +180,9 @@ export function keepAgentshare(house: House): () => void {
 }
 
 async function watch(house: StorageHouse, share: Agentshare, signal: AbortSignal): Promise<void> {
+  await prepareAll(house, share);
   for (let n = 0; !signal.aborted; n++) {
+    const began = house.clock.now();
     try {
       await measureAll(house, share, signal);
       if (n % PRUNE_EVERY === 0) await prune(house, share, signal);
@@ -179,7 +190,20 @@ async function watch(house: StorageHouse, share: Agentshare, signal: AbortSignal
       if (signal.aborted) return;
       house.log.error('storage not measured; it is tried again', { why: String(thrown) });
     }
-    await sleep(house.clock, MEASURE_EVERY_MS, signal).catch(() => {});
+    const took = house.clock.now() - began;
+    await sleep(house.clock, Math.max(MEASURE_EVERY_MS, took * MEASURE_SHARE), signal).catch(() => {});
+  }
+}
+
+/**
+ * Instances that were made before there was storage have it from now on, and see it from their next start.
+ */
+async function prepareAll(house: StorageHouse, share: Agentshare): Promise<void> {
+  for (const spec of liveSpecs(house)) {
+    if ((await share.facts(spec.instanceId)) !== null) continue;
+    await share.prepare(shareOf(spec)).catch((thrown) => {
+      house.log.warn('an instance has no storage', { instance: spec.name, why: String(thrown) });
+    });
   }
 }
 

@@ -5,7 +5,7 @@ import { Failure } from '../failure.ts';
 import type { Area, Owner } from '../share/area.ts';
 import { makeDirs, remove, writeFile } from '../share/change.ts';
 import { descend } from '../share/dir.ts';
-import { GLOBAL_DIR_MODE, GLOBAL_FILE_MODE, isInstanceId } from '../share/layout.ts';
+import { GLOBAL_FILE_MODE, isInstanceId } from '../share/layout.ts';
 import { bytesOf, list, openFile, type Seen } from '../share/look.ts';
 import { partsOf, plainPartsOf, shown } from '../share/names.ts';
 import type { Agentshare } from '../share/store.ts';
@@ -105,12 +105,11 @@ async function areaOf(desk: Desk, wanted: StorageArea): Promise<Area> {
   const { house, share } = desk;
   const { layout } = share;
   const key = keyOf(desk, wanted);
-  const ours = { owner: null, fileMode: 0o644, dirMode: 0o755, isProtected: false };
+  const ours = { owner: null, fileMode: 0o644, dirMode: 0o755 };
   const admit = (bytes: number) => share.admit(key, bytes);
   if (wanted.kind === 'global') {
-    const modes = { fileMode: GLOBAL_FILE_MODE, dirMode: GLOBAL_DIR_MODE, isProtected: true };
     const { global: root, globalStaging: staging } = layout;
-    return { ...ours, ...modes, name: 'global storage', root, staging, admit };
+    return { ...ours, fileMode: GLOBAL_FILE_MODE, name: 'global storage', root, staging, admit };
   }
   const name = `${wanted.leaf} of ${wanted.of}`;
   if (wanted.kind === 'task') {

@@ -183,6 +183,44 @@ test('[F11] a caller that leaves in the middle leaves nothing', async () => {
   expect(await entries(INBOX)).toEqual([]);
 }, 30_000);
 
+/** A sender that says so much and then nothing. */
+function sendsHalf(at: House, name: string) {
+  const socket = connect(Number(new URL(at.url).port), '127.0.0.1');
+  socket.write(`PUT ${INBOX}?path=${name} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\nhalf`);
+  return socket;
+}
+const stagedAt = (at: House): number => readdirSync(at.share.layout.place(LOCAL_ID).staging).length;
+
+test('[F11] no more than sixteen send at once, and one more is told to wait', async () => {
+  const sockets = Array.from({ length: 16 }, (_, i) => sendsHalf(on, `${i}`));
+  try {
+    await until('all to be at it', () => stagedAt(on) === 16);
+    const refused = await put(`${INBOX}?path=late`, 'x');
+    expect(refused.headers.get('retry-after')).not.toBeNull();
+    expect(await codeOf(refused)).toBe('503 busy');
+  } finally {
+    for (const socket of sockets) socket.destroy();
+  }
+  await until('all to be forgotten', () => stagedAt(on) === 0);
+  expect((await put(`${INBOX}?path=late`, 'x')).status).toBe(201);
+}, 30_000);
+
+test('[F11] a sender that goes silent is not waited for', async () => {
+  const fast = await house({ speed: 400 });
+  const socket = sendsHalf(fast, 'half');
+  try {
+    const said = await new Promise<string>((resolve) => {
+      socket.once('data', (bytes) => resolve(bytes.toString('latin1')));
+    });
+    expect(said).toStartWith('HTTP/1.1 504');
+    await until('it to be forgotten', () => stagedAt(fast) === 0);
+    expect(readdirSync(fast.share.layout.place(LOCAL_ID).inbox)).toEqual([]);
+  } finally {
+    socket.destroy();
+    await fast.remove();
+  }
+}, 30_000);
+
 test('[F11] If-None-Match: * writes only what is new', async () => {
   const once = () => put(`${INBOX}?path=x`, 'first', { 'if-none-match': '*' });
   expect((await once()).status).toBe(201);
@@ -238,7 +276,7 @@ test('[F12] viewers look, operators write, and only an admin removes from global
 
 test('[F1] what an instance left is listed, read by its id, and removed by an admin alone', async () => {
   const gone = '01920000-0000-7000-8000-0000000000ff';
-  await on.share.prepare({ instanceId: gone, name: 'old-one', owner: null });
+  await on.share.prepare({ instanceId: gone, name: 'old-one', owner: null, isSameUser: false });
   writeFileSync(join(on.share.layout.place(gone).outbox, 'result'), '42');
   const kept = (await (await on.get('/api/v1/storage/kept')).json()) as { kept: object[] };
   expect(kept.kept).toMatchObject([{ instance_id: gone, name: 'old-one' }]);

@@ -124,7 +124,7 @@ async function storageOf(
 ) {
   const config = readConfig({ ...env, AGENTIC_DATA_DIR: dir }, dir, dir);
   const share = await openAgentshare({ config, clock, log: silentLog });
-  await share.prepare({ instanceId: LOCAL_ID, name: 'local', owner: null });
+  await share.prepare({ instanceId: LOCAL_ID, name: 'local', owner: null, isSameUser: false });
   return { share, desk: storageDesk({ share, fleet: onlyLocal, config, clock, log: silentLog }) };
 }
 

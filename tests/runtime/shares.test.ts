@@ -82,7 +82,7 @@ test('[F3] an instance reads global, and writing to it fails where the server ma
     }
     expect(reasons.join()).toContain('global is mounted read-only for each instance');
   } else {
-    expect(reasons.join()).toContain('global is read-only by its mode bits alone');
+    expect(reasons.join()).toContain('write-protected by mode bits alone');
     expect(reasons.join()).toContain(by.why);
   }
   // What is mounted for it is seen by nobody else, and gone with it.

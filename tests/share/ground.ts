@@ -28,7 +28,6 @@ export function ground(wish: Partial<Area> = {}): Ground {
     owner: null,
     fileMode: 0o644,
     dirMode: 0o755,
-    isProtected: false,
     admit() {},
     ...wish,
   };
