@@ -8,12 +8,12 @@ import { join } from 'node:path';
 import { Failure } from '../failure.ts';
 import { newSecret } from '../ids.ts';
 import { type Area, dirIn, inParent, settle, within, writeFailure } from './area.ts';
-import { at, type Dir, openIn, orNull } from './dir.ts';
+import { at, type Dir, descend, openIn, orNull } from './dir.ts';
 import { namesIn } from './entries.ts';
 import { encodedPath } from './names.ts';
 
-/** Deeper than this nothing is removed in one go: each step holds a descriptor. */
-const DEPTH_MAX = 256;
+/** Directories that are open at once while a tree is removed. */
+const DEPTH_MAX = 128;
 /** A directory that is written to while it is removed is tried so often. */
 const ROUNDS_MAX = 4;
 
@@ -141,7 +141,7 @@ export async function remove(area: Area, parts: readonly Buffer[], isDeep: boole
     const stats = await orNull(lstat(at(dir, name)));
     if (stats === null) throw new Failure('not-found', `${what}: it is not there`);
     try {
-      const count = await removeIn(dir, name, { isDeep, depth: 0 });
+      const count = await removeTree(dir, name, { isDeep, staging: area.staging });
       await dir.handle.sync();
       return { count };
     } catch (thrown) {
@@ -153,29 +153,58 @@ export async function remove(area: Area, parts: readonly Buffer[], isDeep: boole
   });
 }
 
-/** Removes all that is in an open directory, and not itself. */
-export async function empty(dir: Dir, depth = 0): Promise<number> {
-  let count = 0;
-  for await (const name of namesIn(dir)) count += await removeIn(dir, name, { isDeep: true, depth });
+interface Removing {
+  readonly isDeep: boolean;
+  readonly depth: number;
+  /** Names of what was too deep, and waits for its turn in the staging directory. */
+  readonly moved: string[];
+  readonly staging: string;
+}
+
+/**
+ * Removes one name in an open directory, and all below it when `isDeep`. However deep that is, no more than
+ * so many directories are open: what is deeper is moved to `staging` first.
+ */
+export async function removeTree(
+  dir: Dir,
+  name: Buffer,
+  how: Pick<Removing, 'isDeep' | 'staging'>,
+): Promise<number> {
+  const moved: string[] = [];
+  let count = await removeIn(dir, name, { ...how, depth: 0, moved });
+  for (let next = moved.pop(); next !== undefined; next = moved.pop()) {
+    const staging = await descend(how.staging, []);
+    if (staging === null) return count;
+    const spare = Buffer.from(next);
+    count += await within(staging, () => removeIn(staging, spare, { ...how, depth: 0, moved }));
+  }
   return count;
 }
 
-export async function removeIn(
-  dir: Dir,
-  name: Buffer,
-  how: { isDeep: boolean; depth: number },
-): Promise<number> {
-  if (how.depth > DEPTH_MAX) {
-    throw new Failure('wrong-state', `it is more than ${DEPTH_MAX} directories deep; remove it from below`);
-  }
+/** Removes all that is in a directory of ours. */
+export async function emptyStaging(path: string): Promise<void> {
+  const dir = await descend(path, []);
+  if (dir === null) return;
+  await within(dir, async () => {
+    for await (const name of namesIn(dir)) await removeTree(dir, name, { isDeep: true, staging: path });
+  });
+}
+
+async function removeIn(dir: Dir, name: Buffer, how: Removing): Promise<number> {
   // Never followed: a link is removed as a link.
   const stats = await orNull(lstat(at(dir, name)));
   if (stats === null) return 0;
   if (!stats.isDirectory()) return (await gone(unlink(at(dir, name)))) ? 1 : 0;
+  if (how.depth >= DEPTH_MAX) {
+    const spare = newSecret();
+    await gone(rename(at(dir, name), join(how.staging, spare)));
+    how.moved.push(spare);
+    return 0;
+  }
   let count = 0;
   for (let round = 1; ; round++) {
     const inner = how.isDeep ? await openWritable(dir, name) : null;
-    if (inner !== null) count += await within(inner, () => empty(inner, how.depth + 1));
+    if (inner !== null) count += await within(inner, () => removeAllIn(inner, how));
     try {
       await rmdir(at(dir, name));
       return count + 1;
@@ -186,6 +215,12 @@ export async function removeIn(
       if (!mayTryAgain) throw thrown;
     }
   }
+}
+
+async function removeAllIn(dir: Dir, how: Removing): Promise<number> {
+  let count = 0;
+  for await (const name of namesIn(dir)) count += await removeIn(dir, name, { ...how, depth: how.depth + 1 });
+  return count;
 }
 
 /** False when somebody else was faster. */

@@ -43,7 +43,7 @@ export async function orNull<T>(promise: Promise<T>): Promise<T | null> {
   }
 }
 
-export async function openDir(path: Part, shown: string): Promise<Dir | null> {
+async function openDir(path: Part, shown: string): Promise<Dir | null> {
   const handle = await orNull(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   return handle === null ? null : { handle, path: shown };
 }

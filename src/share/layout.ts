@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { Failure } from '../failure.ts';
 import type { Mount } from '../runtime.ts';
 import { type Owner, settle } from './area.ts';
-import { empty } from './change.ts';
+import { emptyStaging } from './change.ts';
 import { descend, orNull } from './dir.ts';
 import { writeText } from './text.ts';
 
@@ -97,14 +97,8 @@ export async function makeRoot(layout: Layout): Promise<void> {
   if (await makeDir(global, { mode: DIR_MODE, owner: null })) {
     for (const name of globalDirs) await makeDir(join(global, name), { mode: DIR_MODE, owner: null });
   }
-  await emptied(globalStaging);
-  for (const id of await instanceIds(layout)) await emptied(layout.place(id).staging);
-}
-
-async function emptied(path: string): Promise<void> {
-  const dir = await descend(path, []);
-  if (dir === null) return;
-  await empty(dir).finally(() => dir.handle.close());
+  await emptyStaging(globalStaging);
+  for (const id of await instanceIds(layout)) await emptyStaging(layout.place(id).staging);
 }
 
 const makeOurs = (path: string) => makeDir(path, { mode: 0o700, owner: null });

@@ -13,10 +13,11 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, readFile, readlink, rename } from 'node:fs/promises';
 import { newSecret } from '../ids.ts';
 import { within } from './area.ts';
-import { openToAppend, removeIn } from './change.ts';
+import { openToAppend, removeTree } from './change.ts';
 import { pointTo } from './current.ts';
 import { at, type Dir, descend, openIn, orNull } from './dir.ts';
 import { namesIn } from './entries.ts';
+import type { Place } from './layout.ts';
 
 const RUNS = 'runs';
 const CURRENT = 'current';
@@ -25,7 +26,7 @@ const METADATA_BYTES_MAX = 64 * 1024;
 /** Runs that begin in one second. */
 const SAME_SECOND_MAX = 100;
 /** What a session said is copied as far as this; the recording has all of it. */
-export const SESSION_LOG_BYTES_MAX = 16 * 1024 * 1024;
+const SESSION_LOG_BYTES_MAX = 16 * 1024 * 1024;
 
 export interface RunFacts {
   readonly run_id: string;
@@ -173,7 +174,10 @@ async function readMetadata(dir: Dir): Promise<RunFacts | null> {
 }
 
 /** Removes runs that were last changed before `before`, and never the one that goes on. Returns how many. */
-export async function pruneRuns(outbox: string, before: number): Promise<number> {
+export async function pruneRuns(
+  { outbox, staging }: Pick<Place, 'outbox' | 'staging'>,
+  before: number,
+): Promise<number> {
   const current = await currentRun(outbox);
   const runs = await descend(outbox, [RUNS]);
   if (runs === null) return 0;
@@ -184,7 +188,7 @@ export async function pruneRuns(outbox: string, before: number): Promise<number>
       if (!runPattern.test(text) || text === current) continue;
       const stats = await orNull(lstat(at(runs, name)));
       if (stats === null || stats.mtimeMs >= before) continue;
-      await removeIn(runs, name, { isDeep: true, depth: 0 });
+      await removeTree(runs, name, { isDeep: true, staging });
       removed += 1;
     }
     return removed;

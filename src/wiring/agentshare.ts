@@ -262,7 +262,10 @@ async function prune(house: StorageHouse, share: Agentshare, signal: AbortSignal
   const before = house.clock.now() - runsKeepDays * DAY_MS;
   for (const { instanceId, name } of await share.all()) {
     signal.throwIfAborted();
-    const removed = await pruneRuns(share.layout.place(instanceId).outbox, before);
+    const removed = await pruneRuns(share.layout.place(instanceId), before).catch((thrown) => {
+      house.log.warn('logs of old runs stay', { instance: name, why: String(thrown) });
+      return 0;
+    });
     if (removed > 0) house.log.info('logs of old runs removed', { instance: name, removed, runsKeepDays });
   }
 }

@@ -282,7 +282,7 @@ test('[F18] what an instance puts in the place of a log is not written through, 
   rmSync(join(outbox, 'runs'), { recursive: true });
   symlinkSync(dir, join(outbox, 'runs'));
   expect(await beginRun(outbox, facts('2026-11-26T09:30:05.123Z'))).toBeNull();
-  await pruneRuns(outbox, Date.now() + 1_000);
+  await pruneRuns(share.layout.place(ID), Date.now() + 1_000);
   expect(readFileSync(secret, 'utf8')).toBe('mine');
   expect(readdirSync(dir).sort()).toEqual(['agentshare', 'secret']);
 });
@@ -295,7 +295,7 @@ test('[F18] old runs are removed, and never the one that goes on', async () => {
     names.push((await beginRun(outbox, facts(`2026-11-26T09:30:${second}.000Z`))) as string);
   }
   mkdirSync(join(outbox, 'runs', 'mine'));
-  expect(await pruneRuns(outbox, Date.now() - 60_000)).toBe(0);
-  expect(await pruneRuns(outbox, Date.now() + 60_000)).toBe(2);
+  expect(await pruneRuns(share.layout.place(ID), Date.now() - 60_000)).toBe(0);
+  expect(await pruneRuns(share.layout.place(ID), Date.now() + 60_000)).toBe(2);
   expect(readdirSync(join(outbox, 'runs')).sort()).toEqual(['current', 'mine', names[2] as string]);
 });
