@@ -1,6 +1,16 @@
 /** The files of Agentshare by HTTP. What hostile trees do to them is in tests/share/hostile.test.ts. */
 import { afterEach, beforeEach, expect, test } from 'bun:test';
-import { linkSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { StorageEntryView } from '../../src/views.ts';
@@ -248,6 +258,20 @@ test('[F15] an upload that would be too much is refused while the limit is only 
   await on.get(`${INBOX}/_usage`);
   expect((await put(`${INBOX}?path=c`, 'x')).status).toBe(201);
 }, 30_000);
+
+test('[F2] what is put into the inbox of an instance with a user of its own is that user’s to work with', async () => {
+  const { inbox } = place();
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot) chownSync(inbox, 10_001, 10_001);
+  await put(`${INBOX}?path=a/plain&parents=true`, 'x');
+  const owner = isRoot ? 10_001 : (process.getuid?.() ?? 0);
+  for (const name of ['a', 'a/plain']) expect(statSync(join(inbox, name)).uid).toBe(owner);
+  // Where we may not give it away, anybody may write below a base that nobody else can enter.
+  chmodSync(inbox, 0o777);
+  await put(`${INBOX}?path=b/plain&parents=true`, 'x');
+  expect(statSync(join(inbox, 'b')).mode & 0o777).toBe(0o777);
+  expect(statSync(join(inbox, 'b', 'plain')).mode & 0o777).toBe(0o666);
+});
 
 test('[F12] viewers look, operators write, and only an admin removes from global', async () => {
   const held = await tokens(on.access);
