@@ -58,6 +58,7 @@ export function standing(dir: string, journal: Journal, given: Fleet | null = nu
     log,
     config: readConfig({ AGENTIC_DATA_DIR: dir }, dir, dir),
     runtimes: new Map([['host', steady]]),
+    share: null,
     terminals: data,
     recordings: data.recordings,
     links: new Map(),

@@ -40,6 +40,16 @@ export interface IdentityConfig {
 
 export interface Config {
   readonly dataDir: string;
+  readonly agentshare: {
+    readonly root: string;
+    /** Of each instance; 0: no limit. */
+    readonly quotaBytes: number;
+    /** Of `global`; 0: no limit. */
+    readonly globalQuotaBytes: number;
+    readonly uploadBytesMax: number;
+    /** Logs of runs that ended longer ago are removed; 0: none are. */
+    readonly runsKeepDays: number;
+  };
   readonly journal: JournalPlace;
   /** Go on although the journal has less than was seen of it. */
   readonly journalAnew: boolean;
@@ -220,6 +230,21 @@ function journalPlace(env: Env, dataDir: string): JournalPlace {
   return { kind: 'redis', url, prefix: redisPrefix(prefix, 'AGENTIC_REDIS_PREFIX') };
 }
 
+const MIB = 1024 * 1024;
+
+function agentshare(env: Env, { cwd, dataDir }: { cwd: string; dataDir: string }): Config['agentshare'] {
+  const mib = (name: string, fallback: number, min: number) =>
+    integer(env, name, { fallback, min, max: 1 << 30 }) * MIB;
+  const root = env['AGENTSHARE_ROOT'];
+  return {
+    root: root ? resolve(cwd, root) : join(dataDir, 'agentshare'),
+    quotaBytes: mib('AGENTSHARE_QUOTA_MB', 50 * 1024, 0),
+    globalQuotaBytes: mib('AGENTSHARE_GLOBAL_QUOTA_MB', 100 * 1024, 0),
+    uploadBytesMax: mib('AGENTSHARE_UPLOAD_MAX_MB', 1024, 1),
+    runsKeepDays: integer(env, 'AGENTIC_RUN_RETENTION_DAYS', { fallback: 0, min: 0, max: 36_500 }),
+  };
+}
+
 /** Runs a program as it is: what lies in the directory it is started in is a session's to write. */
 const bunAlone = [process.execPath, '--no-env-file', '--config=/dev/null'];
 
@@ -233,6 +258,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
   const dataDir = resolve(cwd, env['AGENTIC_DATA_DIR'] || '.run');
   return Object.freeze({
     dataDir,
+    agentshare: agentshare(env, { cwd, dataDir }),
     journal: journalPlace(env, dataDir),
     journalAnew: flag(env, 'AGENTIC_JOURNAL_ANEW', false),
     listen,

@@ -48,7 +48,8 @@ export interface InstanceDesk {
   reprovision(name: string, by: string): Promise<InstanceView>;
   /** Clears `crash-looping` or `failed` so that it may be started again. */
   reset(name: string, by: string): Promise<InstanceView>;
-  destroy(name: string, by: string): Promise<InstanceView>;
+  /** Its storage stays, unless `removesStorage` asks for that to go too, or nothing is in it. */
+  destroy(name: string, by: string, removesStorage?: boolean): Promise<InstanceView>;
   probes(): Promise<readonly Probe[]>;
 }
 
@@ -230,6 +231,8 @@ export interface Gauges {
   restartsByInstance(): Readonly<Record<string, number>>;
   /** What an operator should look at just now, by the name of the alert; 0 when all is well. */
   alerts(): Readonly<Record<string, number>>;
+  /** By instance, and `global`; what was measured. */
+  storageBytes(): Readonly<Record<string, number>>;
   recordedBytes(): number;
   /** How often the recording of a terminal could not be written. */
   recordingFailures(): number;

@@ -21,6 +21,7 @@ import type { Lock } from './journal/sqlite-lock.ts';
 import type { Journal } from './journal.ts';
 import type { Log } from './log.ts';
 import type { HostRuntime } from './runtime/host.ts';
+import type { Agentshare } from './share/store.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import type { terminals as makeTerminals } from './terminal/terminals.ts';
 import type { ExecDoor } from './transport/exec.ts';
@@ -40,6 +41,7 @@ import { presence } from './wiring/presence.ts';
 import { recordingDesk, recordingWorld } from './wiring/recordings.ts';
 import { actorDesk } from './wiring/replay.ts';
 import { sessionDesk } from './wiring/sessions.ts';
+import { storageDesk } from './wiring/storage.ts';
 import { taskDesk } from './wiring/task-desk.ts';
 import { logsOf } from './wiring/task-story.ts';
 
@@ -50,6 +52,7 @@ export interface Ground {
   /** Held for life: let go of, it is the next one's. */
   readonly lock: Lock;
   readonly journal: Journal;
+  readonly share: Agentshare;
   readonly secrets: Secrets;
   readonly socketPath: string | null;
   /** `host:port` of the gRPC server, once it listens. */
@@ -155,6 +158,7 @@ export async function openDoors(on: Ground, built: Built, startedAt: number): Pr
       exec,
       tasks: taskDesk(house, logsOf(house, journal)),
       hitl: hitlDesk(house, keysFor),
+      storage: storageDesk(house),
       events: eventDesk(house.fleet, journal, decorated(house)),
       health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
     },

@@ -26,6 +26,7 @@ import { readQuestion } from './terminal/asking.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
 import { socketPathOf } from './transport/socket-path.ts';
+import { keepAgentshare, openAgentshare } from './wiring/agentshare.ts';
 import { auditedIn, instanceNamed, revokeInstance } from './wiring/certificates.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
 import { firstInstance, publish, welcome } from './wiring/first-words.ts';
@@ -63,6 +64,7 @@ async function ground(config: Config): Promise<Ground> {
     what: `start a server on ${config.dataDir}`,
     since: rfc3339(clock.now()),
   });
+  const share = await openAgentshare({ config, clock, log });
   const onLost = (why: Failure) => leave(why.message);
   const bare = await openJournal(config.journal, { clock, log, onLost });
   const { dataDir, journal: place, journalAnew: isAnew } = config;
@@ -75,7 +77,19 @@ async function ground(config: Config): Promise<Ground> {
     await journal.close();
     throw thrown;
   });
-  return { clock, config, log, lock, journal, secrets, socketPath, grpc: { address: '' }, late, ...trusted };
+  return {
+    clock,
+    config,
+    log,
+    lock,
+    journal,
+    share,
+    secrets,
+    socketPath,
+    grpc: { address: '' },
+    late,
+    ...trusted,
+  };
 }
 
 interface Known {
@@ -114,7 +128,7 @@ function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): Host
 }
 
 function build(on: Ground): Built {
-  const { config, log, journal, secrets, late } = on;
+  const { config, log, journal, share, secrets, late } = on;
   const { register } = on.identity;
   const host = hostRuntimeOf(on);
   const { PATH: path = '', XDG_RUNTIME_DIR, DOCKER_HOST, CONTAINER_HOST } = config.env;
@@ -142,6 +156,7 @@ function build(on: Ground): Built {
     log,
     config,
     runtimes,
+    share,
     terminals: data,
     recordings: data.recordings,
     links: new Map(),
@@ -179,7 +194,7 @@ const messageOf = (thrown: unknown) => (thrown instanceof Error ? thrown.message
 /** What is kept for so long and no longer. Returns how to stop looking. */
 function keeping(house: House, { journal, log, config }: Ground): () => void {
   const { archiveAfterMs, recordingsKeepDays: keepDays } = config;
-  const stops = [keepRecordings(recordingWorld(house, journal), { clock, keepDays })];
+  const stops = [keepRecordings(recordingWorld(house, journal), { clock, keepDays }), keepAgentshare(house)];
   if (archiveAfterMs !== null) stops.push(retention({ journal, clock, log, afterMs: archiveAfterMs }));
   return () => {
     for (const stop of stops) stop();

@@ -16,6 +16,18 @@ export interface InstanceSpec {
   readonly labels?: Readonly<Record<string, string>>;
   /** Host runtime: an existing absolute directory to work in; absent: the instance's own. */
   readonly workingDir?: string;
+  /** Directories of this host that it is to see. Given at every `create` anew, and nowhere remembered. */
+  readonly mounts?: readonly Mount[];
+}
+
+/** One of the directories of Agentshare. */
+export interface Mount {
+  readonly name: 'global' | 'inbox' | 'outbox' | 'workspace';
+  /** On this host; it is there when `create` is called. */
+  readonly source: string;
+  /** Where an instance with files of its own has it. One that sees this host's files finds it at `source`. */
+  readonly target: string;
+  readonly readOnly: boolean;
 }
 
 export interface Handle {

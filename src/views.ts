@@ -36,6 +36,48 @@ export interface InstanceView {
   restarts_total: number;
   /** The task that had it made, if one did. */
   task_id: string | null;
+  /** What it uses of Agentshare; null until it was measured. */
+  storage: StorageUseView | null;
+}
+
+export interface StorageUseView {
+  used_bytes: number;
+  /** Null: no limit. */
+  limit_bytes: number | null;
+  /** Who refuses what is more: the file system, or only the routes, so that an instance can write on. */
+  enforced_by: 'file-system' | 'routes' | 'nobody';
+  /** Nearly used up. */
+  high: boolean;
+  /** Not everything was looked at: there is at least so much. */
+  at_least: boolean;
+  measured_at: string;
+}
+
+export interface StorageEntryView {
+  /** What is not UTF-8 in it shows as U+FFFD. */
+  name: string;
+  /** From the root of the area. */
+  path: string;
+  /** The same, percent-encoded by its bytes: names it whatever they are. */
+  raw_path: string;
+  kind: 'file' | 'dir' | 'link' | 'other';
+  size_bytes: number;
+  /** Four octal digits. */
+  mode: string;
+  modified: string;
+  /** Names that the file has; with more than one it is not handed out. */
+  links: number;
+  /** What a link says; nothing follows it. */
+  target: string | null;
+}
+
+/** What an instance that is not there any more has left. */
+export interface KeptStorageView {
+  instance_id: string;
+  /** As it was called. */
+  name: string;
+  created_at: string;
+  storage: StorageUseView | null;
 }
 
 export interface AgentView {

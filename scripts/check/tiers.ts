@@ -62,7 +62,7 @@ export const tiers: readonly Tier[] = [
   tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),
   tests('identity', ['identity']),
   tests('terminal', ['terminal']),
-  tests('http', ['http', 'audit']),
+  tests('http', ['http', 'audit', 'share']),
   tests('tasks', ['tasks', 'model-server'], { needs: [git], limitSeconds: 300 }),
   tests('browser', ['ui'], { needs: [chromium], limitSeconds: 300 }),
   tests('e2e', ['e2e'], { needs: [git, chromium, redis], limitSeconds: 900 }),

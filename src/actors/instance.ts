@@ -46,6 +46,8 @@ export interface InstanceContext extends InstanceInput {
   readonly failure: FailureInfo | null;
   readonly reason: string | null;
   readonly changedAt: number;
+  /** Whoever destroyed it asked that its storage goes too. */
+  readonly removesStorage?: true;
 }
 
 /** What `watch` sends when the instance stopped running by itself. */
@@ -54,17 +56,24 @@ export interface RuntimeExited extends Told {
   readonly reason: string;
 }
 
+interface Filled {
+  readonly usedBytes: number;
+  readonly limitBytes: number;
+}
+
 export type InstanceEvent =
   | (Told & { readonly type: 'start' })
   | (Told & { readonly type: 'stop'; readonly graceMs?: number })
   | (Told & { readonly type: 'restart'; readonly graceMs?: number })
   | (Told & { readonly type: 'reprovision' })
   | (Told & { readonly type: 'reset' })
-  | (Told & { readonly type: 'destroy' })
+  | (Told & { readonly type: 'destroy'; readonly removesStorage?: boolean })
   /** What the server is told to bear has changed since it was made. */
   | (Told & { readonly type: 'limits.changed'; readonly crashes: InstanceInput['crashes'] })
   /** The alert that it waits for an operator; told by the machine itself, so that it is in the log. */
   | (Told & { readonly type: 'crashes.exceeded'; readonly crashes: number; readonly reason: string | null })
+  /** The alert that its storage is nearly used up, and that it is not any more. */
+  | (Told & { readonly type: 'storage.high' | 'storage.relieved' } & Filled)
   | RuntimeExited
   | AlarmRang;
 
@@ -76,7 +85,9 @@ export const instancePorts = {
   watch: callbackPort<RuntimeExited, { handle: Handle }>('watch'),
   /** Ends the sessions inside, then the instance. */
   stop: promisePort<void, { handle: Handle; graceMs: number }>('stop'),
-  destroy: promisePort<void, { handle: Handle | null; name: string }>('destroy'),
+  destroy: promisePort<void, { handle: Handle | null; spec: InstanceSpec; removesStorage: boolean }>(
+    'destroy',
+  ),
 };
 
 // ── Machine ─────────────────────────────────────────────────────────────────
@@ -136,6 +147,9 @@ export const instanceMachine = setup({
     }),
     forgive: assign({ crashTimes: [], notBefore: null, failure: null, reason: null }),
     keepLimits: assign((_, p: { crashes: InstanceInput['crashes'] }) => p),
+    keepWish: assign((_, p: { removesStorage?: boolean }) =>
+      p.removesStorage ? { removesStorage: true as const } : {},
+    ),
     keepTime: assign((_, p: { at: number }) => ({ changedAt: p.at })),
   },
 }).createMachine({
@@ -161,7 +175,9 @@ export const instanceMachine = setup({
   },
   initial: 'provisioning',
   on: {
-    destroy: '.destroying',
+    destroy: { target: '.destroying', actions: { type: 'keepWish', params: ({ event }) => event } },
+    'storage.high': {},
+    'storage.relieved': {},
     'limits.changed': {
       actions: { type: 'keepLimits', params: ({ event }) => ({ crashes: event.crashes }) },
     },
@@ -347,7 +363,7 @@ export const instanceMachine = setup({
       invoke: {
         id: 'destroy',
         src: 'destroy',
-        input: ({ context }) => ({ handle: context.handle, name: context.spec.name }),
+        input: ({ context: { handle, spec, removesStorage = false } }) => ({ handle, spec, removesStorage }),
         onDone: 'destroyed',
         onError: {
           target: 'failed',
@@ -379,5 +395,6 @@ export function instanceView({ value, context: c }: SnapshotFrom<typeof instance
     crashes: c.crashTimes.length,
     restarts_total: c.restartsTotal,
     task_id: c.task,
+    storage: null,
   };
 }

@@ -23,6 +23,7 @@ import type {
 } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
+import type { StorageDesk } from '../storage.ts';
 import { actorRoutes } from './actors.ts';
 import { agentRoutes } from './agents.ts';
 import { type App, app } from './app.ts';
@@ -62,6 +63,7 @@ import { noted, noteOf, seenOf, unknownClient } from './seen.ts';
 import { sessionRoutes } from './sessions.ts';
 import { signInRoutes } from './sign-in.ts';
 import { isSocketPath, sockets } from './sockets.ts';
+import { STORAGE_PATHS, storageRoutes } from './storage.ts';
 import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -80,6 +82,7 @@ export interface Desks {
   readonly hitl: HitlDesk;
   readonly events: EventDesk;
   readonly health: HealthDesk;
+  readonly storage: StorageDesk;
 }
 
 export interface DoorOptions {
@@ -176,6 +179,7 @@ export function front(
     ...recordingRoutes(desks.recordings),
     ...execRoutes({ exec: desks.exec, ...streaming }),
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
+    ...storageRoutes(desks.storage),
     ...hitlRoutes(desks.hitl),
     ...eventRoutes({ events: desks.events, ...streaming }),
     ...tokenRoutes(operators, recheck),
@@ -310,7 +314,8 @@ function server(world: DoorWorld, { app: routes, sockets: talk }: Front, gate: G
       // A stream is silent for as long as there is nothing to say.
       bun.timeout(request, 0);
       const length = Number(request.headers.get('content-length') ?? 0);
-      if (length > limits.bodyBytesMax)
+      // What is uploaded is taken by the route, as it comes and as far as it may.
+      if (length > limits.bodyBytesMax && !pathname.startsWith(STORAGE_PATHS))
         throw new Failure('too-large', `a body has at most ${limits.bodyBytesMax} bytes`);
       const asked = request.method === 'HEAD' ? new Request(request, { method: 'GET' }) : request;
       readCookie(asked, client, gate.ports()[0] ?? 0);

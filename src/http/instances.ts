@@ -33,7 +33,17 @@ const withRuntime = strict({
   runtime: t.Optional(t.Union([t.Literal('host'), t.Literal('container'), t.Literal('vm')])),
 });
 const withoutRuntime = strict(wanted);
-const grace = t.Optional(strict({ grace_ms: t.Optional(integer({ minimum: 0, maximum: GRACE_MS_MAX })) }));
+const storage = t.Optional(
+  t.Union([t.Literal('keep'), t.Literal('delete')], {
+    description: 'what becomes of its files in Agentshare; they stay when absent',
+  }),
+);
+const grace = t.Optional(
+  strict({
+    grace_ms: t.Optional(integer({ minimum: 0, maximum: GRACE_MS_MAX, description: 'for stop and restart' })),
+    storage,
+  }),
+);
 
 type Wanted = (typeof withoutRuntime)['static'];
 type Verb = 'start' | 'stop' | 'restart' | 'reprovision' | 'reset' | 'destroy';
@@ -44,7 +54,7 @@ const verbs: readonly (readonly [Verb, string])[] = [
   ['restart', 'Stops it and starts it'],
   ['reprovision', 'Makes it anew, with the same name and identity'],
   ['reset', 'Clears `failed` or `crash-looping`'],
-  ['destroy', 'Stops it and removes everything that was made for it'],
+  ['destroy', 'Stops it and removes what was made for it, but for its storage'],
 ];
 
 function make(
@@ -67,12 +77,15 @@ function make(
   );
 }
 
-function act(
-  desk: InstanceDesk,
-  verb: Verb,
-  { name, graceMs, by }: { name: string; graceMs: number | null; by: string },
-) {
-  if (verb === 'stop' || verb === 'restart') return desk[verb](name, graceMs, by);
+interface Act {
+  readonly name: string;
+  readonly by: string;
+  readonly body: (typeof grace)['static'];
+}
+
+function act(desk: InstanceDesk, verb: Verb, { name, by, body }: Act) {
+  if (verb === 'stop' || verb === 'restart') return desk[verb](name, body?.grace_ms ?? null, by);
+  if (verb === 'destroy') return desk.destroy(name, by, body?.storage === 'delete');
   return desk[verb](name, by);
 }
 
@@ -152,9 +165,11 @@ function familyRoutes(desk: InstanceDesk, { path, kind, listName }: Family): Rou
       method: 'DELETE',
       path: `/api/v1/${path}/:name`,
       role: 'operator',
-      summary: `Destroys one ${noun} and everything that was made for it`,
+      summary: `Destroys one ${noun} and what was made for it, but for its storage`,
+      query: t.Object({ storage }),
       answers: { 200: json('it is being destroyed', schemas.instance) },
-      run: ({ params, caller }) => desk.destroy(there(params['name'] ?? '').name, caller.name),
+      run: ({ params, query, caller }) =>
+        desk.destroy(there(params['name'] ?? '').name, caller.name, query.storage === 'delete'),
     }),
     ...verbs.map(([verb, summary]) =>
       route({
@@ -169,8 +184,8 @@ function familyRoutes(desk: InstanceDesk, { path, kind, listName }: Family): Rou
         run: ({ params, body, caller }) =>
           act(desk, verb, {
             name: there(params['name'] ?? '').name,
-            graceMs: body?.grace_ms ?? null,
             by: caller.name,
+            body,
           }),
       }),
     ),

@@ -69,9 +69,17 @@ export function metrics({ gauges, sockets, clock }: MetricSources): Metrics {
     label: 'instance',
     read: () => gauges.restartsByInstance(),
   });
-  by('agentic_alerts', 'What an operator should look at now: instances that crash-loop, the journal away', {
-    label: 'alert',
-    read: () => gauges.alerts(),
+  by(
+    'agentic_alerts',
+    'What an operator should look at now: crash loops, the journal away, storage nearly full',
+    {
+      label: 'alert',
+      read: () => gauges.alerts(),
+    },
+  );
+  by('agentic_agentshare_bytes', 'What an instance, or global, uses of Agentshare, as last measured', {
+    label: 'instance',
+    read: () => gauges.storageBytes(),
   });
   by('agentic_tasks_by_state', 'Tasks by state', { label: 'state', read: () => gauges.tasksByState() });
   gauge('agentic_hitl_open', 'Questions that wait for a human', () => gauges.hitlOpen());

@@ -62,6 +62,7 @@ function operation({ method, role, tag, summary, query, body, takes, answers }: 
     security: role === 'open' ? [] : [{ token: [role] }, {}],
     parameters: [...inPath, ...inQuery(query)],
     ...(body ? { requestBody: requestBody(body, takes) } : {}),
+    ...(takes === 'stream' ? { requestBody: anyBytes } : {}),
     responses: {
       ...Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, response(answer)])),
       default: problemRef,
@@ -82,6 +83,11 @@ function inQuery(query: TSchema | undefined): object[] {
     schema,
   }));
 }
+
+const anyBytes = {
+  required: true,
+  content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+};
 
 function requestBody(body: TSchema, takes: Route['takes']): object {
   const schema = plain(body);

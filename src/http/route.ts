@@ -39,8 +39,8 @@ export interface RouteSpec<Query extends TSchema, Body extends TSchema> {
   readonly summary: string;
   readonly query?: Query;
   readonly body?: Body;
-  /** How the body is read; JSON when absent. */
-  readonly takes?: 'json' | 'text' | 'optional-json';
+  /** How the body is read; JSON when absent. `stream`: by the route itself, from the request. */
+  readonly takes?: 'json' | 'text' | 'optional-json' | 'stream';
   /** Content types of the body; those of JSON when absent. */
   readonly accepts?: { readonly pattern: RegExp; readonly said: string };
   /** By status; the first is the usual one. */

@@ -25,6 +25,34 @@ export const problemSchema = t.Object({
   faults: t.Optional(t.Array(fault)),
 });
 
+export const storageUse = t.Object({
+  used_bytes: integer(),
+  limit_bytes: orNull(integer()),
+  enforced_by: words(['file-system', 'routes', 'nobody']),
+  high: t.Boolean(),
+  at_least: t.Boolean({ description: 'not everything was looked at' }),
+  measured_at: instant,
+});
+
+export const storageEntry = t.Object({
+  name: text,
+  path: t.String({ description: 'from the root of the area' }),
+  raw_path: t.String({ description: 'the same, percent-encoded by its bytes' }),
+  kind: words(['file', 'dir', 'link', 'other']),
+  size_bytes: integer(),
+  mode: text,
+  modified: instant,
+  links: integer(),
+  target: orNull(text),
+});
+
+export const keptStorage = t.Object({
+  instance_id: text,
+  name: text,
+  created_at: instant,
+  storage: orNull(storageUse),
+});
+
 export const instance = t.Object({
   name: text,
   instance_id: text,
@@ -51,6 +79,7 @@ export const instance = t.Object({
   crashes: integer(),
   restarts_total: integer(),
   task_id: orNull(text),
+  storage: orNull(storageUse),
 });
 
 export const probe = t.Object({

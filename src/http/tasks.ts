@@ -3,6 +3,7 @@ import { t } from 'elysia';
 import type { TaskDesk, TaskLog } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { TaskView } from '../views.ts';
+import { attachmentHeaders, isNamed } from './attachment.ts';
 import type { Idempotency } from './idempotency.ts';
 import { integer, json, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
@@ -271,15 +272,9 @@ const isPlain = (name: string): boolean =>
 
 type Found = NonNullable<Awaited<ReturnType<TaskDesk['artifact']>>>;
 
-const percent = (one: string): string => `%${one.charCodeAt(0).toString(16).toUpperCase()}`;
-
 function download({ view, body }: Found, request: Request): Response {
   const etag = `"${view.checksum}"`;
-  const known = (request.headers.get('if-none-match') ?? '')
-    .split(',')
-    .map((one) => one.trim())
-    .some((one) => one === '*' || one.replace(/^W\//, '') === etag);
-  if (known) {
+  if (isNamed(request.headers.get('if-none-match'), etag)) {
     void body.cancel();
     return new Response(null, { status: 304, headers: { etag } });
   }
@@ -288,10 +283,7 @@ function download({ view, body }: Found, request: Request): Response {
     headers: {
       'content-type': view.content_type,
       'content-length': String(view.size_bytes),
-      // What a tool made is never shown as a page of ours (RFC 6266).
-      'content-disposition': `attachment; filename="${file.replace(/[^\x20-\x7e]|["\\]/g, '_')}"; filename*=UTF-8''${encodeURIComponent(file).replace(/['()*]/g, percent)}`,
-      'x-content-type-options': 'nosniff',
-      'content-security-policy': "sandbox; default-src 'none'",
+      ...attachmentHeaders(file),
       etag,
     },
   });

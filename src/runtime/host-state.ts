@@ -1,7 +1,7 @@
 /** What the host runtime knows of its instances, and how it finds their processes again. */
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
-import type { Handle, RuntimeExit } from '../runtime.ts';
+import type { Handle, Mount, RuntimeExit } from '../runtime.ts';
 import type { Groups } from './cgroup.ts';
 import { instanceDir, readJson } from './instance-dir.ts';
 import {
@@ -44,6 +44,8 @@ export interface HostHandle extends Handle {
   readonly loadout: string;
   /** The agent client's process; null before the first start. */
   readonly process: ProcessName | null;
+  /** What it sees of Agentshare from its next start on; absent: nothing. */
+  readonly mounts?: readonly Mount[];
 }
 
 /** What is kept in memory of one instance. All of it can be found again. */

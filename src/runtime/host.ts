@@ -12,6 +12,7 @@ import { constants as osConstants } from 'node:os';
 import { Failure } from '../failure.ts';
 import type { Found, Handle, InstanceSpec, Probe, Runtime } from '../runtime.ts';
 import { controlGroups } from './cgroup.ts';
+import { linkShares, readOnlySaid, shareEnv, withReadOnly } from './host-shares.ts';
 import {
   HANDLE_VERSION,
   type Host,
@@ -80,6 +81,7 @@ function probe(host: Host): Probe {
     host.groups.kind
       ? `processes are kept together in control groups (${host.groups.kind}); no limits are set`
       : `${host.groups.why}; processes are kept together by their session and a mark in their environment`,
+    readOnlySaid(),
   ];
   const available = process.platform === 'linux' && programAt(host, program);
   if (process.platform !== 'linux') reasons.unshift('the host runtime needs Linux (/proc)');
@@ -113,6 +115,7 @@ async function create(host: Host, spec: InstanceSpec, signal: AbortSignal): Prom
     profile: spec.profile ?? '',
     loadout: spec.loadout ?? '',
     process: there?.process ?? null,
+    ...(spec.mounts ? { mounts: spec.mounts } : {}),
   };
   writeJson(dir.handle, handle);
   return handle;
@@ -151,6 +154,10 @@ async function start(host: Host, handle: HostHandle, signal: AbortSignal): Promi
   await endLeftovers(host, handle);
   makeInstanceDir(dir);
   checkWorkingDir(handle.workingDir);
+  const { mounts = [] } = handle;
+  linkShares(dir.home, mounts);
+  // A directory that the operator named is the operator's.
+  if (handle.workingDir === dir.work) linkShares(dir.work, mounts);
   const secretFile = await host.options.issueSecret(handle.name, handle.instanceId);
   refuseWhenCancelled(signal, `start ${handle.name}`);
   const known = knownOf(host, handle.name);
@@ -179,7 +186,8 @@ function spawn(host: Host, handle: HostHandle, at: { dir: InstanceDir; secretFil
   }
   const output = openLog(at.dir);
   try {
-    const child = Bun.spawn(commandIn(host.groups.make(handle.instanceId), agentCommand), {
+    const command = withReadOnly(handle.mounts ?? [], agentCommand);
+    const child = Bun.spawn(commandIn(host.groups.make(handle.instanceId), command), {
       cwd: handle.workingDir,
       env: environment(host, handle, at),
       stdin: 'ignore',
@@ -226,6 +234,7 @@ function environment(host: Host, handle: HostHandle, at: { dir: InstanceDir; sec
     LANG: 'C.UTF-8',
     TERM: 'xterm-256color',
     ...env,
+    ...shareEnv(handle.mounts ?? []),
     HOME: at.dir.home,
     AGENT_WORKING_DIR: handle.workingDir,
     [MARK]: handle.instanceId,

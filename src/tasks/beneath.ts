@@ -1,26 +1,16 @@
 /**
  * Files below a directory that somebody hostile may write to.
  *
- * Every step down opens one name in a directory that is already open and follows no link, so nothing that is
- * exchanged while we look leads outside. (Linux: by /proc/self/fd, which is openat in all but name; elsewhere
- * by path, which a program that runs at the same moment could still outwit.)
+ * Nothing that is exchanged while we look leads outside: see ../share/dir.ts.
  */
-import { constants, existsSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, realpath } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { at, type Dir, descend, itself, openIn, orNull } from '../share/dir.ts';
 
-const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
-const byDescriptor = existsSync('/proc/self/fd');
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const NAME_CHARS_MAX = 4_096;
 const DEPTH_MAX = 64;
-
-interface Dir {
-  readonly handle: FileHandle;
-  readonly path: string;
-}
-
-const at = ({ handle, path }: Dir, name: string): string =>
-  byDescriptor ? `/proc/self/fd/${handle.fd}/${name}` : join(path, name);
 
 /**
  * The parts of a relative name with `/`; null when it is absolute, goes up, is empty in a part, or holds a
@@ -30,35 +20,6 @@ export function nameParts(name: string): string[] | null {
   if (name === '' || name.length > NAME_CHARS_MAX || name.includes('\0')) return null;
   const parts = name.split('/');
   return parts.some((part) => part === '' || part === '.' || part === '..') ? null : parts;
-}
-
-/** What hostile or absent names lead to: nothing there, a link, no directory, a loop, a name too long. */
-const nothing = new Set(['ENOENT', 'ELOOP', 'ENOTDIR', 'ENAMETOOLONG', 'EACCES', 'ENXIO', 'EILSEQ']);
-
-async function orNull<T>(promise: Promise<T>): Promise<T | null> {
-  try {
-    return await promise;
-  } catch (thrown) {
-    if (nothing.has((thrown as NodeJS.ErrnoException).code ?? '')) return null;
-    throw thrown;
-  }
-}
-
-async function openDir(path: string, shown: string): Promise<Dir | null> {
-  const handle = await orNull(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  return handle === null ? null : { handle, path: shown };
-}
-
-/** A directory below `root`, opened step by step; the caller closes it. */
-async function descend(root: string, parts: readonly string[]): Promise<Dir | null> {
-  let dir = await openDir(root, root);
-  for (const part of parts) {
-    if (dir === null) return null;
-    const next: Dir | null = await openDir(at(dir, part), join(dir.path, part));
-    await dir.handle.close();
-    dir = next;
-  }
-  return dir;
 }
 
 /** An ordinary file below `root`, open for reading; null for anything else. The caller closes it. */
@@ -109,9 +70,7 @@ async function* entriesOf(
   state: { walk: Walk; left: { entries: number }; depth: number },
 ): AsyncGenerator<Entry> {
   try {
-    const entries = await readdir(byDescriptor ? `/proc/self/fd/${dir.handle.fd}` : dir.path, {
-      withFileTypes: true,
-    });
+    const entries = await readdir(itself(dir), { withFileTypes: true });
     entries.sort((a, b) => (a.name < b.name ? -1 : 1));
     for (const entry of entries) {
       if (state.left.entries-- <= 0) return;
@@ -119,7 +78,7 @@ async function* entriesOf(
       if (!entry.isDirectory()) {
         yield { name, kind: entry.isFile() ? 'file' : entry.isSymbolicLink() ? 'link' : 'other' };
       } else if (state.depth < DEPTH_MAX && !state.walk.skip(name)) {
-        const inner = await openDir(at(dir, entry.name), join(dir.path, entry.name));
+        const inner = await openIn(dir, entry.name);
         if (inner !== null) yield* entriesOf(inner, `${name}/`, { ...state, depth: state.depth + 1 });
       }
     }

@@ -34,9 +34,10 @@ export interface TaskDirs {
   readonly patch: string;
 }
 
-export function taskDirs(dataDir: string, taskId: string): TaskDirs {
+/** `share` is the root of Agentshare. */
+export function taskDirs(share: string, taskId: string): TaskDirs {
   if (!taskIdPattern.test(taskId)) throw new Failure('bad-input', 'the task id is no name of a directory');
-  const root = join(dataDir, 'agentshare', 'tasks', taskId);
+  const root = join(share, 'tasks', taskId);
   const outbox = join(root, 'outbox');
   return {
     root,

@@ -1,6 +1,7 @@
 /** Whether it is well, and the numbers that only the house knows. */
 import type { Gauges, HealthDesk } from '../desk.ts';
 import type { AgentView, HitlView, InstanceView, TaskView } from '../views.ts';
+import { storagesHigh, storedBytes } from './agentshare.ts';
 import type { House } from './house.ts';
 import { sessionsOf } from './house.ts';
 
@@ -62,7 +63,9 @@ export function gauges(house: House, numbers: DataPlaneNumbers): Gauges {
     alerts: () => ({
       crash_looping: instances().filter(({ state }) => state === 'crash-looping').length,
       journal_away: fleet.away() === null ? 0 : 1,
+      storage_high: storagesHigh(house),
     }),
+    storageBytes: () => storedBytes(house),
     recordedBytes: () => numbers.recordedBytes(),
     recordingFailures: () => numbers.recordingFailures(),
     skippedFrames: () => numbers.skippedFrames(),

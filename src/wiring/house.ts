@@ -17,6 +17,7 @@ import type { AgentId, HitlId, SessionId, TaskId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import type { Recordings } from '../recordings.ts';
 import type { Runtime, RuntimeKind } from '../runtime.ts';
+import type { Agentshare } from '../share/store.ts';
 import type { AskedOnScreen, Terminals } from '../terminal.ts';
 
 export interface Telemetry {
@@ -34,6 +35,8 @@ export interface House {
   readonly terminals: Terminals;
   readonly recordings: Recordings;
   readonly runtimes: ReadonlyMap<RuntimeKind, Runtime>;
+  /** Null: instances have no storage of their own. */
+  readonly share: Agentshare | null;
   /** Connected agents. */
   readonly links: Map<AgentId, AgentLink>;
   readonly telemetry: Map<AgentId, Telemetry>;

@@ -9,6 +9,7 @@ import { Failure } from '../failure.ts';
 import { instanceNamePattern, newId, type SessionId, type TaskId } from '../ids.ts';
 import type { Handle, Probe, Runtime, RuntimeKind } from '../runtime.ts';
 import type { InstanceView } from '../views.ts';
+import { dropStorage, mountsFor, mountsNow, stored } from './agentshare.ts';
 import { type House, sessionsOf } from './house.ts';
 import { loseSession } from './presence.ts';
 import { endSessionsOf } from './sessions.ts';
@@ -26,13 +27,18 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
     alarm: alarm(house.clock),
     async create({ spec, anew }, { signal }) {
       const runtime = runtimeOf(spec.runtime);
+      const { name, instanceId } = spec;
       if (anew) {
-        await runtime.destroy({ version: 1, runtime: spec.runtime, name: spec.name });
-        await revoke(spec.name, 'its instance was made anew');
+        await runtime.destroy({ version: 1, runtime: spec.runtime, name, instanceId });
+        await revoke(name, 'its instance was made anew');
       }
-      return await runtime.create(spec, signal);
+      const mounts = await mountsFor(house, spec);
+      return await runtime.create(mounts.length === 0 ? spec : { ...spec, mounts }, signal);
     },
-    start: ({ handle }, { signal }) => runtimeOf(handle.runtime).start(handle, signal),
+    async start({ handle }, { signal }) {
+      const mounts = await mountsNow(house, handle.name);
+      return await runtimeOf(handle.runtime).start(mounts === null ? handle : { ...handle, mounts }, signal);
+    },
     watch({ handle }, scope) {
       const runtime = runtimeOf(handle.runtime);
       const gone = (reason: string, at: number) => {
@@ -61,10 +67,11 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
       await runtimeOf(handle.runtime).stop(handle, graceMs);
       loseSessions(house, handle.name, 'its instance was stopped');
     },
-    async destroy({ handle, name }) {
+    async destroy({ handle, spec, removesStorage }) {
       if (handle) await runtimeOf(handle.runtime).destroy(handle);
-      await revoke(name, 'its instance was destroyed');
-      loseSessions(house, name, 'its instance was destroyed');
+      await revoke(spec.name, 'its instance was destroyed');
+      loseSessions(house, spec.name, 'its instance was destroyed');
+      await dropStorage(house, spec, removesStorage);
     },
   };
 }
@@ -155,7 +162,10 @@ async function probeOf({ runtimes }: House, kind: RuntimeKind): Promise<Probe> {
 
 export function instanceDesk(house: House): InstanceDesk {
   const { fleet, clock } = house;
-  const find = (name: string) => fleet.view(`instance:${name}`) as InstanceView | null;
+  const find = (name: string) => {
+    const view = fleet.view(`instance:${name}`) as InstanceView | null;
+    return view && stored(house, view);
+  };
   const there = (name: string): InstanceView => {
     const view = find(name);
     if (!view) throw new Failure('not-found', `there is no instance "${name}"; see GET /api/v1/instances`);
@@ -176,7 +186,10 @@ export function instanceDesk(house: House): InstanceDesk {
     return there(name);
   };
   return {
-    list: () => (fleet.views('instance') as InstanceView[]).filter(({ state }) => state !== 'destroyed'),
+    list: () =>
+      (fleet.views('instance') as InstanceView[])
+        .filter(({ state }) => state !== 'destroyed')
+        .map((view) => stored(house, view)),
     find,
     create: (wanted, by) => makeInstance(house, wanted, by),
     async start(name, by) {
@@ -198,7 +211,8 @@ export function instanceDesk(house: House): InstanceDesk {
       command(name, { type: 'restart', at: clock.now(), by, ...(graceMs === null ? {} : { graceMs }) }),
     reprovision: (name, by) => command(name, { type: 'reprovision', at: clock.now(), by }),
     reset: (name, by) => command(name, { type: 'reset', at: clock.now(), by }),
-    destroy: (name, by) => command(name, { type: 'destroy', at: clock.now(), by }),
+    destroy: (name, by, removesStorage) =>
+      command(name, { type: 'destroy', at: clock.now(), by, ...(removesStorage ? { removesStorage } : {}) }),
     probes: () => Promise.all([...house.runtimes.values()].map((runtime) => runtime.probe())),
   };
 }

@@ -57,11 +57,11 @@ export function taskDesk(house: House, logs: Logs): TaskDesk {
     },
     async artifacts(id) {
       there(id);
-      return await listArtifacts(taskDirs(config.dataDir, id));
+      return await listArtifacts(taskDirs(config.agentshare.root, id));
     },
     async artifact(id, name) {
       there(id);
-      return await openArtifact(taskDirs(config.dataDir, id), name);
+      return await openArtifact(taskDirs(config.agentshare.root, id), name);
     },
     manifest: (id) => (taskOf(house, id) as TaskContext | null)?.manifest ?? null,
   };

@@ -18,6 +18,7 @@ import type { Manifest } from '../tasks/manifest.ts';
 import { resolveSecrets, toolSecrets } from '../tasks/secrets.ts';
 import { stage } from '../tasks/staging.ts';
 import type { SessionView } from '../views.ts';
+import { hideTask, showTask } from './agentshare.ts';
 import { follow, type KeptLaunch, keptLaunch, listener, toolOf } from './follow.ts';
 import { type House, taskOf } from './house.ts';
 import { handleOf } from './instances.ts';
@@ -36,6 +37,7 @@ export function taskEffects(house: House): EffectsOf<typeof taskPorts> {
     follow: follow(house),
     collect: (input, scope) => collected(house, input, scope),
     async windUp({ task, place, run, keep }, scope) {
+      if (place) await hideTask(house, task, place);
       const ending = { graceMs: STOP_GRACE_MS, reason: 'its task is over' };
       // An agent that is away ends it when it comes back; what else the task holds is released all the same.
       if (run) await endSession(house, run.session.id, ending).catch(toFailureInfo);
@@ -50,7 +52,7 @@ async function staged(
   { signal }: EffectScope,
 ): Promise<Staged> {
   const { config, clock, log } = house;
-  const dirs = taskDirs(config.dataDir, task);
+  const dirs = taskDirs(config.agentshare.root, task);
   const work = await stage({
     manifest: manifest as Manifest,
     attempt,
@@ -68,6 +70,7 @@ type Preparing = OfTask & { readonly staged: Staged; readonly place: Place };
 async function prepare(house: House, input: Preparing): Promise<Run> {
   const launch = await launchOf(house, input, newId<SessionId>());
   await writeToolFiles(launch.tool.files);
+  await showTask(house, input, input.place);
   const kept: KeptLaunch = { follow: launch.tool.follow, stdin: launch.tool.stdin };
   return { session: launch.session, launch: kept };
 }
@@ -81,7 +84,7 @@ async function launchOf(house: House, input: Preparing, id: SessionId): Promise<
   const { config, clock } = house;
   const manifest = input.manifest as Manifest;
   const { agent: wish } = manifest;
-  const dirs = taskDirs(config.dataDir, input.task);
+  const dirs = taskDirs(config.agentshare.root, input.task);
   const secrets = toolSecrets(manifest, await resolveSecrets(manifest.secrets, { env: config.env }));
   const about = taskEnv(dirs, { id: input.task, attempt: input.attempt });
   const tool = toolOf(manifest).launch({
@@ -163,7 +166,7 @@ async function collected(house: House, input: OfTask & Collecting, scope: Effect
   const last = house.tallies.get(input.task)?.lastActivityAt ?? null;
   house.tallies.delete(input.task);
   await collectArtifacts({
-    dirs: taskDirs(house.config.dataDir, input.task),
+    dirs: taskDirs(house.config.agentshare.root, input.task),
     staged: input.staged,
     patterns: manifest.lifecycle.artifact_patterns,
     summary: outcome.summary,

@@ -43,6 +43,29 @@ test('[I3] a crash-looping instance waits for an operator and keeps what it has'
   expect(view([...looping, { type: 'reset', at: 500 }])).toMatchObject({ state: 'stopped', crashes: 0 });
 });
 
+test('[F16] an alert of its storage is taken in every state of its life, and changes nothing else', () => {
+  const filled = { usedBytes: 9, limitBytes: 10 };
+  const before = run(running);
+  const high = run([...running, { type: 'storage.high', at: 200, ...filled }]);
+  expect(high.ignored).toEqual([]);
+  expect(view([...running, { type: 'storage.high', at: 200, ...filled }])).toEqual(view(running));
+  expect(high.living.ports).toEqual(before.living.ports);
+  expect(run([...running, { type: 'storage.relieved', at: 200, ...filled }]).ignored).toEqual([]);
+});
+
+test('[F1] its storage goes with it only when whoever destroys it says so, also after a restart', () => {
+  const asked = (event: object) =>
+    run([...running, { type: 'destroy', at: 200, ...event }]).living.ports['destroy']?.input;
+  expect(asked({})).toMatchObject({ removesStorage: false });
+  expect(asked({ removesStorage: true })).toMatchObject({ removesStorage: true });
+  const twice = [
+    ...running,
+    { type: 'destroy', at: 200, removesStorage: true },
+    { type: 'destroy', at: 201 },
+  ];
+  expect(run(twice).living.ports['destroy']?.input).toMatchObject({ removesStorage: true });
+});
+
 test('a start that fails counts as a crash', () => {
   expect(view([created, rang(111), failed('start', 'runtime-failed', 120)])).toMatchObject({
     state: 'starting',

@@ -19,6 +19,7 @@ export const instanceView = (given: Partial<InstanceView> = {}): InstanceView =>
   crashes: 0,
   restarts_total: 0,
   task_id: null,
+  storage: null,
   ...given,
 });
 

@@ -4,18 +4,23 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Role } from '../../src/access.ts';
+import type { Fleet } from '../../src/actors/fleet.ts';
 import { auditLog } from '../../src/audit/log.ts';
 import type { Audit } from '../../src/audit.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
+import { readConfig } from '../../src/config.ts';
 import type { Gauges } from '../../src/desk.ts';
 import { type Browsers, browsers } from '../../src/http/browsers.ts';
 import { type Desks, type DoorOptions, type Doors, type DoorWorld, httpDoors } from '../../src/http/doors.ts';
 import { type Operators, operators } from '../../src/http/operators.ts';
 import { silentLog } from '../../src/log.ts';
+import type { Agentshare } from '../../src/share/store.ts';
 import { readQuestion } from '../../src/terminal/asking.ts';
 import { terminals } from '../../src/terminal/terminals.ts';
+import { openAgentshare } from '../../src/wiring/agentshare.ts';
 import { recordingDesk } from '../../src/wiring/recordings.ts';
 import { actorDesk } from '../../src/wiring/replay.ts';
+import { storageDesk } from '../../src/wiring/storage.ts';
 import { type World as ActorWorld, world as actorWorld } from '../actors/world.ts';
 import {
   agentDesk,
@@ -71,6 +76,7 @@ const gauges: Gauges = {
   instancesByState: () => ({ running: 1 }),
   restartsByInstance: () => ({ local: 3 }),
   alerts: () => ({ crash_looping: 1, journal_away: 0 }),
+  storageBytes: () => ({ local: 4_096 }),
   recordedBytes: () => 7,
   recordingFailures: () => 0,
   skippedFrames: () => 0,
@@ -115,6 +121,8 @@ export interface World extends DoorWorld {
   readonly errors: string[];
   /** Actors that were looked up because they may have ended long ago. */
   readonly recalled: string[];
+  /** It has a place for the instance `local`. */
+  readonly share: Agentshare;
   remove(): Promise<void>;
 }
 
@@ -128,13 +136,35 @@ export const withBrowsers = (known: Operators, signedIn: Browsers): Operators & 
 });
 
 export interface Wanted {
+  /** AGENTSHARE_… */
+  readonly env?: Readonly<Record<string, string>>;
   readonly options?: Partial<DoorOptions>;
   readonly speed?: number;
   /** Before its doors are opened: a server that others can reach needs tokens. */
   readonly prepare?: (on: World) => Promise<void>;
 }
 
-export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<World> {
+/** The instance that storage is of: it lives. */
+export const LOCAL_ID = '01920000-0000-7000-8000-000000000001';
+
+const onlyLocal = {
+  isLive: (id: string) => id === 'instance:local',
+  context: () => ({ spec: { name: 'local', instanceId: LOCAL_ID, runtime: 'host' } }),
+  specs: () => [{ id: 'instance:local', kind: 'instance', live: true }],
+  note() {},
+} as unknown as Fleet;
+
+async function storageOf(
+  dir: string,
+  { env, clock }: { env: Readonly<Record<string, string>>; clock: Clock },
+) {
+  const config = readConfig({ ...env, AGENTIC_DATA_DIR: dir }, dir, dir);
+  const share = await openAgentshare({ config, clock, log: silentLog });
+  await share.prepare({ instanceId: LOCAL_ID, name: 'local', owner: null, isSameUser: false });
+  return { share, desk: storageDesk({ share, fleet: onlyLocal, config, clock, log: silentLog }) };
+}
+
+export async function world({ options = {}, speed = 1, env = {} }: Wanted = {}): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), 'http-test-'));
   const calls: Calls = [];
   const errors: string[] = [];
@@ -155,11 +185,13 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
   const audit = await auditLog({ dir: join(dir, 'audit'), clock, log, keepDays: 90 });
   const known = await operators({ path: join(dir, 'secrets', 'tokens.json'), clock, uid: 4711 });
   const life = actorWorld();
+  const storage = await storageOf(dir, { env, clock });
   return {
     dir,
     calls,
     errors,
     recalled,
+    share: storage.share,
     clock,
     log,
     gauges,
@@ -187,6 +219,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
       exec: execDesk(calls),
       tasks: taskDesk(calls),
       hitl: hitlDesk(calls),
+      storage: storage.desk,
       events: eventDesk(),
       health: healthDesk(),
     },

@@ -318,6 +318,7 @@ function serverIn(world: HouseWorld): Server {
     log: silentLog,
     config,
     runtimes: new Map([['host', breaks.runtime?.(door, world.runtimes) ?? door]]),
+    share: null,
     terminals: fakeTerminals({ disk: world.disk, server: owner, clock, listener: listening }),
     recordings,
     links: new Map(),

@@ -35,6 +35,7 @@ function ground(state = 'running') {
   } as unknown as Runtime;
   const view = { name: 'box', instance_id: 'i-1', state };
   const house = {
+    share: null,
     runtimes: new Map([['host', runtime]]),
     fleet: {
       views: () => [view],
@@ -88,7 +89,10 @@ test('[C14] what is made anew is destroyed, then revoked, and only then made', a
 test('[C14] what is destroyed is revoked, and what has no instance any more has nothing to revoke', async () => {
   const { did, house, end } = ground();
   const handle = { version: 1, runtime: 'host', name: 'box' } as const;
-  await instanceEffects(house, end).destroy({ handle, name: 'box' } as never, { signal } as never);
+  await instanceEffects(house, end).destroy(
+    { handle, spec: { name: 'box', instanceId: 'i-1' } } as never,
+    { signal } as never,
+  );
   expect(did).toContain('revoked i-1: its instance was destroyed');
   expect(await end('gone', 'x')).toEqual({ revoked_at: '', certificates: 0, tokens: 0, connections: 0 });
 });

@@ -118,6 +118,7 @@ export async function rig(
     log: lines,
     config: readConfig({ ...env, AGENTIC_DATA_DIR: dir }, dir, dir),
     runtimes: new Map(),
+    share: null,
     terminals: data,
     recordings: data.recordings,
     links: new Map(),
