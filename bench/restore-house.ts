@@ -26,6 +26,7 @@ const steady: Runtime = {
   kind: 'host',
   probe: async () => ({ runtime: 'host', available: true, reasons: [], isolation: 'full-host-access' }),
   inventory: async () => [],
+  check: async () => {},
   create: async ({ name }) => ({ version: 1, runtime: 'host', name }),
   start: same,
   stop: async () => {},
@@ -33,6 +34,7 @@ const steady: Runtime = {
   recover: async () => true,
   watch: () => () => {},
   usage: async () => null,
+  shares: null,
 };
 
 export interface Standing {

@@ -39,6 +39,10 @@ export interface Config {
   readonly unknownSessions: 'adopt' | 'end';
   /** How long an actor rests in the journal after its end before it is archived; null: for ever. */
   readonly archiveAfterMs: number | null;
+  /** Where images for containers are built and found. */
+  readonly imagesDir: string;
+  /** Our seccomp profile, for engines. */
+  readonly seccompPath: string;
   /** What instances on this host get of our environment. */
   readonly instanceEnv: Readonly<Record<string, string>>;
   /** Where `claude` is, when it is not on PATH. */
@@ -163,6 +167,8 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     },
     unknownSessions: unknownSessions(env),
     archiveAfterMs: archiveHours === 0 ? null : archiveHours * 3_600_000,
+    imagesDir: resolve(cwd, env['AGENTIC_IMAGES_DIR'] || join(dataDir, 'images')),
+    seccompPath: join(sourceDir, '..', 'images', 'seccomp.json'),
     instanceEnv: instanceEnv(env),
     claudeBin: env['AGENTIC_CLAUDE_BIN'] || null,
     env,

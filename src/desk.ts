@@ -7,7 +7,7 @@
 import type { FailureInfo } from './failure.ts';
 import type { RecordQuery } from './journal.ts';
 import type { CastWish, FoundLines, Gaps, Moment, PastScreen, SearchWish } from './recordings.ts';
-import type { Probe, RuntimeKind } from './runtime.ts';
+import type { Limits, Network, Probe, RuntimeKind } from './runtime.ts';
 import type { Terminal } from './terminal.ts';
 import type {
   ActorChangesView,
@@ -56,6 +56,9 @@ export interface NewInstance {
   readonly profile?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly workingDir?: string;
+  readonly image?: string;
+  readonly limits?: Limits;
+  readonly network?: Network;
   /** Start it once it is made; true when absent. */
   readonly start?: boolean;
 }

@@ -21,9 +21,7 @@ import { remembered } from './journal/seen.ts';
 import { type Lock, takeLock } from './journal/sqlite-lock.ts';
 import type { Journal } from './journal.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
-import { absentRuntime } from './runtime/absent.ts';
-import { type HostRuntime, hostRuntime } from './runtime/host.ts';
-import type { Runtime, RuntimeKind } from './runtime.ts';
+import { type Runtimes, runtimesOf } from './main/runtimes.ts';
 import { readQuestion } from './terminal/asking.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
@@ -97,40 +95,15 @@ async function ground(config: Config): Promise<Ground> {
   return { config, log, lock, journal, secrets, socketPath, grpc: { address: '' } };
 }
 
-function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
-  return hostRuntime({
-    root: join(config.dataDir, 'instances'),
-    agentCommand: config.agentCommand,
-    serverAddress: () => grpc.address,
-    socketPath,
-    issueSecret: (name) => secrets.issue(name),
-    clock,
-    log: (message) => log.info(message),
-    env: config.instanceEnv,
-  });
-}
-
 interface Built {
   readonly house: House;
-  readonly host: HostRuntime;
+  readonly runtimes: Runtimes;
   readonly data: ReturnType<typeof makeTerminals>;
 }
 
 function build(on: Ground): Built {
   const { config, log, journal, secrets } = on;
-  const host = hostRuntimeOf(on);
-  const { PATH: path = '', XDG_RUNTIME_DIR, DOCKER_HOST, CONTAINER_HOST } = config.env;
-  const absent = {
-    path,
-    runtimeDir: XDG_RUNTIME_DIR ?? null,
-    engineHosts: [DOCKER_HOST, CONTAINER_HOST].flatMap((host) => host || []),
-    clock,
-  };
-  const runtimes = new Map<RuntimeKind, Runtime>([
-    ['host', host],
-    ['container', absentRuntime('container', absent)],
-    ['vm', absentRuntime('vm', absent)],
-  ]);
+  const runtimes = runtimesOf({ ...on, clock });
   const late: { house: House | null } = { house: null };
   const houseNow = () => late.house as House;
   const data = makeTerminals({
@@ -144,7 +117,7 @@ function build(on: Ground): Built {
     clock,
     log,
     config,
-    runtimes,
+    runtimes: runtimes.all,
     terminals: data,
     recordings: data.recordings,
     links: new Map(),
@@ -170,7 +143,7 @@ function build(on: Ground): Built {
     defer: (fn) => void setImmediate(fn),
     fatal: (thrown) => leave(`the journal cannot be written any more: ${messageOf(thrown)}`),
   });
-  return { house, host, data };
+  return { house, runtimes, data };
 }
 
 interface Doors {
@@ -178,7 +151,7 @@ interface Doors {
   readonly grpc: AgentServer;
 }
 
-async function openDoors(on: Ground, { house, host, data }: Built, startedAt: number): Promise<Doors> {
+async function openDoors(on: Ground, { house, runtimes, data }: Built, startedAt: number): Promise<Doors> {
   const { config, log, journal, secrets } = on;
   const { version } = packageJson;
   const access = await operators({
@@ -189,7 +162,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
   const admit = admission({
     secrets,
     fleet: () => house.fleet,
-    kinOf: (pid) => host.kinOf(pid),
+    kinOf: (pid) => runtimes.host.kinOf(pid),
     uid: uid(),
   });
   const exec = execDesk(house);
@@ -208,6 +181,7 @@ async function openDoors(on: Ground, { house, host, data }: Built, startedAt: nu
     log,
   });
   on.grpc.address = `${address}:${grpc.port}`;
+  await runtimes.listen(grpc);
   const decorate = (kind: string, view: unknown) => {
     if (view === null) return view;
     if (kind === 'agent') return observed(house, view as AgentView);

@@ -48,7 +48,7 @@ const mayUse: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   actors: ['xstate'],
   journal: [/^node:/, 'bun:sqlite', 'ioredis'],
   terminal: [/^node:/, '@xterm/headless', '@xterm/addon-serialize'],
-  runtime: [/^node:/],
+  runtime: [/^node:/, 'dockerode'],
   transport: [/^node:/, 'bun:ffi', '@grpc/grpc-js', /^@bufbuild\/protobuf/],
   tasks: [/^node:/, 'yaml'],
   http: [/^node:/, 'bun', 'elysia', '@elysiajs/openapi', 'prom-client'],

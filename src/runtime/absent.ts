@@ -38,6 +38,7 @@ export function absentRuntime(kind: 'container' | 'vm', options: AbsentOptions):
     kind,
     probe,
     inventory: async () => [],
+    check: refuse,
     create: refuse,
     start: refuse,
     stop: refuse,
@@ -45,6 +46,7 @@ export function absentRuntime(kind: 'container' | 'vm', options: AbsentOptions):
     recover: async () => false,
     watch: () => () => {},
     usage: async () => null,
+    shares: null,
   };
 }
 

@@ -69,7 +69,15 @@ export const statusOf = (thrown: unknown): { code: number; details: string; meta
   return { code: failures[thrown.code].grpc, details: thrown.message, metadata };
 };
 
-export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | null): void {
+/** What the socket says of who comes by it. */
+export interface Caller {
+  /** Null: nothing is known. */
+  readonly peer: Peer | null;
+  /** The only agent that may be; null: any. */
+  readonly guest: string | null;
+}
+
+export function serveAgent(serving: Serving, stream: AgentStream, { peer, guest: only }: Caller): void {
   const { clock, limits, log, unregistered } = serving;
   let link: Link | null = null;
   let isOver = false;
@@ -125,7 +133,7 @@ export function serveAgent(serving: Serving, stream: AgentStream, peer: Peer | n
     if (said.payload.case !== 'registration')
       throw new Failure('bad-input', 'the first message must be the registration');
     const registration = said.payload.value;
-    return admit({ serving, stream, peer, fail }, registration).then(
+    return admit({ serving, stream, peer, only, fail }, registration).then(
       async (admitted) => {
         if (isOver) return;
         clock.clearTimeout(patience);
@@ -177,13 +185,14 @@ interface Admitting {
   readonly serving: Serving;
   readonly stream: AgentStream;
   readonly peer: Peer | null;
+  readonly only: string | null;
   readonly fail: (thrown: unknown, code?: status) => void;
 }
 
 const first = (stream: AgentStream, name: string): string => String(stream.metadata.get(name)[0] ?? '');
 
 async function admit(
-  { serving, stream, peer, fail }: Admitting,
+  { serving, stream, peer, only, fail }: Admitting,
   registration: AgentRegistration,
 ): Promise<Link> {
   const { listener, clock, limits } = serving;
@@ -191,6 +200,9 @@ async function admit(
   const claimed = first(stream, 'x-agent-id');
   if (claimed !== '' && claimed !== agentId) {
     throw new Failure('forbidden', `the metadata says ${claimed} and the registration says ${agentId}`);
+  }
+  if (only !== null && agentId !== only) {
+    throw new Failure('forbidden', `this socket is for agent ${only}, and the registration says ${agentId}`);
   }
   const instance = first(stream, 'x-agent-instance-id') || instanceId;
   if (instanceId !== '' && instance !== instanceId) {

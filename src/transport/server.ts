@@ -33,6 +33,12 @@ export interface AgentServerOptions
 export interface AgentServer {
   readonly port: number;
   readonly socketPath: string | null;
+  /**
+   * A socket for the one agent of this name, in a directory that only its instance sees. No commands by it,
+   * and who is at the other end proves itself by more than being there. A second call finds it.
+   */
+  openGuest(agent: string, path: string): Promise<void>;
+  closeGuest(agent: string): Promise<void>;
   /** New streams and commands are refused from now on. */
   stopAccepting(): void;
   /** Ends every stream; agents keep what they have and come back. */
@@ -78,14 +84,14 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
     output,
     isOpen: true,
   };
-  const make = (peer: Peer | null) => {
+  const make = (peer: Peer | null, guest: string | null = null) => {
     const server = new Server({
       'grpc.max_receive_message_length': limits.messageBytesMax,
       'grpc.keepalive_time_ms': 10_000,
       'grpc.keepalive_timeout_ms': 10_000,
       'grpc.keepalive_permit_without_calls': 1,
     });
-    server.addService(agentService as never, handlers(serving, options, peer) as never);
+    server.addService(agentService as never, handlers({ serving, door: options, peer, guest }) as never);
     return server;
   };
   const tcp = make(null);
@@ -97,9 +103,12 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
   const port = await bound(tcp, host, options.port).catch(undo);
   const unix =
     options.socketPath === null ? null : await unixDoor(options.socketPath, { make, log }).catch(undo);
+  const guests = guestDoors({ make: (agent) => make(null, agent), log });
   return {
     port,
     socketPath: options.socketPath,
+    openGuest: (agent, path) => guests.open(agent, path),
+    closeGuest: (agent) => guests.close(agent),
     stopAccepting() {
       serving.isOpen = false;
     },
@@ -108,6 +117,7 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
       for (const link of serving.links.values()) link.close();
       await gone(serving, clock, graceMs);
       await unix?.close();
+      await guests.closeAll();
       await output?.close();
       tcp.forceShutdown();
     },
@@ -119,9 +129,22 @@ async function gone({ links }: Serving, clock: Clock, graceMs: number): Promise<
   for (let waited = 0; links.size > 0 && waited < graceMs; waited += 20) await sleep(clock, 20);
 }
 
-const handlers = (serving: Serving, door: ExecDoor, peer: Peer | null) => ({
-  connect: (stream: AgentStream) => serveAgent(serving, stream, peer),
+interface Handling {
+  readonly serving: Serving;
+  readonly door: ExecDoor;
+  readonly peer: Peer | null;
+  /** The only agent that may come by this socket; null: any. */
+  readonly guest: string | null;
+}
+
+const handlers = ({ serving, door, peer, guest }: Handling) => ({
+  connect: (stream: AgentStream) => serveAgent(serving, stream, { peer, guest }),
   exec: (call: ExecCall) => {
+    if (guest !== null)
+      return void call.emit(
+        'error',
+        statusOf(new Failure('forbidden', 'an instance may run nothing in others')),
+      );
     if (serving.isOpen) return serveExec(door, call, peer);
     call.emit('error', statusOf(new Failure('busy', 'the server is shutting down')));
   },
@@ -157,18 +180,59 @@ interface UnixDoor {
   close(): Promise<void>;
 }
 
+/** Connections on a guest's socket: an agent has one, and one that it is about to leave. */
+const GUEST_SOCKETS_MAX = 8;
+
+interface GuestDoors {
+  open(agent: string, path: string): Promise<void>;
+  close(agent: string): Promise<void>;
+  closeAll(): Promise<void>;
+}
+
+function guestDoors({ make, log }: { make: (agent: string) => Server; log: Log }): GuestDoors {
+  const doors = new Map<string, { readonly path: string; readonly door: Promise<UnixDoor> }>();
+  const close = async (agent: string) => {
+    const known = doors.get(agent);
+    doors.delete(agent);
+    await (await known?.door)?.close();
+  };
+  return {
+    async open(agent, path) {
+      if (doors.get(agent)?.path !== path) {
+        await close(agent);
+        // Its directory keeps everybody out but the instance, whose user is another than ours.
+        const behind = { make: () => make(agent), log, mode: 0o666, socketsMax: GUEST_SOCKETS_MAX };
+        const door = unixDoor(path, behind);
+        door.catch(() => doors.delete(agent));
+        doors.set(agent, { path, door });
+      }
+      await doors.get(agent)?.door;
+    },
+    close,
+    async closeAll() {
+      for (const agent of [...doors.keys()]) await close(agent);
+    },
+  };
+}
+
 interface Behind {
   readonly make: (peer: Peer) => Server;
   readonly log: Log;
+  /** Of the socket; 0600 when absent. */
+  readonly mode?: number;
+  readonly socketsMax?: number;
 }
 
-async function unixDoor(path: string, { make, log }: Behind): Promise<UnixDoor> {
+async function unixDoor(
+  path: string,
+  { make, log, mode = 0o600, socketsMax = SOCKETS_MAX }: Behind,
+): Promise<UnixDoor> {
   const open = new Map<Socket, Server>();
   const door = createServer((socket) => {
     socket.on('error', () => socket.destroy());
     const peer = peerOf(socket);
-    if (!peer || open.size >= SOCKETS_MAX) {
-      log.warn('connection turned away', { why: peer ? `${SOCKETS_MAX} are open` : 'its peer is unknown' });
+    if (!peer || open.size >= socketsMax) {
+      log.warn('connection turned away', { why: peer ? `${socketsMax} are open` : 'its peer is unknown' });
       return void socket.destroy();
     }
     const server = make(peer);
@@ -182,7 +246,7 @@ async function unixDoor(path: string, { make, log }: Behind): Promise<UnixDoor> 
   try {
     await rm(path, { force: true });
     await listening(door, path);
-    await chmod(path, 0o600);
+    await chmod(path, mode);
   } catch (thrown) {
     door.close();
     const why = thrown instanceof Error ? thrown.message : String(thrown);

@@ -10,10 +10,9 @@ import type { EffectScope, EffectsOf } from '../actors/port.ts';
 import type { SessionInput } from '../actors/session.ts';
 import type { Collected, Collecting, OfTask, Place, Run, Staged, taskPorts } from '../actors/task-ports.ts';
 import { Failure, type FailureInfo, toFailureInfo } from '../failure.ts';
-import { newId, type SessionId } from '../ids.ts';
+import { type AgentId, newId, type SessionId } from '../ids.ts';
 import { collectArtifacts } from '../tasks/artifacts.ts';
 import { attemptDir, taskDirs, taskEnv } from '../tasks/dirs.ts';
-import { writeToolFiles } from '../tasks/files.ts';
 import type { Manifest } from '../tasks/manifest.ts';
 import { resolveSecrets, toolSecrets } from '../tasks/secrets.ts';
 import { stage } from '../tasks/staging.ts';
@@ -21,6 +20,7 @@ import type { SessionView } from '../views.ts';
 import { follow, type KeptLaunch, keptLaunch, listener, toolOf } from './follow.ts';
 import { type House, taskOf } from './house.ts';
 import { handleOf } from './instances.ts';
+import { hasOwnFiles, lendTask, seenFrom, takeTaskBack } from './lending.ts';
 import { acquire, giveBack } from './places.ts';
 import { type ExtrasFor, endSession } from './sessions.ts';
 
@@ -39,6 +39,7 @@ export function taskEffects(house: House): EffectsOf<typeof taskPorts> {
       const ending = { graceMs: STOP_GRACE_MS, reason: 'its task is over' };
       // An agent that is away ends it when it comes back; what else the task holds is released all the same.
       if (run) await endSession(house, run.session.id, ending).catch(toFailureInfo);
+      if (place) await takeTaskBack(house, place.agent, taskDirs(house.config.dataDir, task));
       await giveBack(house, { task, place, keep }, scope);
     },
   };
@@ -67,7 +68,8 @@ type Preparing = OfTask & { readonly staged: Staged; readonly place: Place };
 
 async function prepare(house: House, input: Preparing): Promise<Run> {
   const launch = await launchOf(house, input, newId<SessionId>());
-  await writeToolFiles(launch.tool.files);
+  const dirs = taskDirs(house.config.dataDir, input.task);
+  await lendTask(house, input.place.agent, { dirs, files: launch.tool.files });
   const kept: KeptLaunch = { follow: launch.tool.follow, stdin: launch.tool.stdin };
   return { session: launch.session, launch: kept };
 }
@@ -86,7 +88,7 @@ async function launchOf(house: House, input: Preparing, id: SessionId): Promise<
   const about = taskEnv(dirs, { id: input.task, attempt: input.attempt });
   const tool = toolOf(manifest).launch({
     wish,
-    program: wish.tool === 'command' ? '' : programOf(house, wish.tool),
+    program: programOf(house, wish.tool, input.place),
     workDir: input.staged.workDir,
     home: homeOf(house, input.place),
     control: attemptDir(dirs, input.attempt),
@@ -113,8 +115,11 @@ async function launchOf(house: House, input: Preparing, id: SessionId): Promise<
   return { tool, session };
 }
 
-function programOf({ config }: House, name: string): string {
-  const located = locateTool(name, { env: config.env });
+/** By its name alone in an instance with files of its own: its image has it. */
+function programOf(house: House, name: string, { agent }: Place): string {
+  if (name === 'command') return '';
+  if (hasOwnFiles(house, agent)) return name;
+  const located = locateTool(name, { env: house.config.env });
   if (!located.found) throw new Failure('not-found', located.reason);
   return located.program;
 }
@@ -152,7 +157,8 @@ async function collected(house: House, input: OfTask & Collecting, scope: Effect
   });
   const tool = toolOf(manifest);
   const { follow: following } = keptLaunch(input.run);
-  const ears = listener(tool, following);
+  const { agent } = session;
+  const ears = listener(tool, seenFrom(house, agent as AgentId, following));
   const terminal = house.terminals.find(session.id) ?? (await house.terminals.recall(session.id));
   await ears.catchUp(terminal);
   // Told twice, because the first reading may have told where else to read.
@@ -162,8 +168,10 @@ async function collected(house: House, input: OfTask & Collecting, scope: Effect
   const outcome = tool.outcome(rested ? 0 : input.exitCode, progress);
   const last = house.tallies.get(input.task)?.lastActivityAt ?? null;
   house.tallies.delete(input.task);
+  const dirs = taskDirs(house.config.dataDir, input.task);
+  await takeTaskBack(house, agent as AgentId, dirs);
   await collectArtifacts({
-    dirs: taskDirs(house.config.dataDir, input.task),
+    dirs,
     staged: input.staged,
     patterns: manifest.lifecycle.artifact_patterns,
     summary: outcome.summary,

@@ -1,0 +1,97 @@
+/** The runtimes of this server, and what each is given of it. */
+import { createHash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config.ts';
+import type { Log } from '../log.ts';
+import { absentRuntime } from '../runtime/absent.ts';
+import { containerRuntime, type GuestDoors } from '../runtime/container.ts';
+import { type HostRuntime, hostRuntime } from '../runtime/host.ts';
+import type { Runtime, RuntimeKind } from '../runtime.ts';
+import type { AgentServer } from '../transport/server.ts';
+import type { Secrets } from '../wiring/identity.ts';
+
+export interface RuntimeGround {
+  readonly config: Config;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly secrets: Secrets;
+  readonly socketPath: string | null;
+  /** `host:port` of the gRPC server, once it listens. */
+  readonly grpc: { readonly address: string };
+}
+
+export interface Runtimes {
+  readonly host: HostRuntime;
+  readonly all: ReadonlyMap<RuntimeKind, Runtime>;
+  /** Opens the sockets that instances wait for, and from then on those that they ask for. */
+  listen(server: AgentServer): Promise<void>;
+}
+
+export function runtimesOf(on: RuntimeGround): Runtimes {
+  const { config, log, clock, secrets, socketPath, grpc } = on;
+  const { PATH: path = '', XDG_RUNTIME_DIR, DOCKER_HOST, CONTAINER_HOST } = config.env;
+  const engines = {
+    path,
+    runtimeDir: XDG_RUNTIME_DIR ?? null,
+    engineHosts: [CONTAINER_HOST, DOCKER_HOST].flatMap((host) => host || []),
+    clock,
+  };
+  const host = hostRuntime({
+    root: join(config.dataDir, 'instances'),
+    agentCommand: config.agentCommand,
+    serverAddress: () => grpc.address,
+    socketPath,
+    issueSecret: (name) => secrets.issue(name),
+    clock,
+    log: (message) => log.info(message),
+    env: config.instanceEnv,
+  });
+  const doors = waitingDoors();
+  const sharesRoot = join(config.dataDir, 'agentshare', 'tasks');
+  mkdirSync(sharesRoot, { recursive: true, mode: 0o700 });
+  const container = containerRuntime({
+    ...engines,
+    dataDir: config.dataDir,
+    socketsDir: socketsDir(config.dataDir, socketPath),
+    imagesDir: config.imagesDir,
+    seccompPath: config.seccompPath,
+    sharesRoot,
+    issueCredentials: async (name) => ({ secret: await secrets.issue(name) }),
+    doors,
+    log: (message) => log.info(message),
+  });
+  const all = new Map<RuntimeKind, Runtime>([
+    ['host', host],
+    ['container', container],
+    ['vm', absentRuntime('vm', engines)],
+  ]);
+  return { host, all, listen: doors.listen };
+}
+
+/** Beside the server's own socket, whose directory is private and its path short. */
+function socketsDir(dataDir: string, socketPath: string | null): string {
+  const sum = createHash('sha256').update(dataDir).digest('hex').slice(0, 8);
+  return join(dirname(socketPath ?? join(dataDir, 'agent.sock')), `s-${sum}`);
+}
+
+/** An instance may be found before the server listens. */
+function waitingDoors(): GuestDoors & Pick<Runtimes, 'listen'> {
+  const wanted = new Map<string, string>();
+  let listening: AgentServer | null = null;
+  return {
+    async open(agent, path) {
+      wanted.set(agent, path);
+      await listening?.openGuest(agent, path);
+    },
+    async close(agent) {
+      wanted.delete(agent);
+      await listening?.closeGuest(agent);
+    },
+    async listen(server) {
+      listening = server;
+      for (const [agent, path] of wanted) await server.openGuest(agent, path);
+    },
+  };
+}
