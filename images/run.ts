@@ -19,6 +19,12 @@ export async function run({ command, cwd, env, onLine }: Program): Promise<strin
     stdout: 'pipe',
     stderr: 'pipe',
   });
+  // Whoever ends the builder ends what it runs; it would go on by itself.
+  const end = () => {
+    child.kill();
+    process.exit(130);
+  };
+  for (const name of ['SIGTERM', 'SIGHUP'] as const) process.once(name, end);
   const last: string[] = [];
   const reading = (async () => {
     let rest = '';
@@ -37,6 +43,7 @@ export async function run({ command, cwd, env, onLine }: Program): Promise<strin
   const output = await new Response(child.stdout).text();
   await reading;
   const code = await child.exited;
+  for (const name of ['SIGTERM', 'SIGHUP'] as const) process.removeListener(name, end);
   if (code === 0) return output;
   throw new Error(`${command[0]} failed (exit code ${code}):\n${last.join('\n')}`);
 }

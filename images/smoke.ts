@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
 import type { Engine } from '../src/runtime/engine.ts';
-import type { Recipe } from './recipes.ts';
+import { AGENT_UID, type Recipe } from './recipes.ts';
 
 const SMOKE_SECONDS = 60;
 
@@ -25,7 +25,10 @@ export async function smoke(
       ReadonlyRootfs: true,
       CapDrop: ['ALL'],
       SecurityOpt: ['no-new-privileges:true', ...(engine.seccomp ? [`seccomp=${profile}`] : [])],
-      Tmpfs: { '/tmp': 'rw,size=256m,mode=1777', '/home/agent': 'rw,size=256m,mode=0777' },
+      Tmpfs: {
+        '/tmp': 'rw,size=256m,mode=1777',
+        '/home/agent': `rw,size=256m,mode=0700,uid=${AGENT_UID},gid=${AGENT_UID}`,
+      },
       ...(engine.limits.processes ? { PidsLimit: 256 } : {}),
       ...(engine.limits.memory ? { Memory: 2 ** 30, MemorySwap: 2 ** 30 } : {}),
     },
@@ -36,7 +39,7 @@ export async function smoke(
     const said = plain(await made.logs({ stdout: true, stderr: true }));
     if (code !== 0)
       throw new Error(`${name}: ${command.join(' ')} ended with ${code}:\n${said.slice(-2_000)}`);
-    return said.split('\n')[0] ?? '';
+    return said.trim().split('\n').at(-1) ?? '';
   } finally {
     await made.remove({ force: true });
   }

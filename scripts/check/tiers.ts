@@ -10,7 +10,13 @@ export interface Tier {
   /** Part of `--fast`. */
   readonly fast: boolean;
   /** One command that is right or wrong, or test files and folders below tests/. */
-  readonly run: { readonly command: readonly string[] } | { readonly tests: readonly string[] };
+  readonly run:
+    | { readonly command: readonly string[] }
+    | {
+        readonly tests: readonly string[];
+        /** A script that runs the tests beside something; exit code 77: it cannot, and says why. */
+        readonly within?: string;
+      };
   readonly needs: readonly Need[];
   readonly limitSeconds: number;
 }
@@ -26,6 +32,14 @@ const chromium: Need = { program: 'chromium', debian: 'chromium' };
 const redis: Need = { program: 'redis-server', debian: 'redis-server' };
 const python: Need = { program: 'python3', debian: 'python3' };
 
+/** For an engine and images of our own. */
+const containers: readonly Need[] = [
+  { program: 'dockerd', debian: 'docker.io' },
+  { program: 'mmdebstrap', debian: 'mmdebstrap' },
+  { program: 'iptables', debian: 'iptables' },
+  { program: 'ip', debian: 'iproute2' },
+];
+
 /** Run by the Bun that runs us, which need not be on the PATH. */
 const command = (name: string, ...words: readonly string[]): Tier => ({
   name,
@@ -39,12 +53,13 @@ interface TestsWish {
   readonly fast?: boolean;
   readonly needs?: readonly Need[];
   readonly limitSeconds?: number;
+  readonly within?: string;
 }
 
 const tests = (name: string, paths: readonly string[], wish: TestsWish = {}): Tier => ({
   name,
   fast: wish.fast ?? false,
-  run: { tests: paths },
+  run: { tests: paths, ...(wish.within ? { within: wish.within } : {}) },
   needs: wish.needs ?? [],
   limitSeconds: wish.limitSeconds ?? 300,
 });
@@ -59,6 +74,12 @@ export const tiers: readonly Tier[] = [
   tests('simulation', ['sim'], { fast: true, limitSeconds: 600 }),
   tests('journal', ['journal'], { needs: [redis] }),
   tests('runtime', ['runtime']),
+  tests('images', ['images'], { fast: true }),
+  tests('container', ['container'], {
+    needs: containers,
+    within: 'scripts/check/with-engine.ts',
+    limitSeconds: 1_800,
+  }),
   tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),
   tests('terminal', ['terminal']),
   tests('http', ['http']),

@@ -65,7 +65,7 @@ export function runtimesOf(on: RuntimeGround): Runtimes {
   const all = new Map<RuntimeKind, Runtime>([
     ['host', host],
     ['container', container],
-    ['vm', absentRuntime('vm', engines)],
+    ['vm', absentRuntime('vm', { path })],
   ]);
   return { host, all, listen: doors.listen };
 }

@@ -11,7 +11,7 @@ import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 
 /** How long an engine may take to answer. */
-const ANSWER_MS = 3_000;
+const ANSWER_MS = 10_000;
 
 export interface EngineOptions {
   /** Where programs are looked for. */
