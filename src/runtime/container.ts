@@ -6,95 +6,30 @@
  * confines it is in container-spec.ts. The server is reached by a socket that is mounted, so the strictest
  * network is none; with an allowlist there is none either, but a second socket to a proxy of ours.
  */
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { chmod, copyFile, lstat, mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import type Docker from 'dockerode';
-import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { Found, Handle, InstanceSpec, Probe, Runtime, RuntimeExit } from '../runtime.ts';
-import {
-  type ContainerDirs,
-  containerDirs,
-  give,
-  isDir,
-  lent,
-  lentPath,
-  makeContainerDirs,
-  moveDir,
-  type Owner,
-  placeCredentials,
-  removeContainerDirs,
-  take,
-} from './container-files.ts';
+import { give, makeContainerDirs, placeCredentials, removeContainerDirs } from './container-files.ts';
 import { IMAGE_DEFAULT, imageIn } from './container-images.ts';
 import { ownerOf } from './container-owner.ts';
+import { bringAllBack, giveFile, hostPath, lend, takeBack } from './container-shares.ts';
 import { checkSpec, containerOptions, inside, labelOf } from './container-spec.ts';
-import { type CpuTimes, usageOf, type Watchtower, watchtower } from './container-watch.ts';
-import { type EgressDoors, egressDoors } from './egress.ts';
 import {
-  type Engine,
-  type EngineOptions,
-  engineAt,
-  engineFailure,
-  factsOf,
-  findEngine,
-  isMissing,
-  isSame,
-} from './engine.ts';
-
-const HANDLE_VERSION = 1;
-
-export interface ContainerRuntimeOptions extends EngineOptions {
-  readonly dataDir: string;
-  /** A short private directory for sockets, the same after every start. */
-  readonly socketsDir: string;
-  /** Where images are built (images/build.ts). */
-  readonly imagesDir: string;
-  readonly seccompPath: string;
-  /** Directories below it can be lent to instances: `<data>/agentshare/tasks`. */
-  readonly sharesRoot: string;
-  /**
-   * The files an agent proves itself with, name → path here; `secret` at least. The same when asked again.
-   */
-  issueCredentials(name: string, instanceId: string): Promise<Readonly<Record<string, string>>>;
-  /** A socket of the server for this one instance. */
-  readonly doors: GuestDoors;
-  /** All addresses of a name, for allowlists; the system's resolver when absent. */
-  readonly resolve?: (name: string) => Promise<readonly string[]>;
-  readonly clock: Clock;
-  readonly log: (message: string) => void;
-}
-
-export interface GuestDoors {
-  /**
-   * Listens there, or does already. Whoever comes by it can only be this agent, and proves it all the same.
-   */
-  open(agent: string, path: string): Promise<void>;
-  close(agent: string): Promise<void>;
-}
-
-interface ContainerHandle extends Handle {
-  readonly runtime: 'container';
-  readonly instanceId: string;
-  readonly container: string;
-  /** The engine's socket: another engine has it not. */
-  readonly engine: string;
-  readonly image: string;
-  /** As the instance sees them. */
-  readonly home: string;
-  readonly workingDir: string;
-}
-
-interface State {
-  readonly options: ContainerRuntimeOptions;
-  readonly egress: EgressDoors;
-  readonly engines: Map<string, Promise<Engine>>;
-  readonly towers: Map<string, Watchtower>;
-  readonly turns: Map<string, Promise<unknown>>;
-  readonly times: CpuTimes;
-}
+  anyEngine,
+  type ContainerHandle,
+  type ContainerRuntimeOptions,
+  containerName,
+  dirsOf,
+  engineOf,
+  HANDLE_VERSION,
+  inspected,
+  mine,
+  type State,
+} from './container-state.ts';
+import { usageOf, watchtower } from './container-watch.ts';
+import { egressDoors } from './egress.ts';
+import { type Engine, engineFailure, factsOf, findEngine, isMissing, isSame } from './engine.ts';
 
 export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
   const { clock, log, resolve } = options;
@@ -142,16 +77,6 @@ export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
   };
 }
 
-function mine(handle: Handle): ContainerHandle {
-  if (handle.runtime === 'container' && handle.version === HANDLE_VERSION && 'container' in handle)
-    return handle as ContainerHandle;
-  throw new Failure(
-    'runtime-failed',
-    `instance ${handle.name}: its handle is of ${handle.runtime} version ${handle.version}, ` +
-      `not of container version ${HANDLE_VERSION}`,
-  );
-}
-
 async function probe({ options }: State): Promise<Probe> {
   const { engine, notes } = await findEngine(options);
   const isolation = 'shared-kernel';
@@ -161,43 +86,8 @@ async function probe({ options }: State): Promise<Probe> {
     : { runtime: 'container', available: true, isolation, reasons: [...factsOf(engine), ...notes] };
 }
 
-/** Connected once; an engine that was restarted is the same. */
-function engineOf({ engines, options }: State, socket: string): Promise<Engine> {
-  const known =
-    engines.get(socket) ??
-    engineAt(socket, options.clock).catch((thrown) => {
-      engines.delete(socket);
-      throw engineFailure(`ask the engine on ${socket}`, thrown);
-    });
-  engines.set(socket, known);
-  return known;
-}
-
-async function anyEngine(state: State): Promise<Engine> {
-  const { engine, notes } = await findEngine(state.options);
-  if (engine === null) throw new Failure('runtime-failed', notes.join('; '));
-  state.engines.set(engine.socket, Promise.resolve(engine));
-  return engine;
-}
-
-const dirsOf = ({ options }: State, name: string): ContainerDirs =>
-  containerDirs(join(options.dataDir, 'instances'), options.socketsDir, name);
-
-/** Two servers on one engine have different data directories. */
-const containerName = ({ options }: State, name: string): string =>
-  `agentic-${name}-${createHash('sha256').update(options.dataDir).digest('hex').slice(0, 8)}`;
-
 function refuseWhenCancelled(signal: AbortSignal, what: string): void {
   if (signal.aborted) throw new Failure('cancelled', `${what}: it was cancelled before it began`);
-}
-
-async function inspected(docker: Docker, id: string): Promise<Docker.ContainerInspectInfo | null> {
-  try {
-    return await docker.getContainer(id).inspect();
-  } catch (thrown) {
-    if (isMissing(thrown)) return null;
-    throw engineFailure(`look at container ${id}`, thrown);
-  }
 }
 
 async function check(state: State, spec: InstanceSpec): Promise<void> {
@@ -328,9 +218,7 @@ async function destroy(state: State, handle: Handle): Promise<void> {
   await state.options.doors.close(handle.name);
   await state.egress.close(handle.name);
   const owner = ownerOf(engine, there?.Image ?? IMAGE_DEFAULT);
-  // What is lent is not the instance's.
-  for (const path of await lent(dirs))
-    await bringBack({ state, dirs, owner }, join(state.options.sharesRoot, path));
+  await bringAllBack({ state, dirs, owner });
   await removeContainerDirs(dirs, owner);
   if (there) state.times.delete(there.Id);
 }
@@ -383,75 +271,3 @@ async function inventory(state: State): Promise<readonly Found[]> {
 
 const specIn = (labels: Readonly<Record<string, string>>): InstanceSpec =>
   JSON.parse(labels[labelOf.spec] ?? '{}') as InstanceSpec;
-
-async function lend(state: State, handle: Handle, path: string): Promise<void> {
-  const dirs = dirsOf(state, handle.name);
-  const to = lentPath(dirs, state.options.sharesRoot, path);
-  if (to === null)
-    throw new Failure('bad-input', `${path} cannot be lent: it is not below ${state.options.sharesRoot}`);
-  const { engine, container } = mine(handle);
-  const found = await engineOf(state, engine);
-  const there = await inspected(found.docker, container);
-  const owner = ownerOf(found, there?.Image ?? IMAGE_DEFAULT);
-  const facts = await lstat(path).catch(() => null);
-  if (facts?.isFile()) {
-    // A file is copied: only directories come back.
-    await mkdir(dirname(to), { recursive: true, mode: 0o755 });
-    await copyFile(path, to);
-    await chmod(to, 0o644);
-    return;
-  }
-  await moveDir(path, to);
-  if (isDir(to)) await give(to, owner);
-}
-
-async function takeBack(state: State, handle: Handle, path: string): Promise<void> {
-  const dirs = dirsOf(state, handle.name);
-  const { engine, container } = mine(handle);
-  const from = lentPath(dirs, state.options.sharesRoot, path);
-  if (from === null || !isDir(from)) return;
-  const found = await engineOf(state, engine);
-  const there = await inspected(found.docker, container);
-  await bringBack({ state, dirs, owner: ownerOf(found, there?.Image ?? IMAGE_DEFAULT) }, path);
-}
-
-interface Bringing {
-  readonly state: State;
-  readonly dirs: ContainerDirs;
-  readonly owner: Owner;
-}
-
-/** To be called again until it is done: a killed server may leave it half way. */
-async function bringBack({ state, dirs, owner }: Bringing, path: string): Promise<void> {
-  const from = lentPath(dirs, state.options.sharesRoot, path);
-  if (from === null || !isDir(from)) return;
-  await take(from, owner);
-  await moveDir(from, path);
-}
-
-async function giveFile(state: State, handle: Handle, path: string): Promise<void> {
-  const here = hostPath(state, handle, path);
-  if (here === null)
-    throw new Failure('bad-input', `${path} is no place that instance ${handle.name} shares`);
-  const { engine, container } = mine(handle);
-  const found = await engineOf(state, engine);
-  const there = await inspected(found.docker, container);
-  await give(here, ownerOf(found, there?.Image ?? IMAGE_DEFAULT));
-}
-
-/** Of what the instance names: its home, its working directory, and what it was lent while it is lent. */
-function hostPath(state: State, handle: Handle, path: string): string | null {
-  const dirs = dirsOf(state, handle.name);
-  const { sharesRoot } = state.options;
-  const lentTo = lentPath(dirs, sharesRoot, path);
-  if (lentTo !== null) {
-    const [task = '', part = ''] = path.slice(sharesRoot.length + 1).split('/');
-    return isDir(join(dirs.shares, task, part)) ? lentTo : path;
-  }
-  for (const [there, here] of [
-    [inside.home, dirs.home],
-    [inside.work, dirs.work],
-  ] as const)
-    if (path === there || path.startsWith(`${there}/`)) return join(here, path.slice(there.length));
-  return null;
-}

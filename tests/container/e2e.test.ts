@@ -48,11 +48,11 @@ test('[R27] a command task runs in a container, and its artifacts and patch come
   });
   expect(made).toMatchObject({ name: 'walled', runtime: 'container' });
   await ready('walled');
-  const command =
+  const script =
     'id -u > "$AGENTIC_ARTIFACTS/who.txt"; pwd > "$AGENTIC_ARTIFACTS/where.txt"; echo made > made.txt; git status --short';
-  const { task_id: id } = await house.post<TaskView>('tasks', {
+  const { task_id: id } = await house.post<{ task_id: string }>('tasks', {
     metadata: { name: 'In a container' },
-    agent: { tool: 'command', mode: 'headless', command, instance: 'walled' },
+    agent: { tool: 'command', mode: 'headless', command: 'bash', args: ['-c', script], instance: 'walled' },
   });
   const done = await until(
     'the task to end',

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import Docker from 'dockerode';
 import { systemClock } from '../../src/clock.ts';
-import { containerRuntime, type GuestDoors } from '../../src/runtime/container.ts';
+import { containerRuntime } from '../../src/runtime/container.ts';
+import type { GuestDoors } from '../../src/runtime/container-state.ts';
 import type { Handle, InstanceSpec, Runtime } from '../../src/runtime.ts';
 import { fileSecrets } from '../../src/wiring/identity.ts';
 

@@ -1,0 +1,108 @@
+/** What the container runtime knows of its engines and instances, and how it finds a container again. */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type Docker from 'dockerode';
+import type { Clock } from '../clock.ts';
+import { Failure } from '../failure.ts';
+import type { Handle } from '../runtime.ts';
+import { type ContainerDirs, containerDirs } from './container-files.ts';
+import type { CpuTimes, Watchtower } from './container-watch.ts';
+import type { EgressDoors } from './egress.ts';
+import { type Engine, type EngineOptions, engineAt, engineFailure, findEngine, isMissing } from './engine.ts';
+
+export const HANDLE_VERSION = 1;
+
+export interface ContainerRuntimeOptions extends EngineOptions {
+  readonly dataDir: string;
+  /** A short private directory for sockets, the same after every start. */
+  readonly socketsDir: string;
+  /** Where images are built (images/build.ts). */
+  readonly imagesDir: string;
+  readonly seccompPath: string;
+  /** Directories below it can be lent to instances: `<data>/agentshare/tasks`. */
+  readonly sharesRoot: string;
+  /**
+   * The files an agent proves itself with, name → path here; `secret` at least. The same when asked again.
+   */
+  issueCredentials(name: string, instanceId: string): Promise<Readonly<Record<string, string>>>;
+  /** A socket of the server for this one instance. */
+  readonly doors: GuestDoors;
+  /** All addresses of a name, for allowlists; the system's resolver when absent. */
+  readonly resolve?: (name: string) => Promise<readonly string[]>;
+  readonly clock: Clock;
+  readonly log: (message: string) => void;
+}
+
+export interface GuestDoors {
+  /**
+   * Listens there, or does already. Whoever comes by it can only be this agent, and proves it all the same.
+   */
+  open(agent: string, path: string): Promise<void>;
+  close(agent: string): Promise<void>;
+}
+
+export interface ContainerHandle extends Handle {
+  readonly runtime: 'container';
+  readonly instanceId: string;
+  readonly container: string;
+  /** The engine's socket: another engine has it not. */
+  readonly engine: string;
+  readonly image: string;
+  /** As the instance sees them. */
+  readonly home: string;
+  readonly workingDir: string;
+}
+
+export interface State {
+  readonly options: ContainerRuntimeOptions;
+  readonly egress: EgressDoors;
+  readonly engines: Map<string, Promise<Engine>>;
+  readonly towers: Map<string, Watchtower>;
+  readonly turns: Map<string, Promise<unknown>>;
+  readonly times: CpuTimes;
+}
+
+export function mine(handle: Handle): ContainerHandle {
+  if (handle.runtime === 'container' && handle.version === HANDLE_VERSION && 'container' in handle)
+    return handle as ContainerHandle;
+  throw new Failure(
+    'runtime-failed',
+    `instance ${handle.name}: its handle is of ${handle.runtime} version ${handle.version}, ` +
+      `not of container version ${HANDLE_VERSION}`,
+  );
+}
+
+/** Connected once; an engine that was restarted is the same. */
+export function engineOf({ engines, options }: State, socket: string): Promise<Engine> {
+  const known =
+    engines.get(socket) ??
+    engineAt(socket, options.clock).catch((thrown) => {
+      engines.delete(socket);
+      throw engineFailure(`ask the engine on ${socket}`, thrown);
+    });
+  engines.set(socket, known);
+  return known;
+}
+
+export async function anyEngine(state: State): Promise<Engine> {
+  const { engine, notes } = await findEngine(state.options);
+  if (engine === null) throw new Failure('runtime-failed', notes.join('; '));
+  state.engines.set(engine.socket, Promise.resolve(engine));
+  return engine;
+}
+
+export const dirsOf = ({ options }: State, name: string): ContainerDirs =>
+  containerDirs(join(options.dataDir, 'instances'), options.socketsDir, name);
+
+/** Two servers on one engine have different data directories. */
+export const containerName = ({ options }: State, name: string): string =>
+  `agentic-${name}-${createHash('sha256').update(options.dataDir).digest('hex').slice(0, 8)}`;
+
+export async function inspected(docker: Docker, id: string): Promise<Docker.ContainerInspectInfo | null> {
+  try {
+    return await docker.getContainer(id).inspect();
+  } catch (thrown) {
+    if (isMissing(thrown)) return null;
+    throw engineFailure(`look at container ${id}`, thrown);
+  }
+}
