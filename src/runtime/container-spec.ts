@@ -159,13 +159,30 @@ function hostConfig(asked: Asked): NonNullable<ContainerCreateOptions['HostConfi
       ? {}
       : { Memory: limits.memoryBytes, MemorySwap: limits.memoryBytes }),
     ...(limits.processes === undefined ? {} : { PidsLimit: limits.processes }),
-    // Others are left as the engine has them: not every engine may raise one.
-    Ulimits: [{ Name: 'core', Soft: 0, Hard: 0 }],
+    Ulimits: ulimits(engine),
     // The server decides when something starts again.
     RestartPolicy: { Name: 'no' },
     LogConfig: { Type: 'json-file', Config: { 'max-size': '8m', 'max-file': '2' } },
     AutoRemove: false,
   } as NonNullable<ContainerCreateOptions['HostConfig']>;
+}
+
+/** Podman lowers its own to this, and gives no more than it has. */
+const PODMAN_NPROC = 32_768;
+
+/**
+ * Podman sets some by itself, higher than it may where it is not allowed to raise any: it is told what we
+ * have.
+ */
+function ulimits({ kind, most }: Engine) {
+  const core = { Name: 'core', Soft: 0, Hard: 0 };
+  if (kind === 'docker') return [core];
+  const nproc = Math.min(most.nproc ?? PODMAN_NPROC, PODMAN_NPROC);
+  return [
+    core,
+    { Name: 'nproc', Soft: nproc, Hard: nproc },
+    ...(most.nofile === null ? [] : [{ Name: 'nofile', Soft: most.nofile, Hard: most.nofile }]),
+  ];
 }
 
 /** Only directories of this very instance; nothing that a caller could name. */

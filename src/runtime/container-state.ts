@@ -57,6 +57,8 @@ export interface State {
   readonly options: ContainerRuntimeOptions;
   readonly egress: EgressDoors;
   readonly engines: Map<string, Promise<Engine>>;
+  /** The engine for new instances, once one was found. */
+  readonly found: { engine: Engine | null };
   readonly towers: Map<string, Watchtower>;
   readonly turns: Map<string, Promise<unknown>>;
   readonly times: CpuTimes;
@@ -84,10 +86,18 @@ export function engineOf({ engines, options }: State, socket: string): Promise<E
   return known;
 }
 
+/** The one that was found last while it answers: to ask one for all its facts takes Podman seconds. */
 export async function anyEngine(state: State): Promise<Engine> {
+  const last = state.found.engine;
+  const answers = last?.docker.ping().then(
+    () => true,
+    () => false,
+  );
+  if (last && (await answers)) return last;
   const { engine, notes } = await findEngine(state.options);
   if (engine === null) throw new Failure('runtime-failed', notes.join('; '));
   state.engines.set(engine.socket, Promise.resolve(engine));
+  state.found.engine = engine;
   return engine;
 }
 

@@ -37,6 +37,7 @@ export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
     options,
     egress: egressDoors({ clock, log, ...(resolve ? { resolve } : {}) }),
     engines: new Map(),
+    found: { engine: null },
     towers: new Map(),
     turns: new Map(),
     times: new Map(),

@@ -5,7 +5,7 @@
  * user, then those of root. The first that answers is taken. An engine over the network is not: instances
  * reach the server by a socket that is mounted into them.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import Docker from 'dockerode';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
@@ -36,6 +36,8 @@ export interface Engine {
   readonly storageDriver: string;
   readonly limits: { readonly cpus: boolean; readonly memory: boolean; readonly processes: boolean };
   readonly cgroup: string;
+  /** The most open files and processes that this server may have itself; null: without end, or not known. */
+  readonly most: { readonly nofile: number | null; readonly nproc: number | null };
 }
 
 export interface Search {
@@ -127,7 +129,20 @@ function told(given: { docker: Docker; socket: string; version: Version; info: I
       processes: info.PidsLimit === true,
     },
     cgroup: `v${info.CgroupVersion ?? '?'}, ${info.CgroupDriver || 'none'}`,
+    most: { nofile: hardLimit('Max open files'), nproc: hardLimit('Max processes') },
   };
+}
+
+function hardLimit(name: string): number | null {
+  try {
+    const line = readFileSync('/proc/self/limits', 'utf8')
+      .split('\n')
+      .find((one) => one.startsWith(name));
+    const [, hard = ''] = /^\s*\S+\s+(\S+)/.exec(line?.slice(name.length) ?? '') ?? [];
+    return /^\d+$/.test(hard) ? Number(hard) : null;
+  } catch {
+    return null; // Not Linux.
+  }
 }
 
 /** For the probe: what is enforced here and what is not. */
