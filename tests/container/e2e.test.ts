@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { InstanceView, TaskView } from '../../src/views.ts';
+import type { InstanceView, SessionView, TaskView } from '../../src/views.ts';
 import { type House, openHouse, until } from '../e2e/house.ts';
 import { docker, engineSocket, imagesDir } from './ground.ts';
 
@@ -80,12 +80,43 @@ test('[R27] it goes on when the server is killed, and its agent comes back to th
   expect((await containers()).map(({ Id }) => Id)).toEqual([before?.Id ?? '']);
 }, 120_000);
 
+test('[R27] its network side may be killed: its sessions and the container go on, and nobody is left unreaped', async () => {
+  const [before] = await containers();
+  const counting = await house.post<SessionView>('agents/walled/sessions', {
+    command: 'bash',
+    args: ['-c', 'for i in $(seq 40); do echo "line $i"; sleep 0.1; done; sleep 600'],
+    session_name: 'counting',
+  });
+  const sides = "ps -eo pid=,ppid=,stat=,args= | grep -- '[-]-network-side'";
+  const first = (await exec('walled', sides)).stdout.trim().split(/\s+/);
+  await exec('walled', `kill -KILL ${first[0]}`).catch(() => null);
+  await until('another network side', async () => {
+    const next = await exec('walled', sides).catch(() => null);
+    const [pid, parent] = next?.stdout.trim().split(/\s+/) ?? [];
+    return pid && pid !== first[0] && parent === first[1];
+  });
+  await until('its last line', async () => {
+    const { bytes } = await house.bytes(`sessions/${counting.session_id}/output`);
+    const lines = Buffer.from(bytes).toString().split('\r\n').slice(0, -1);
+    expect(lines).toEqual(lines.map((_, i) => `line ${i + 1}`));
+    return lines.length === 40;
+  });
+  // Whoever loses its parent becomes the first process's child, which is neither a shell nor Bun.
+  await exec('walled', 'setsid bash -c "sleep 0.1 & exit" &');
+  await until('whoever ended to be reaped', async () => {
+    const everybody = (await exec('walled', 'ps -eo stat=,args=')).stdout.trim().split('\n');
+    return everybody.every((line) => !line.startsWith('Z') && !line.includes('sleep 0.1'));
+  });
+  expect((await exec('walled', 'ps -p 1 -o comm=')).stdout.trim()).toBe('tini');
+  expect((await containers()).map(({ Id }) => Id)).toEqual([before?.Id ?? '']);
+}, 60_000);
+
 test('[R27] without its journal a server adopts the container that is there', async () => {
   const [before] = await instances();
   await house.kill9();
   for (const name of readdirSync(house.dataDir))
     if (name.startsWith('journal.db')) rmSync(join(house.dataDir, name));
-  await house.start();
+  await house.start({ AGENTIC_JOURNAL_ANEW: '1' });
   const [after] = await instances();
   expect([after?.name, after?.runtime, after?.instance_id]).toEqual([
     'walled',
