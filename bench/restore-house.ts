@@ -68,6 +68,12 @@ export function standing(dir: string, journal: Journal, given: Fleet | null = nu
     unwritten: new Map(),
     tallies: new Map(),
     signals: signals(),
+    credentials: {
+      resolve: async () => new Map(),
+      files: { put: async () => ({}), drop: async () => {}, sweep: async () => {} },
+      models: null,
+      hide: (text) => text,
+    },
     get fleet(): Fleet {
       return fleet;
     },

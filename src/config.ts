@@ -1,5 +1,6 @@
 /** The environment, read once, checked and frozen. The only place that reads `process.env`. */
 import { join, resolve } from 'node:path';
+import { type CredentialsConfig, credentialsConfig } from './config-credentials.ts';
 import { Failure } from './failure.ts';
 import type { Level } from './log.ts';
 
@@ -47,6 +48,7 @@ export interface Config {
   readonly instanceEnv: Readonly<Record<string, string>>;
   /** Where `claude` is, when it is not on PATH. */
   readonly claudeBin: string | null;
+  readonly credentials: CredentialsConfig;
   /** Our own environment, for secret references of source `env`; never logged, never handed on whole. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
@@ -171,6 +173,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     seccompPath: join(sourceDir, '..', 'images', 'seccomp.json'),
     instanceEnv: instanceEnv(env),
     claudeBin: env['AGENTIC_CLAUDE_BIN'] || null,
+    credentials: credentialsConfig(env, { listen, dataDir }),
     env,
   });
 }

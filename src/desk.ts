@@ -26,6 +26,7 @@ import type {
   RecordingView,
   SessionView,
   TaskView,
+  UsageReport,
 } from './views.ts';
 
 /**
@@ -203,6 +204,26 @@ export interface HealthDesk {
   };
 }
 
+export interface UsageDesk {
+  /** Of the last `days`, today included, in UTC; of the newest `tasks`. */
+  report(wanted: {
+    readonly agent: string | undefined;
+    readonly days: number;
+    readonly tasks: number;
+  }): UsageReport;
+}
+
+/** Since this server started. */
+export interface ModelCounts {
+  readonly requests: readonly {
+    readonly provider: string;
+    readonly status: string;
+    readonly count: number;
+  }[];
+  readonly tokens: readonly { readonly provider: string; readonly kind: string; readonly count: number }[];
+  readonly costUsd: readonly { readonly provider: string; readonly usd: number }[];
+}
+
 /** Numbers that only the house knows; read at each scrape. */
 export interface Gauges {
   agentsByStatus(): Readonly<Record<string, number>>;
@@ -218,6 +239,8 @@ export interface Gauges {
   /** How often the recording of a terminal could not be written. */
   recordingFailures(): number;
   skippedFrames(): number;
+  /** What went through the gateway to models. */
+  models(): ModelCounts;
 }
 
 /**

@@ -21,14 +21,17 @@ import { remembered } from './journal/seen.ts';
 import { type Lock, takeLock } from './journal/sqlite-lock.ts';
 import type { Journal } from './journal.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
+import { type Composed, composeCredentials } from './main/credentials.ts';
 import { type Runtimes, runtimesOf } from './main/runtimes.ts';
 import { readQuestion } from './terminal/asking.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
 import { type AgentServer, agentServer } from './transport/server.ts';
 import { socketPathOf } from './transport/socket-path.ts';
+import { veil } from './veil.ts';
 import type { AgentView, InstanceView, SessionView, TaskView } from './views.ts';
 import { agentDesk, observed } from './wiring/agents.ts';
+import { voidedAll } from './wiring/credentials.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
 import { eventDesk } from './wiring/events.ts';
 import { execDesk } from './wiring/exec.ts';
@@ -46,6 +49,7 @@ import { retention } from './wiring/retention.ts';
 import { observedSession, sessionDesk } from './wiring/sessions.ts';
 import { taskDesk, told } from './wiring/task-desk.ts';
 import { logsOf } from './wiring/task-story.ts';
+import { usageDesk } from './wiring/usage.ts';
 import { wire } from './wiring/wire.ts';
 
 /** How long open requests may take to finish when the server is asked to stop. */
@@ -62,17 +66,19 @@ interface Ground {
   readonly lock: Lock;
   readonly journal: Journal;
   readonly secrets: Secrets;
+  readonly proofs: Composed;
   readonly socketPath: string | null;
   /** `host:port` of the gRPC server, once it listens. */
   readonly grpc: { address: string };
 }
 
 async function ground(config: Config): Promise<Ground> {
+  const hidden = veil();
   const log = jsonLog({
     clock,
     level: config.logLevel,
     ...(process.stderr.isTTY ? { format: asWords } : {}),
-    write: (line) => void process.stderr.write(line),
+    write: (line) => void process.stderr.write(hidden.hide(line)),
   });
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 }).catch((thrown: NodeJS.ErrnoException) => {
     const cure = 'set AGENTIC_DATA_DIR to a directory that you may write';
@@ -92,7 +98,8 @@ async function ground(config: Config): Promise<Ground> {
   const journal = await remembered(named, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
-  return { config, log, lock, journal, secrets, socketPath, grpc: { address: '' } };
+  const proofs = await composeCredentials({ config, clock, log, veil: hidden, uid: uid() });
+  return { config, log, lock, journal, secrets, proofs, socketPath, grpc: { address: '' } };
 }
 
 interface Built {
@@ -126,6 +133,7 @@ function build(on: Ground): Built {
     unwritten: new Map(),
     tallies: new Map(),
     signals: signals(),
+    credentials: on.proofs.credentials,
   };
   // The fleet needs the effects, the effects need the house, and the house has the fleet.
   const house: House = {
@@ -200,9 +208,10 @@ async function openDoors(on: Ground, { house, runtimes, data }: Built, startedAt
       tasks: taskDesk(house, logsOf(house, journal)),
       hitl: hitlDesk(house, keysFor),
       events: eventDesk(house.fleet, journal, decorate),
+      usage: usageDesk(house),
       health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
     },
-    gauges: gauges(house, data.numbers),
+    gauges: gauges(house, data.numbers, on.proofs.counts),
     access,
     options: {
       httpHost: config.httpHost,
@@ -308,8 +317,12 @@ async function main(): Promise<void> {
   const { house, data } = built;
   const { fleet, log } = house;
   fleet.watch((change) => changed(house, change));
+  let isRestored = false;
+  const gateway = await on.proofs.open(house, () => isRestored);
   const restored = await fleet.restore();
+  isRestored = true;
   log.info('restored', restored);
+  await voidedAll(house);
   forgetLinks(house);
   applyLimits(house);
   await adoptOrphans(house);
@@ -328,7 +341,7 @@ async function main(): Promise<void> {
     stopKeeping();
     stopOpening();
     doors.grpc.stopAccepting();
-    await doors.http.close(DRAIN_MS);
+    await Promise.all([doors.http.close(DRAIN_MS), gateway?.close(DRAIN_MS)]);
     await fleet.close();
     await doors.grpc.close(DRAIN_MS);
     await data.close();

@@ -22,6 +22,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   transport: ['proto'],
   tasks: ['agent/tools'],
   http: [],
+  gateway: [],
   wiring: ['actors', 'tasks', 'agent/tools'],
   main: [
     'actors',
@@ -31,6 +32,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'transport',
     'tasks',
     'http',
+    'gateway',
     'wiring',
     'agent/tools',
     'ui/build',
@@ -52,6 +54,7 @@ const mayUse: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   transport: [/^node:/, 'bun:ffi', '@grpc/grpc-js', /^@bufbuild\/protobuf/],
   tasks: [/^node:/, 'yaml'],
   http: [/^node:/, 'bun', 'elysia', '@elysiajs/openapi', 'prom-client'],
+  gateway: [/^node:/, 'bun'],
   wiring: [/^node:/],
   main: [/^node:/],
   agent: [/^node:/, 'bun:ffi', '@grpc/grpc-js', /^@bufbuild\/protobuf/],

@@ -83,6 +83,7 @@ export const tiers: readonly Tier[] = [
   tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),
   tests('terminal', ['terminal']),
   tests('http', ['http']),
+  tests('gateway', ['gateway']),
   tests('tasks', ['tasks', 'model-server'], { needs: [git], limitSeconds: 300 }),
   tests('browser', ['ui'], { needs: [chromium], limitSeconds: 300 }),
   tests('e2e', ['e2e'], { needs: [git, chromium, redis], limitSeconds: 600 }),

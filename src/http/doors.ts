@@ -18,6 +18,7 @@ import type {
   RecordingDesk,
   SessionDesk,
   TaskDesk,
+  UsageDesk,
 } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
@@ -54,6 +55,7 @@ import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
 import { transcriptRoutes } from './transcript.ts';
+import { usageRoutes } from './usage.ts';
 
 export interface Desks {
   readonly recall: Recall;
@@ -67,6 +69,7 @@ export interface Desks {
   readonly hitl: HitlDesk;
   readonly events: EventDesk;
   readonly health: HealthDesk;
+  readonly usage: UsageDesk;
 }
 
 export interface DoorOptions {
@@ -149,6 +152,7 @@ export function front(
     ...execRoutes({ exec: desks.exec, ...streaming }),
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
     ...hitlRoutes(desks.hitl),
+    ...usageRoutes(desks.usage),
     ...eventRoutes({ events: desks.events, ...streaming }),
     ...tokenRoutes(access, recheck),
   ];

@@ -18,6 +18,7 @@ import type { Log } from '../log.ts';
 import type { Recordings } from '../recordings.ts';
 import type { Runtime, RuntimeKind } from '../runtime.ts';
 import type { AskedOnScreen, Terminals } from '../terminal.ts';
+import type { Credentials } from './proofs.ts';
 
 export interface Telemetry {
   heartbeat: HeartbeatFacts | null;
@@ -46,6 +47,7 @@ export interface House {
   /** How running tasks get on. */
   readonly tallies: Map<TaskId, Tally>;
   readonly signals: Signals;
+  readonly credentials: Credentials;
 }
 
 /** Facts that several parts wait for. */

@@ -14,9 +14,9 @@ import { type AgentId, newId, type SessionId } from '../ids.ts';
 import { collectArtifacts } from '../tasks/artifacts.ts';
 import { attemptDir, taskDirs, taskEnv } from '../tasks/dirs.ts';
 import type { Manifest } from '../tasks/manifest.ts';
-import { resolveSecrets, toolSecrets } from '../tasks/secrets.ts';
 import { stage } from '../tasks/staging.ts';
 import type { SessionView } from '../views.ts';
+import { filled, modelEnv, personsEnv, providersOf, secretsOf } from './credentials.ts';
 import { follow, type KeptLaunch, keptLaunch, listener, toolOf } from './follow.ts';
 import { type House, taskOf } from './house.ts';
 import { handleOf } from './instances.ts';
@@ -57,6 +57,7 @@ async function staged(
     attempt,
     dirs,
     env: config.env,
+    resolve: house.credentials.resolve,
     clock,
     signal,
     log: log.with({ task }),
@@ -84,7 +85,9 @@ async function launchOf(house: House, input: Preparing, id: SessionId): Promise<
   const manifest = input.manifest as Manifest;
   const { agent: wish } = manifest;
   const dirs = taskDirs(config.dataDir, input.task);
-  const secrets = toolSecrets(manifest, await resolveSecrets(manifest.secrets, { env: config.env }));
+  const secrets = await secretsOf(house, manifest);
+  // What is given at the launch is not remembered.
+  const unkept = new Set([...Object.keys(secrets.env), ...filled(providersOf(house, manifest))]);
   const about = taskEnv(dirs, { id: input.task, attempt: input.attempt });
   const tool = toolOf(manifest).launch({
     wish,
@@ -94,7 +97,7 @@ async function launchOf(house: House, input: Preparing, id: SessionId): Promise<
     control: attemptDir(dirs, input.attempt),
     conversation: newId(),
     resume: null,
-    env: { ...about, ...secrets },
+    env: { ...about, ...secrets.env },
   });
   const session: SessionInput = {
     id,
@@ -105,7 +108,7 @@ async function launchOf(house: House, input: Preparing, id: SessionId): Promise<
     command: tool.command,
     args: tool.args,
     workingDir: input.staged.workDir,
-    env: Object.fromEntries(Object.entries(tool.env).filter(([name]) => !Object.hasOwn(secrets, name))),
+    env: Object.fromEntries(Object.entries(tool.env).filter(([name]) => !unkept.has(name))),
     cols: 120,
     rows: 40,
     timeoutSeconds: 0,
@@ -130,22 +133,40 @@ function homeOf(house: House, { agent }: Place): string {
   return typeof home === 'string' ? home : join(house.config.dataDir, 'instances', agent, 'home');
 }
 
-/** What a task's session gets at its launch: the secrets, and what is typed to its tool. */
-export const taskExtras =
+/** What a session gets at its launch: secrets, a way to models, and for a task what is typed to its tool. */
+export const launchExtras =
   (house: House): ExtrasFor =>
-  async ({ task }) => {
-    if (task === null) return null;
+  async (session) => {
+    const { id, agent, task } = session;
+    if (task === null) return { env: await personsEnv(house, session), stdin: null };
     const context = taskOf(house, task);
     if (!context?.run) return null;
     const manifest = context.manifest as Manifest;
-    const env = toolSecrets(manifest, await resolveSecrets(manifest.secrets, { env: house.config.env }));
-    return { env, stdin: keptLaunch(context.run).stdin };
+    const { env, files } = await secretsOf(house, manifest);
+    const calling = {
+      providers: providersOf(house, manifest),
+      isClaude: manifest.agent.tool === 'claude',
+    };
+    return {
+      env: {
+        ...env,
+        ...(await house.credentials.files.put(id, files)),
+        ...(await modelEnv(house, { session: id, agent, task }, calling)),
+      },
+      stdin: keptLaunch(context.run).stdin,
+    };
   };
 
 /** Why a session has no exit code, in brackets; nothing when it has one. */
 function whyLost({ fleet }: House, session: string): string {
   const ended = fleet.view(`session:${session}`) as SessionView | null;
   return ended?.state === 'lost' && ended.reason !== null ? ` (${ended.reason})` : '';
+}
+
+/** Takes its secrets out of what a tool said, as far as they can still be read. */
+async function veiled(house: House, manifest: Manifest): Promise<(text: string) => string> {
+  await secretsOf(house, manifest).catch(() => {});
+  return house.credentials.hide;
 }
 
 async function collected(house: House, input: OfTask & Collecting, scope: EffectScope): Promise<Collected> {
@@ -180,13 +201,14 @@ async function collected(house: House, input: OfTask & Collecting, scope: Effect
     signal: scope.signal,
     log: house.log.with({ task: input.task }),
   });
+  const hide = await veiled(house, manifest);
   const failure: FailureInfo | null = outcome.ok
     ? null
-    : { code: 'runtime-failed', message: `${outcome.reason}${whyLost(house, session.id)}` };
+    : { code: 'runtime-failed', message: `${hide(outcome.reason)}${whyLost(house, session.id)}` };
   return {
     failure,
     exitCode: rested ? 0 : input.exitCode,
-    summary: outcome.summary,
+    summary: outcome.summary === null ? null : hide(outcome.summary),
     tally: ears.tally(last),
   };
 }

@@ -30,6 +30,7 @@ import {
   type Tasks,
   taskDesk,
 } from './desks.ts';
+import { usageReport } from './views.ts';
 
 export async function until<T>(what: string, look: () => T | null | undefined | false): Promise<T> {
   const deadline = Date.now() + 15_000;
@@ -70,6 +71,11 @@ const gauges: Gauges = {
   recordedBytes: () => 7,
   recordingFailures: () => 0,
   skippedFrames: () => 0,
+  models: () => ({
+    requests: [{ provider: 'anthropic', status: '200', count: 4 }],
+    tokens: [{ provider: 'anthropic', kind: 'input', count: 1_200 }],
+    costUsd: [{ provider: 'anthropic', usd: 0.25 }],
+  }),
 };
 
 export interface World extends DoorWorld {
@@ -147,6 +153,7 @@ export async function world({ options = {}, speed = 1 }: Wanted = {}): Promise<W
       hitl: hitlDesk(calls),
       events: eventDesk(),
       health: healthDesk(),
+      usage: { report: (wanted) => usageReport(wanted.agent ?? 'local') },
     },
     dashboard: {
       files: new Map([['/', { body: page, type: 'text/html; charset=utf-8', etag }]]),

@@ -323,6 +323,12 @@ function serverIn(world: HouseWorld): Server {
     unwritten: new Map(),
     tallies: new Map(),
     signals: signals(),
+    credentials: {
+      resolve: async () => new Map(),
+      files: { put: async () => ({}), drop: async () => {}, sweep: async () => {} },
+      models: null,
+      hide: (text) => text,
+    },
     get fleet(): Fleet {
       return late.fleet;
     },
