@@ -2,7 +2,7 @@
  * One request to a provider: its own headers and nothing else of the caller's, the real key, no redirect, and
  * an answer whose bytes come as they are, at the reader's pace. Whoever leaves on one side ends the other.
  */
-import { type Clock, sleep } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { Provider } from './dialect.ts';
 
 /** Until an answer begins; a model may think that long. */
@@ -108,16 +108,16 @@ export function passing(body: ReadableStream<Uint8Array>, { clock, stop, pass, e
   };
   // Also when nobody ever asks for the first piece.
   stop.signal.addEventListener('abort', over, { once: true });
+  /** The end of the request is the end of its answer, also of a reading that waits. */
   const next = async () => {
-    const silence = new AbortController();
-    const late = sleep(clock, SILENCE_MS, silence.signal).then(() => {
-      throw new Error('the provider fell silent');
-    });
-    late.catch(() => {});
+    const timer = clock.setTimeout(() => {
+      broke('it fell silent');
+      stop.abort(new Error('the provider fell silent'));
+    }, SILENCE_MS);
     try {
-      return await Promise.race([reader.read(), late]);
+      return await reader.read();
     } finally {
-      silence.abort();
+      clock.clearTimeout(timer);
     }
   };
   return new ReadableStream<Uint8Array>(

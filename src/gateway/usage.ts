@@ -125,25 +125,39 @@ function dataOf(line: Buffer): Json | null {
 
 const LF = 10;
 
-/** Cuts bytes into lines, wherever they were cut before; a line that is too long is passed over. */
+/**
+ * Finds the lines that hold the word, wherever the bytes were cut; all others are passed over without a look
+ * at each. A line that is too long is passed over too.
+ */
 function lines(take: (line: Buffer) => void): (bytes: Uint8Array) => void {
   let rest: Buffer[] = [];
   let size = 0;
+  const keep = (piece: Buffer): void => {
+    size += piece.length;
+    // Copied: whoever gave the bytes may use their memory again.
+    if (size <= LINE_BYTES_MAX) rest.push(Buffer.from(piece));
+    else rest = [];
+  };
   return (bytes) => {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const last = buffer.lastIndexOf(LF);
+    if (last < 0) return keep(buffer);
     let from = 0;
-    for (let at = buffer.indexOf(LF); at >= 0; at = buffer.indexOf(LF, from)) {
-      const piece = buffer.subarray(from, at);
-      from = at + 1;
-      if (size === 0) take(piece);
-      else if (size + piece.length <= LINE_BYTES_MAX) take(Buffer.concat([...rest, piece]));
+    if (size > 0) {
+      from = buffer.indexOf(LF) + 1;
+      if (size + from <= LINE_BYTES_MAX) take(Buffer.concat([...rest, buffer.subarray(0, from - 1)]));
       rest = [];
       size = 0;
     }
-    if (from >= buffer.length) return;
-    size += buffer.length - from;
-    // Copied: whoever gave the bytes may use their memory again.
-    if (size <= LINE_BYTES_MAX) rest.push(Buffer.from(buffer.subarray(from)));
-    else rest = [];
+    for (
+      let at = buffer.indexOf(usageWord, from);
+      at >= 0 && at < last;
+      at = buffer.indexOf(usageWord, from)
+    ) {
+      const to = buffer.indexOf(LF, at);
+      take(buffer.subarray(Math.max(from, buffer.lastIndexOf(LF, at) + 1), to));
+      from = to + 1;
+    }
+    if (last + 1 < buffer.length) keep(buffer.subarray(last + 1));
   };
 }

@@ -117,7 +117,7 @@ function processes(task: string): Process[] {
 const environments = (task: string) => processes(task).map(({ environment }) => environment);
 const pidsOf = (task: string) => processes(task).map(({ pid }) => pid);
 
-const valueOf = (environment: string, name: string): string | undefined =>
+const variable = (environment: string, name: string): string | undefined =>
   environment
     .split('\0')
     .find((line) => line.startsWith(`${name}=`))
@@ -137,12 +137,12 @@ test('[V1] [V5] headless Claude Code works with a virtual key, and every token o
   const from = model.requests.length;
   const id = await submit({ prompt: 'Please count the lines of notes.txt.' });
   const [environment = ''] = await until('Claude Code to run', () => {
-    const found = environments(id).filter((one) => valueOf(one, 'ANTHROPIC_AUTH_TOKEN'));
+    const found = environments(id).filter((one) => variable(one, 'ANTHROPIC_AUTH_TOKEN'));
     return found.length > 0 ? found : null;
   });
   expect(environment).not.toContain(realKey);
-  gatewayUrl = valueOf(environment, 'ANTHROPIC_BASE_URL') ?? '';
-  usedKey = valueOf(environment, 'ANTHROPIC_AUTH_TOKEN') ?? '';
+  gatewayUrl = variable(environment, 'ANTHROPIC_BASE_URL') ?? '';
+  usedKey = variable(environment, 'ANTHROPIC_AUTH_TOKEN') ?? '';
   expect(gatewayUrl).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
   expect(usedKey).toMatch(/^agk_[\w-]{43}$/);
   const task = await end(house, id, model);
@@ -262,7 +262,7 @@ test('[V11] a secret as a file is there for its session, and gone after the serv
   const { task_id: id } = await house.post<{ task_id: string }>('tasks', { manifest });
   const file = await until('the command to run', () =>
     environments(id)
-      .map((one) => valueOf(one, 'TASK_BLURTED_FILE') ?? '')
+      .map((one) => variable(one, 'TASK_BLURTED_FILE') ?? '')
       .find(Boolean),
   );
   expect(readFileSync(file, 'utf8')).toBe(blurted);
