@@ -80,7 +80,9 @@ export function forwarding(on: Forwarding): Forward {
       return response;
     } catch (thrown) {
       free();
-      const response = refusal(on, provider, thrown);
+      const response = request.signal.aborted
+        ? troubled(provider, 'busy', 'whoever asked has left')
+        : refusal(on, provider, thrown);
       on.tallies.answered(provider, response.status);
       return response;
     }

@@ -223,6 +223,32 @@ describe('[V4] an answer', () => {
     expect((await post('/v1/messages', wish)).status).toBe(200);
   }, 30_000);
 
+  test('that is given up while a budget is waited for is never asked for, and its slot is free', async () => {
+    let reached = 0;
+    const { gateway, key, wishes, post, log } = await open(() => {
+      reached += 1;
+      return Response.json({});
+    });
+    const thinking = Promise.withResolvers<void>();
+    (here as World).thinking = thinking.promise;
+    for (let i = 0; i < SLOTS_MAX; i++) {
+      const leave = new AbortController();
+      const asked = fetch(`${gateway.url}/v1/messages`, {
+        method: 'POST',
+        headers: { 'x-api-key': key },
+        body: JSON.stringify(wish),
+        signal: leave.signal,
+      }).catch(() => null);
+      await until('the treasury to be asked', () => wishes.length === i + 1);
+      leave.abort();
+      expect(await asked).toBeNull();
+    }
+    thinking.resolve();
+    await until('a slot', async () => (await post('/v1/messages', wish)).status === 200);
+    expect(reached).toBe(1);
+    expect(log.filter((line) => line.includes('not reached'))).toEqual([]);
+  }, 30_000);
+
   test('that its provider breaks off breaks off', async () => {
     const { post } = await open(() => {
       const body = new ReadableStream<Uint8Array>({

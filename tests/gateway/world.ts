@@ -31,6 +31,8 @@ export interface World {
   readonly dir: string;
   /** What the treasury says; null: go on. */
   refuse: string | null;
+  /** Awaited before the treasury says anything. */
+  thinking: Promise<void>;
   /** Awaited before a use is durable. */
   durable: Promise<void>;
   /** How often the real key was given up. */
@@ -59,6 +61,7 @@ export async function world(provider: Provider): Promise<World> {
   });
   const state: World = {
     refuse: null,
+    thinking: Promise.resolve(),
     durable: Promise.resolve(),
     forgotten: 0,
     uses: [],
@@ -88,8 +91,12 @@ export async function world(provider: Provider): Promise<World> {
     keys,
     prices: prices(null),
     treasury: {
-      async admit(_who, wish) {
+      async admit(_who, wish, signal) {
         state.wishes.push(wish);
+        const left = new Promise<never>((_, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+        });
+        await Promise.race([state.thinking, left]);
         return state.refuse;
       },
       async spent(_who, use) {
