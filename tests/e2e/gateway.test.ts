@@ -196,8 +196,12 @@ test('[V1] interactive Claude Code asks its person as ever', async () => {
   expect(model.faults()).toEqual([]);
 }, 120_000);
 
+/** The tool has a whole turn to take before it asks its model again. */
 const budgetQuestion = async (id: string): Promise<HitlView> => {
-  const asked = await question(house, id);
+  const asked = await until(`the budget of ${id} to be asked for`, async () => {
+    const { requests } = await house.get<{ requests: HitlView[] }>('hitl?state=open');
+    return requests.find((one) => one.task_id === id);
+  });
   expect(asked).toMatchObject({ source: 'api', kind: 'choice', task_id: id });
   expect(asked.prompt).toContain(id);
   expect(asked.options.map((option) => option.id)).toEqual(['raise', 'raise-more', 'stop']);
