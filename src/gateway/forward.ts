@@ -9,7 +9,7 @@
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
-import type { Spender, Treasury } from '../spending.ts';
+import type { Spender, Tokens, Treasury } from '../spending.ts';
 import { askingForUsage, withoutUsageChunk } from './chat-usage.ts';
 import { type Provider, providerByPath, type Route, routeOf, type Trouble, troubled } from './dialect.ts';
 import type { VirtualKeys } from './keys.ts';
@@ -234,13 +234,19 @@ function answer(on: Forwarding, one: Answering): Response {
   return new Response(passing(body, { clock: on.clock, stop, pass, ended, broke }), { status, headers });
 }
 
+/** An answer may name its model otherwise than it was asked for, and its price was looked at before. */
+function costOf({ costOf: of }: Prices, names: readonly (string | null)[], tokens: Tokens): number | null {
+  const costs = names.flatMap((name) => (name === null ? [] : [of(name, tokens)]));
+  return costs.find((cost) => cost !== null) ?? null;
+}
+
 /** Never throws: what cannot be written down is told. */
 async function settle(on: Forwarding, one: Answering, reader: UsageReader | null): Promise<void> {
   const { spender, wanted, route } = one;
   const used = reader?.used();
   if (!used) return;
   const model = (used.model ?? wanted.model ?? 'unknown').slice(0, MODEL_CHARS_MAX);
-  const use = { model, tokens: used.tokens, costUsd: on.prices.costOf(model, used.tokens) };
+  const use = { model, tokens: used.tokens, costUsd: costOf(on.prices, [model, wanted.model], used.tokens) };
   on.tallies.used(route.provider, use);
   await on.treasury.spent(spender, use).catch((thrown) => {
     on.log.error('what a model used was not written down', { ...spender, model, why: String(thrown) });

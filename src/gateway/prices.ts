@@ -1,6 +1,7 @@
 /**
- * What a model's tokens cost. The table is data: prices.json here, and a file of the operator's in the same
- * form that comes before it. A model that no row matches has no price, which is not the same as nothing.
+ * What a model's tokens cost. The table is data: prices.json here, which says of when it is, and a file of
+ * the operator's in the same form that comes before it. A model that no row matches has no price, which is
+ * not the same as nothing: where a budget is in dollars it is not asked at all.
  */
 import { Failure } from '../failure.ts';
 import type { Tokens } from '../spending.ts';
@@ -19,6 +20,8 @@ export interface Prices {
   /** Null: no price is known. */
   costOf(model: string, tokens: Tokens): number | null;
   has(model: string): boolean;
+  /** Of when the table that is built in is: `YYYY-MM`. */
+  readonly asOf: string;
 }
 
 const bad = (why: string) => new Failure('bad-input', `the table of prices (AGENTIC_MODEL_PRICES) ${why}`);
@@ -70,6 +73,7 @@ export function prices(own: string | null): Prices {
   const find = (model: string): Tokens | null => rows.find(({ match }) => match.test(model))?.price ?? null;
   return {
     has: (model) => find(model) !== null,
+    asOf: builtIn.as_of,
     costOf(model, tokens) {
       const price = find(model);
       if (!price) return null;

@@ -95,6 +95,7 @@ export async function composeCredentials(around: Around): Promise<Composed> {
       log.info('models are reached by the gateway', {
         address: listening.server.url,
         providers: [...providers],
+        prices: `${models.prices === null ? '' : `${models.prices}, then `}those built in, of ${table.asOf}`,
       });
       return listening.server;
     },

@@ -108,6 +108,16 @@ describe('[V5] what a stream used is counted, and the stream is not changed', ()
     expect(uses).toMatchObject([{ tokens }]);
   });
 
+  test('an answer that names its model otherwise, without a price, costs what was asked for', async () => {
+    const [name, nobody] = ['claude-haiku-4-5', 'nobody-knows-1'];
+    const usage = { input_tokens: 1_000_000, output_tokens: 0 };
+    const { post, uses } = await open(() => Response.json({ type: 'message', model: nobody, usage }));
+    await (await post('/v1/messages', { model: name, max_tokens: 5 })).text();
+    await (await post('/v1/messages', { model: nobody, max_tokens: 5 })).text();
+    await until('the uses to be told', () => uses.length > 1);
+    expect(uses.map(({ costUsd }) => costUsd)).toEqual([1, null]);
+  });
+
   test('of an answer that breaks off what it had said counts', async () => {
     const begun = anthropicStream.slice(0, anthropicStream.indexOf('event: message_delta'));
     const { post, uses } = await open(() => events(begun, 50));

@@ -185,7 +185,7 @@ describe('[V8] a request that waits for a budget', () => {
     expect(why).toContain('20 tokens of its budget of 5 tokens');
   });
 
-  test('is refused at once when its model has no price and the budget is in dollars', async () => {
+  test('[V5] is refused at once when its model has no price and the budget is in dollars', async () => {
     const on = await open();
     const { spender } = await running(on, { budget: { usd: 5 } });
     const why = await treasury(on.house, () => true).admit(spender, { ...wish, hasPrice: false }, never);
