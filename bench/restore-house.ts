@@ -70,7 +70,12 @@ export function standing(dir: string, journal: Journal, given: Fleet | null = nu
     signals: signals(),
     credentials: {
       resolve: async () => new Map(),
-      files: { put: async () => ({}), drop: async () => {}, sweep: async () => {} },
+      files: {
+        put: async () => ({}),
+        lodging: async () => null,
+        drop: async () => {},
+        sweep: async () => {},
+      },
       models: null,
       hide: (text) => text,
     },

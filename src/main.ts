@@ -189,7 +189,6 @@ async function openDoors(on: Ground, { house, runtimes, data }: Built, startedAt
     log,
   });
   on.grpc.address = `${address}:${grpc.port}`;
-  await runtimes.listen(grpc);
   const decorate = (kind: string, view: unknown) => {
     if (view === null) return view;
     if (kind === 'agent') return observed(house, view as AgentView);
@@ -331,6 +330,7 @@ async function main(): Promise<void> {
     await on.journal.close();
     throw thrown;
   });
+  await built.runtimes.listen(doors.grpc, gateway);
   const stopOpening = reopenTerminals(house);
   const url = await publish(on, doors.http);
   const stopLooking = liveness(house);

@@ -44,7 +44,8 @@ class Refused extends Error {
   }
 }
 
-export type Forward = (request: Request) => Promise<Response>;
+/** `agent`: only a key of one of its sessions is good; null: any. */
+export type Forward = (request: Request, agent: string | null) => Promise<Response>;
 
 export function forwarding(on: Forwarding): Forward {
   const slots = new Map<string, number>();
@@ -63,14 +64,15 @@ export function forwarding(on: Forwarding): Forward {
       else slots.delete(session);
     };
   };
-  return async (request) => {
+  return async (request, agent) => {
     const { pathname, search } = new URL(request.url);
     const route = routeOf(request, pathname);
     const provider = route?.provider ?? providerByPath(request, pathname);
     let free = () => {};
     try {
       const spender = on.keys.find(keyOf(request));
-      if (!spender) throw new Refused('unknown-key', 'this is no key of a session that runs here');
+      if (!spender || (agent !== null && spender.agent !== agent))
+        throw new Refused('unknown-key', 'this is no key of a session that runs here');
       if (!route) throw new Refused('not-found', `${request.method} ${pathname} is not forwarded`);
       const upstream = on.upstreams[route.provider];
       if (!upstream) throw new Refused('not-found', `this server has no key for the ${provider} API`);

@@ -26,11 +26,22 @@ export interface GatewayServer {
   readonly port: number;
   /** Without a slash at its end. */
   readonly url: string;
+  /**
+   * A socket for sessions of the one agent of this name, in a directory that only its instance sees. A second
+   * call finds it.
+   */
+  openGuest(agent: string, path: string): Promise<void>;
+  closeGuest(agent: string): Promise<void>;
   /** Takes nothing new, waits for answers that are under way, then cuts them off. */
   close(graceMs: number): Promise<void>;
 }
 
 type Place = { readonly hostname: string; readonly port: number } | { readonly unix: string };
+
+interface Guest {
+  readonly path: string;
+  readonly server: Server<undefined>;
+}
 
 /** Throws Failure('already-exists') for an address that is taken. */
 export async function gatewayServer(door: GatewayDoor): Promise<GatewayServer> {
@@ -38,13 +49,27 @@ export async function gatewayServer(door: GatewayDoor): Promise<GatewayServer> {
   const tcp = await onLoopback(door);
   const port = tcp.port ?? 0;
   if (listen.port === 0) await remember(door.portFile, port);
-  const unix = socketPath === null ? null : await onSocket(door, socketPath);
+  const unix = socketPath === null ? null : await onSocket(door, { path: socketPath });
+  const guests = new Map<string, Guest>();
+  const closeGuest = async (agent: string) => {
+    const known = guests.get(agent);
+    guests.delete(agent);
+    await known?.server.stop(true);
+    if (known) await rm(known.path, { force: true });
+  };
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
   return {
     port,
     url: `http://${host}:${port}`,
+    async openGuest(agent, path) {
+      if (guests.get(agent)?.path === path) return;
+      await closeGuest(agent);
+      // Its directory keeps everybody out but the instance, whose user is another than ours.
+      guests.set(agent, { path, server: await onSocket(door, { path, mode: 0o666, agent }) });
+    },
+    closeGuest,
     async close(graceMs) {
-      const servers = [tcp, ...(unix ? [unix] : [])];
+      const servers = [tcp, ...(unix ? [unix] : []), ...[...guests.values()].map(({ server }) => server)];
       const timer = clock.setTimeout(() => {
         log.warn('answers of models were cut off at the end; tools ask again');
         for (const server of servers) void server.stop(true);
@@ -52,15 +77,17 @@ export async function gatewayServer(door: GatewayDoor): Promise<GatewayServer> {
       await Promise.all(servers.map((server) => server.stop()));
       clock.clearTimeout(timer);
       if (socketPath !== null) await rm(socketPath, { force: true });
+      for (const agent of [...guests.keys()]) await closeGuest(agent);
     },
   };
 }
 
-function open(place: Place, { forward, log }: GatewayDoor): Server<undefined> {
+/** `agent`: whose keys alone are good here; null: anybody's. */
+function open(place: Place, { forward, log }: GatewayDoor, agent: string | null = null): Server<undefined> {
   const fetch = async (request: Request, server: Server<undefined>): Promise<Response> => {
     // A model may think for a long time, and a human longer.
     server.timeout(request, 0);
-    return await forward(request);
+    return await forward(request, agent);
   };
   const error = (thrown: Error): Response => {
     log.error('a bug in the gateway', { why: thrown.message, stack: thrown.stack });
@@ -99,11 +126,20 @@ async function remember(path: string, port: number): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
-async function onSocket(door: GatewayDoor, path: string): Promise<Server<undefined>> {
+interface SocketWish {
+  readonly path: string;
+  readonly mode?: number;
+  readonly agent?: string;
+}
+
+async function onSocket(
+  door: GatewayDoor,
+  { path, mode = 0o600, agent }: SocketWish,
+): Promise<Server<undefined>> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   // A killed server leaves it behind. That no other server has it, the journal's lock has seen to.
   await rm(path, { force: true });
-  const server = open({ unix: path }, door);
-  await chmod(path, 0o600);
+  const server = open({ unix: path }, door, agent ?? null);
+  await chmod(path, mode);
   return server;
 }

@@ -12,12 +12,14 @@ import { type HostRuntime, hostRuntime } from '../runtime/host.ts';
 import type { Runtime, RuntimeKind } from '../runtime.ts';
 import type { AgentServer } from '../transport/server.ts';
 import type { Secrets } from '../wiring/identity.ts';
+import type { Credentials } from '../wiring/proofs.ts';
 
 export interface RuntimeGround {
   readonly config: Config;
   readonly log: Log;
   readonly clock: Clock;
   readonly secrets: Secrets;
+  readonly proofs: { readonly credentials: Pick<Credentials, 'files'> };
   readonly socketPath: string | null;
   /** `host:port` of the gRPC server, once it listens. */
   readonly grpc: { readonly address: string };
@@ -26,8 +28,11 @@ export interface RuntimeGround {
 export interface Runtimes {
   readonly host: HostRuntime;
   readonly all: ReadonlyMap<RuntimeKind, Runtime>;
-  /** Opens the sockets that instances wait for, and from then on those that they ask for. */
-  listen(server: AgentServer): Promise<void>;
+  /**
+   * Opens the sockets that instances wait for, and from then on those that they ask for. `models` null: this
+   * server has no gateway, and nobody listens there.
+   */
+  listen(server: Guests, models: Guests | null): Promise<void>;
 }
 
 export function runtimesOf(on: RuntimeGround): Runtimes {
@@ -49,7 +54,7 @@ export function runtimesOf(on: RuntimeGround): Runtimes {
     log: (message) => log.info(message),
     env: config.instanceEnv,
   });
-  const doors = waitingDoors();
+  const [doors, models] = [waitingDoors(), waitingDoors()];
   const sharesRoot = join(config.dataDir, 'agentshare', 'tasks');
   mkdirSync(sharesRoot, { recursive: true, mode: 0o700 });
   const container = containerRuntime({
@@ -61,6 +66,8 @@ export function runtimesOf(on: RuntimeGround): Runtimes {
     sharesRoot,
     issueCredentials: async (name) => ({ secret: await secrets.issue(name) }),
     doors,
+    models,
+    secretsDir: (name) => on.proofs.credentials.files.lodging(name),
     log: (message) => log.info(message),
   });
   const all = new Map<RuntimeKind, Runtime>([
@@ -68,7 +75,14 @@ export function runtimesOf(on: RuntimeGround): Runtimes {
     ['container', container],
     ['vm', absentRuntime('vm', { path })],
   ]);
-  return { host, all, listen: doors.listen };
+  return {
+    host,
+    all,
+    async listen(server, gateway) {
+      await doors.listen(server);
+      if (gateway) await models.listen(gateway);
+    },
+  };
 }
 
 /** Beside the server's own socket, whose directory is private and its path short. */
@@ -77,10 +91,12 @@ function socketsDir(dataDir: string, socketPath: string | null): string {
   return join(dirname(socketPath ?? join(dataDir, 'agent.sock')), `s-${sum}`);
 }
 
+type Guests = Pick<AgentServer, 'openGuest' | 'closeGuest'>;
+
 /** An instance may be found before the server listens. */
-function waitingDoors(): GuestDoors & Pick<Runtimes, 'listen'> {
+function waitingDoors(): GuestDoors & { listen(server: Guests): Promise<void> } {
   const wanted = new Map<string, string>();
-  let listening: AgentServer | null = null;
+  let listening: Guests | null = null;
   return {
     async open(agent, path) {
       wanted.set(agent, path);

@@ -4,7 +4,8 @@
  *     <root>/<name>/{home,work,spool}          the instance's; its user may write there
  *     <root>/<name>/shares                     ours; what is lent lies in it, and is the instance's so long
  *     <root>/<name>/credentials                what it may read: its secret
- *     <sockets>/<sum>/{agent,egress}/          a socket each, in a directory so that a new one is seen inside
+ *     <sockets>/<sum>/{a,e,m}/                 a socket each: agent, way out, models; in a directory, so that
+ *                                              a new one is seen inside
  *
  * All of it lies below directories that only the server's user may enter; who is inside sees what is mounted.
  * The instance is hostile: nothing here follows a link that it may have made. Where the server may not give
@@ -32,13 +33,15 @@ export interface ContainerDirs {
   readonly socketPath: string;
   readonly egress: string;
   readonly egressPath: string;
+  readonly models: string;
+  readonly modelsPath: string;
 }
 
 /** `sockets`: a short private directory, the same after every start of the server. */
 export function containerDirs(root: string, sockets: string, name: string): ContainerDirs {
   const { path, home, work, spool } = instanceDir(root, name);
   const own = join(sockets, createHash('sha256').update(name).digest('hex').slice(0, 12));
-  const [socket, egress] = [join(own, 'a'), join(own, 'e')];
+  const [socket, egress, models] = [join(own, 'a'), join(own, 'e'), join(own, 'm')];
   const dirs = {
     path,
     home,
@@ -50,6 +53,8 @@ export function containerDirs(root: string, sockets: string, name: string): Cont
     socketPath: join(socket, 's'),
     egress,
     egressPath: join(egress, 's'),
+    models,
+    modelsPath: join(models, 's'),
   };
   if (Buffer.byteLength(dirs.socketPath) > SOCKET_BYTES_MAX)
     throw new Failure(
@@ -64,7 +69,7 @@ export async function makeContainerDirs(dirs: ContainerDirs): Promise<void> {
   for (const path of [dirs.path, dirname(dirs.socket)]) await makePrivate(path);
   for (const path of [dirs.home, dirs.work, dirs.spool]) await makePrivate(path);
   // Open to whoever comes this far, which outside is only the server's user.
-  for (const path of [dirs.shares, dirs.credentials, dirs.socket, dirs.egress]) {
+  for (const path of [dirs.shares, dirs.credentials, dirs.socket, dirs.egress, dirs.models]) {
     await makePrivate(path);
     await chmod(path, 0o755);
   }

@@ -26,10 +26,15 @@ export const inside = {
   credentials: '/opt/agentic/credentials',
   socket: '/opt/agentic/socket',
   egress: '/opt/agentic/egress',
+  models: '/opt/agentic/models',
+  secrets: '/opt/agentic/secrets',
 } as const;
 
 /** The proxy that HTTP(S)_PROXY names; the agent client carries what comes there to the egress socket. */
 const PROXY_PORT = 3_128;
+/** Where tools inside reach models: likewise carried, to the server's gateway. */
+const MODELS_PORT = 3_129;
+export const modelsUrl = `http://127.0.0.1:${MODELS_PORT}`;
 
 export const labelOf = {
   instance: 'agentic-sandbox.instance',
@@ -45,6 +50,8 @@ export interface Asked {
   readonly image: string;
   readonly containerName: string;
   readonly dirs: ContainerDirs;
+  /** On this host, in memory; null: none. */
+  readonly secrets: string | null;
   /** Which server it belongs to. */
   readonly dataDir: string;
   /** The root of directories that are lent, as it is called inside too. */
@@ -186,7 +193,7 @@ function ulimits({ kind, most }: Engine) {
 }
 
 /** Only directories of this very instance; nothing that a caller could name. */
-function mounts({ dirs, spec, sharesRoot }: Asked) {
+function mounts({ dirs, spec, sharesRoot, secrets }: Asked) {
   const bind = (Source: string, Target: string, ReadOnly: boolean) => ({
     Type: 'bind' as const,
     Source,
@@ -201,6 +208,8 @@ function mounts({ dirs, spec, sharesRoot }: Asked) {
     bind(dirs.shares, sharesRoot, false),
     bind(dirs.credentials, inside.credentials, true),
     bind(dirs.socket, inside.socket, true),
+    bind(dirs.models, inside.models, true),
+    ...(secrets === null ? [] : [bind(secrets, inside.secrets, true)]),
     ...(spec.network?.mode === 'allowlist' ? [bind(dirs.egress, inside.egress, true)] : []),
   ];
 }
@@ -209,6 +218,10 @@ function mounts({ dirs, spec, sharesRoot }: Asked) {
 function environment({ spec, dirs }: Asked): string[] {
   const proxy = `http://127.0.0.1:${PROXY_PORT}`;
   const proxied = spec.network?.mode === 'allowlist';
+  const ways = [
+    `${MODELS_PORT}=${inside.models}/${basename(dirs.modelsPath)}`,
+    ...(proxied ? [`${PROXY_PORT}=${inside.egress}/${basename(dirs.egressPath)}`] : []),
+  ];
   const env: Readonly<Record<string, string>> = {
     PATH: '/usr/local/bin:/usr/bin:/bin',
     LANG: 'C.UTF-8',
@@ -225,9 +238,9 @@ function environment({ spec, dirs }: Asked): string[] {
     AGENT_SECRET_FILE: `${inside.credentials}/secret`,
     AGENT_TRANSPORT: 'uds',
     AGENT_GRPC_UDS_PATH: `${inside.socket}/${basename(dirs.socketPath)}`,
+    AGENT_EGRESS: ways.join(','),
     ...(proxied
       ? {
-          AGENT_EGRESS: `${PROXY_PORT}=${inside.egress}/${basename(dirs.egressPath)}`,
           HTTP_PROXY: proxy,
           HTTPS_PROXY: proxy,
           http_proxy: proxy,

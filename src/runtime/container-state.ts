@@ -27,6 +27,12 @@ export interface ContainerRuntimeOptions extends EngineOptions {
   issueCredentials(name: string, instanceId: string): Promise<Readonly<Record<string, string>>>;
   /** A socket of the server for this one instance. */
   readonly doors: GuestDoors;
+  /** A socket of the gateway to models for this one instance. */
+  readonly models: GuestDoors;
+  /**
+   * A directory in memory for secrets of this one instance's processes, made where it is missing; null: none.
+   */
+  secretsDir(name: string): Promise<string | null>;
   /** All addresses of a name, for allowlists; the system's resolver when absent. */
   readonly resolve?: (name: string) => Promise<readonly string[]>;
   readonly clock: Clock;
@@ -51,6 +57,10 @@ export interface ContainerHandle extends Handle {
   /** As the instance sees them. */
   readonly home: string;
   readonly workingDir: string;
+  /** Where tools inside reach the gateway to models. */
+  readonly models: string;
+  /** Where processes inside find secrets that are files; null: there is no place in memory for them. */
+  readonly secrets: string | null;
 }
 
 export interface State {

@@ -7,6 +7,7 @@
  * network is none; with an allowlist there is none either, but a second socket to a proxy of ours.
  */
 import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import type Docker from 'dockerode';
 import { Failure } from '../failure.ts';
 import type { Found, Handle, InstanceSpec, Probe, Runtime, RuntimeExit } from '../runtime.ts';
@@ -14,7 +15,7 @@ import { give, makeContainerDirs, placeCredentials, removeContainerDirs } from '
 import { IMAGE_DEFAULT, imageIn } from './container-images.ts';
 import { ownerOf } from './container-owner.ts';
 import { bringAllBack, giveFile, hostPath, lend, takeBack } from './container-shares.ts';
-import { checkSpec, containerOptions, inside, labelOf } from './container-spec.ts';
+import { checkSpec, containerOptions, inside, labelOf, modelsUrl } from './container-spec.ts';
 import {
   anyEngine,
   type ContainerHandle,
@@ -109,7 +110,7 @@ async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Pr
   const owner = there?.Config.Labels[labelOf.instanceId];
   if (there && owner !== spec.instanceId)
     throw new Failure('already-exists', `${what}: container ${name} belongs to another instance (${owner})`);
-  if (there) return handleOf(spec, engine, there.Id);
+  if (there) return handleOf(spec, engine, there);
   const image = await imageIn(engine, options.imagesDir, spec.image ?? IMAGE_DEFAULT);
   refuseWhenCancelled(signal, what);
   await makeContainerDirs(dirs);
@@ -118,19 +119,35 @@ async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Pr
   const { seccompPath, dataDir, sharesRoot } = options;
   const seccomp = { path: seccompPath, text: JSON.stringify(JSON.parse(readFileSync(seccompPath, 'utf8'))) };
   const network = await networkOf(engine, spec, name);
-  const wanted = { spec, engine, image, containerName: name, dirs, dataDir, sharesRoot, seccomp, network };
+  const secrets = await options.secretsDir(spec.name);
+  const wanted = {
+    spec,
+    engine,
+    image,
+    containerName: name,
+    dirs,
+    secrets,
+    dataDir,
+    sharesRoot,
+    seccomp,
+    network,
+  };
   try {
     const made = await engine.docker.createContainer(containerOptions(wanted));
     options.log(
       `instance ${spec.name}: container ${made.id.slice(0, 12)} made from ${spec.image ?? IMAGE_DEFAULT}`,
     );
-    return handleOf(spec, engine, made.id);
+    return handleOf(spec, engine, await made.inspect());
   } catch (thrown) {
     throw engineFailure(what, thrown);
   }
 }
 
-const handleOf = (spec: InstanceSpec, engine: Engine, container: string): ContainerHandle => ({
+const handleOf = (
+  spec: InstanceSpec,
+  engine: Engine,
+  { Id: container, Mounts }: Docker.ContainerInspectInfo,
+): ContainerHandle => ({
   version: HANDLE_VERSION,
   runtime: 'container',
   name: spec.name,
@@ -140,6 +157,8 @@ const handleOf = (spec: InstanceSpec, engine: Engine, container: string): Contai
   image: spec.image ?? IMAGE_DEFAULT,
   home: inside.home,
   workingDir: inside.work,
+  models: modelsUrl,
+  secrets: Mounts.some(({ Destination }) => Destination === inside.secrets) ? inside.secrets : null,
 });
 
 /** A network of its own where it may reach everything, so that it shares none with another instance. */
@@ -175,6 +194,8 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
   if (!there) throw new Failure('runtime-failed', `${what}: its container is gone; reprovision the instance`);
   const dirs = dirsOf(state, handle.name);
   await makeContainerDirs(dirs);
+  // What was in memory is gone when this machine was started again.
+  await options.secretsDir(handle.name);
   await openDoors(state, handle.name, there);
   if (there.State.Running) return handle;
   await placeCredentials(dirs, await options.issueCredentials(handle.name, handle.instanceId));
@@ -188,10 +209,11 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
   return handle;
 }
 
-/** The sockets that it sees: to the server, and to the proxy when it has an allowlist. */
+/** The sockets that it sees: to the server, to models, and to the proxy when it has an allowlist. */
 async function openDoors(state: State, name: string, there: Docker.ContainerInspectInfo): Promise<void> {
   const dirs = dirsOf(state, name);
   await state.options.doors.open(name, dirs.socketPath);
+  await state.options.models.open(name, dirs.modelsPath);
   const { network } = specIn(there.Config.Labels);
   if (network?.mode === 'allowlist') await state.egress.open(name, dirs.egressPath, network.allow ?? []);
 }
@@ -217,10 +239,13 @@ async function destroy(state: State, handle: Handle): Promise<void> {
   if (there) await removed(engine.docker.getContainer(name).remove({ force: true, v: true }), handle.name);
   await removed(engine.docker.getNetwork(name).remove(), handle.name);
   await state.options.doors.close(handle.name);
+  await state.options.models.close(handle.name);
   await state.egress.close(handle.name);
   const owner = ownerOf(engine, there?.Image ?? IMAGE_DEFAULT);
   await bringAllBack({ state, dirs, owner });
   await removeContainerDirs(dirs, owner);
+  const secrets = await state.options.secretsDir(handle.name);
+  if (secrets !== null) await rm(secrets, { recursive: true, force: true });
   if (there) state.times.delete(there.Id);
 }
 

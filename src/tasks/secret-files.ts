@@ -2,6 +2,9 @@
  * Secrets as files that are never on a disk: a directory a session, below one of ours on a file system in
  * memory, mode 0700 with files of mode 0600. They go with their session; what a killed server left is swept
  * by the next.
+ *
+ *     <root>/<session>/<NAME>                  for instances that see the files of this host
+ *     <root>/instances/<name>/<session>/<NAME> for one that has that directory mounted, and is another user
  */
 import { createHash } from 'node:crypto';
 import { chmod, lstat, mkdir, readdir, rm, statfs } from 'node:fs/promises';
@@ -9,15 +12,36 @@ import { join } from 'node:path';
 import { Failure } from '../failure.ts';
 import { writeWhole } from './files.ts';
 
+/** No session is called so. */
+const LODGINGS = 'instances';
 /** tmpfs and ramfs, as statfs(2) names them. */
 const inMemory: readonly number[] = [0x01021994, 0x858458f6];
 
 export interface SecretFiles {
-  /** Writes them and names them: `<NAME>_FILE` to a path each. Throws Failure('not-implemented'). */
-  put(session: string, files: Readonly<Record<string, string>>): Promise<Record<string, string>>;
+  /**
+   * Writes them and names them: `<NAME>_FILE` to a path each, as its instance sees it. `lodger` null: it sees
+   * the files of this host. Throws Failure('not-implemented').
+   */
+  put(
+    session: string,
+    files: Readonly<Record<string, string>>,
+    lodger: Lodger | null,
+  ): Promise<Record<string, string>>;
+  /**
+   * The directory of one instance, to be mounted into it, made where it is missing. Null: nothing is in
+   * memory here.
+   */
+  lodging(instance: string): Promise<string | null>;
   drop(session: string): Promise<void>;
   /** Drops those of sessions that are over. */
   sweep(isLive: (session: string) => boolean): Promise<void>;
+}
+
+/** An instance with files of its own. */
+export interface Lodger {
+  readonly instance: string;
+  /** Where it sees its directory. */
+  readonly seenAt: string;
 }
 
 export interface SecretFilesAt {
@@ -42,31 +66,55 @@ export function secretFiles({ places, dataDir, uid }: SecretFilesAt): SecretFile
       `no file system in memory among ${places.join(', ')}: deliver the secret as env, or set XDG_RUNTIME_DIR`,
     );
   };
-  const dropBelow = (root: string, session: string) =>
-    rm(join(root, session), { recursive: true, force: true });
+  const lodgingIn = async (root: string, instance: string): Promise<string> => {
+    const dir = join(root, LODGINGS, instance);
+    await mkdir(dir, { recursive: true, mode: 0o755 });
+    await chmod(dir, 0o755);
+    return dir;
+  };
+  /** Every directory that has sessions in it. */
+  const everyPlace = async (): Promise<string[]> => {
+    const found = await roots();
+    const lodgings = found.map((root) => join(root, LODGINGS));
+    const inside = await Promise.all(
+      lodgings.map(async (dir) => (await namesIn(dir)).map((one) => join(dir, one))),
+    );
+    return [...found, ...inside.flat()];
+  };
   return {
-    async put(session, files) {
+    async put(session, files, lodger) {
       if (Object.keys(files).length === 0) return {};
-      const dir = join(await made(), session);
-      await mkdir(dir, { recursive: true, mode: 0o700 });
+      const root = await made();
+      const place = lodger === null ? root : await lodgingIn(root, lodger.instance);
+      const dir = join(place, session);
+      // Whoever comes as far as an instance's directory is its user, which is another than ours.
+      const [dirMode, mode] = lodger === null ? [0o700, 0o600] : [0o755, 0o444];
+      await mkdir(dir, { recursive: true, mode: dirMode });
+      await chmod(dir, dirMode);
       const named: Record<string, string> = {};
       for (const [one, value] of Object.entries(files)) {
-        await writeWhole(join(dir, one), value, { mode: 0o600, owner: null });
-        named[`${one}_FILE`] = join(dir, one);
+        await writeWhole(join(dir, one), value, { mode, owner: null });
+        named[`${one}_FILE`] = join(lodger === null ? dir : join(lodger.seenAt, session), one);
       }
       return named;
     },
+    async lodging(instance) {
+      const [root] = await roots();
+      return root === undefined ? null : await lodgingIn(await privateDir(root, uid), instance);
+    },
     async drop(session) {
-      for (const root of await roots()) await dropBelow(root, session);
+      for (const dir of await everyPlace()) await rm(join(dir, session), { recursive: true, force: true });
     },
     async sweep(isLive) {
-      for (const root of await roots()) {
-        const sessions = await readdir(root).catch(() => [] as string[]);
-        for (const session of sessions) if (!isLive(session)) await dropBelow(root, session);
-      }
+      for (const dir of await everyPlace())
+        for (const session of await namesIn(dir))
+          if (session !== LODGINGS && !isLive(session))
+            await rm(join(dir, session), { recursive: true, force: true });
     },
   };
 }
+
+const namesIn = (dir: string): Promise<string[]> => readdir(dir).catch(() => []);
 
 const isInMemory = (place: string): Promise<boolean> =>
   statfs(place).then(

@@ -5,11 +5,14 @@
  */
 import type { SessionInput } from '../actors/session.ts';
 import { Failure } from '../failure.ts';
-import type { SessionId } from '../ids.ts';
+import type { AgentId, SessionId } from '../ids.ts';
 import type { Spender } from '../spending.ts';
 import type { Manifest, SecretRef } from '../tasks/manifest.ts';
+import type { Lodger } from '../tasks/secret-files.ts';
 import { type ForTool, toolSecrets } from '../tasks/secrets.ts';
 import type { House } from './house.ts';
+import { handleOf } from './instances.ts';
+import { hasOwnFiles } from './lending.ts';
 import type { Provider } from './proofs.ts';
 
 /** What a tool proves itself with to a provider, and where it finds it. */
@@ -68,6 +71,19 @@ export async function secretsOf(house: House, manifest: Manifest): Promise<ForTo
   return toolSecrets(manifest, await house.credentials.resolve(refs));
 }
 
+/** Null: the instance sees the files of this host. Throws Failure('not-implemented'). */
+export function lodgerOf(house: House, agent: AgentId, files: ForTool['files']): Lodger | null {
+  if (!hasOwnFiles(house, agent) || Object.keys(files).length === 0) return null;
+  const seenAt = handleOf(house, agent)?.['secrets'];
+  if (typeof seenAt === 'string') return { instance: agent, seenAt };
+  const names = Object.keys(files).join(', ');
+  throw new Failure(
+    'not-implemented',
+    `instance ${agent} has no place in memory for the secrets ${names}: deliver them as env, or set ` +
+      'XDG_RUNTIME_DIR to a directory in memory and make the instance anew',
+  );
+}
+
 export interface Calling {
   readonly providers: readonly Provider[];
   /** Claude Code asks a person about a key in the other variable. */
@@ -76,13 +92,16 @@ export interface Calling {
 
 /** Base URLs and a virtual key, which is new each time. */
 export async function modelEnv(
-  { credentials: { models } }: House,
+  house: House,
   spender: Spender,
   { providers, isClaude }: Calling,
 ): Promise<Record<string, string>> {
+  const { models } = house.credentials;
   if (models === null || providers.length === 0) return {};
   const key = await models.mint(spender);
-  const url = models.url();
+  // An instance with a network of its own reaches it by a way of its own.
+  const own = handleOf(house, spender.agent)?.['models'];
+  const url = typeof own === 'string' ? own : models.url();
   return {
     ...(providers.includes('anthropic') ? { ANTHROPIC_BASE_URL: url, ANTHROPIC_AUTH_TOKEN: key } : {}),
     ...(providers.includes('anthropic') && !isClaude ? { ANTHROPIC_API_KEY: key } : {}),

@@ -16,7 +16,7 @@ import { attemptDir, taskDirs, taskEnv } from '../tasks/dirs.ts';
 import type { Manifest } from '../tasks/manifest.ts';
 import { stage } from '../tasks/staging.ts';
 import type { SessionView } from '../views.ts';
-import { filled, modelEnv, personsEnv, providersOf, secretsOf } from './credentials.ts';
+import { filled, lodgerOf, modelEnv, personsEnv, providersOf, secretsOf } from './credentials.ts';
 import { follow, type KeptLaunch, keptLaunch, listener, toolOf } from './follow.ts';
 import { type House, taskOf } from './house.ts';
 import { handleOf } from './instances.ts';
@@ -150,7 +150,7 @@ export const launchExtras =
     return {
       env: {
         ...env,
-        ...(await house.credentials.files.put(id, files)),
+        ...(await house.credentials.files.put(id, files, lodgerOf(house, agent, files))),
         ...(await modelEnv(house, { session: id, agent, task }, calling)),
       },
       stdin: keptLaunch(context.run).stdin,

@@ -10,6 +10,7 @@ import { systemClock } from '../../src/clock.ts';
 import { containerRuntime } from '../../src/runtime/container.ts';
 import type { GuestDoors } from '../../src/runtime/container-state.ts';
 import type { Handle, InstanceSpec, Runtime } from '../../src/runtime.ts';
+import { secretFiles } from '../../src/tasks/secret-files.ts';
 import { fileSecrets } from '../../src/wiring/identity.ts';
 
 export const root = resolve(import.meta.dir, '..', '..');
@@ -46,6 +47,7 @@ export function openGround({ doors = noDoors, images = imagesDir, resolve }: Wis
   const sharesRoot = join(dataDir, 'agentshare', 'tasks');
   mkdirSync(sharesRoot, { recursive: true });
   const secrets = fileSecrets(join(dataDir, 'instances'));
+  const files = secretFiles({ places: ['/dev/shm'], dataDir, uid: process.getuid?.() ?? 0 });
   number += 1;
   const own = number;
   const again = () =>
@@ -61,6 +63,8 @@ export function openGround({ doors = noDoors, images = imagesDir, resolve }: Wis
       sharesRoot,
       issueCredentials: async (name) => ({ secret: await secrets.issue(name) }),
       doors,
+      models: noDoors,
+      secretsDir: (name) => files.lodging(name),
       clock: systemClock,
       log: () => {},
     });

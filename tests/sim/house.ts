@@ -325,7 +325,12 @@ function serverIn(world: HouseWorld): Server {
     signals: signals(),
     credentials: {
       resolve: async () => new Map(),
-      files: { put: async () => ({}), drop: async () => {}, sweep: async () => {} },
+      files: {
+        put: async () => ({}),
+        lodging: async () => null,
+        drop: async () => {},
+        sweep: async () => {},
+      },
       models: null,
       hide: (text) => text,
     },

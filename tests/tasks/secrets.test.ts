@@ -4,6 +4,7 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   statSync,
   symlinkSync,
@@ -143,7 +144,7 @@ describe('[V11] a secret as a file', () => {
 
   test('lies in memory, for its user only, until its session is over', async () => {
     const files = at(here.dir);
-    const named = await files.put('s1', { API_TOKEN: value });
+    const named = await files.put('s1', { API_TOKEN: value }, null);
     const path = named['API_TOKEN_FILE'] as string;
     expect(path).toStartWith('/dev/shm/');
     expect(readFileSync(path, 'utf8')).toBe(value);
@@ -155,20 +156,37 @@ describe('[V11] a secret as a file', () => {
   });
 
   test('that a killed server left is swept by the next, and those of live sessions stay', async () => {
-    const dead = (await at(here.dir).put('dead', { A: value }))['A_FILE'] as string;
-    const live = (await at(here.dir).put('live', { A: value }))['A_FILE'] as string;
-    const other = (await at(`${here.dir}/other`).put('dead', { A: value }))['A_FILE'] as string;
+    const dead = (await at(here.dir).put('dead', { A: value }, null))['A_FILE'] as string;
+    const live = (await at(here.dir).put('live', { A: value }, null))['A_FILE'] as string;
+    const other = (await at(`${here.dir}/other`).put('dead', { A: value }, null))['A_FILE'] as string;
     await at(here.dir).sweep((session) => session === 'live');
     expect([existsSync(dead), existsSync(live), existsSync(other)]).toEqual([false, true, true]);
     await at(here.dir).drop('live');
     await at(`${here.dir}/other`).drop('dead');
   });
 
+  test('for an instance with files of its own lies in its own directory, under the path it has there', async () => {
+    const files = at(here.dir);
+    const dir = (await files.lodging('web-1')) as string;
+    const named = await files.put('s1', { A: value }, { instance: 'web-1', seenAt: '/seen' });
+    await files.put('s2', { A: value }, { instance: 'web-1', seenAt: '/seen' });
+    expect(named).toEqual({ A_FILE: '/seen/s1/A' });
+    expect(readFileSync(join(dir, 's1', 'A'), 'utf8')).toBe(value);
+    // Another user reads it, and only who may come this far comes this far.
+    expect(statSync(join(dir, 's1', 'A')).mode & 0o777).toBe(0o444);
+    expect(statSync(join(dir, '..', '..')).mode & 0o777).toBe(0o700);
+    await files.drop('s1');
+    expect(readdirSync(dir)).toEqual(['s2']);
+    await at(here.dir).sweep(() => false);
+    // What is mounted stays the same directory.
+    expect([existsSync(dir), readdirSync(dir)]).toEqual([true, []]);
+  });
+
   test('is refused where it would be on a disk, or where somebody else’s directory is in the way', async () => {
     const onDisk = secretFiles({ places: [here.dir], dataDir: here.dir, uid });
-    await expect(onDisk.put('s1', { A: value })).rejects.toThrow('no file system in memory');
+    await expect(onDisk.put('s1', { A: value }, null)).rejects.toThrow('no file system in memory');
     const foreign = secretFiles({ places: ['/dev/shm'], dataDir: here.dir, uid: uid + 1 });
-    await expect(foreign.put('s1', { A: value })).rejects.toThrow('is not ours');
+    await expect(foreign.put('s1', { A: value }, null)).rejects.toThrow('is not ours');
   });
 
   test('is not in the environment, and one for cloning is in neither', () => {
