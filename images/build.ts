@@ -211,25 +211,19 @@ const isNoExec = (mount: string): boolean =>
 
 function debianLayer(place: Place, recipe: Recipe, below: readonly KeptLayer[]): Promise<KeptLayer> {
   const packages = packagesOf(recipe);
+  const added = below.length === 0 ? packages : recipe.packages;
   return layer(place, {
     what: `Debian packages of ${recipe.name}`,
     inputs: ['debian', SUITE, packages, below.map((one) => one.digest), readFileSync(rootfsFile, 'utf8')],
     async make(tar, work) {
-      place.say(
-        `${recipe.name}: fetching and installing ${packages.length} Debian packages and what they need`,
-      );
+      place.say(`${recipe.name}: fetching and installing ${added.length} Debian packages and what they need`);
       const root = join(work, 'root');
       const say = (line: string) => place.say(`${recipe.name}: ${line}`);
-      await debianRoot({ dir: root, packages, mirror: place.mirror, say });
-      if (below.length === 0) await packDirectory(root, tar);
-      else {
-        const under = join(work, 'below');
-        await unpack(
-          below.map((one) => one.path),
-          under,
-        );
-        await packDifference(root, under, tar);
-      }
+      const under = below.length === 0 ? null : join(work, 'below');
+      const tars = below.map(({ path }) => path);
+      if (under !== null) await unpack(tars, under);
+      await debianRoot({ dir: root, packages: added, on: under, mirror: place.mirror, say });
+      await (under === null ? packDirectory(root, tar) : packDifference(root, under, tar));
       return debianComponents(root);
     },
   });

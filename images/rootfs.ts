@@ -14,6 +14,8 @@ import { run } from './run.ts';
 export interface Rootfs {
   readonly dir: string;
   readonly packages: readonly string[];
+  /** A root that is added to: what is in it stays, and only what is missing is fetched; null: a new one. */
+  readonly on: string | null;
   /** Where packages are fetched; null: where mmdebstrap fetches them by itself. */
   readonly mirror: string | null;
   readonly say: (line: string) => void;
@@ -53,7 +55,7 @@ const leftovers = [
 ];
 
 /** Throws with what to do when it cannot be built here. */
-export async function debianRoot({ dir, packages, mirror, say }: Rootfs): Promise<void> {
+export async function debianRoot({ dir, packages, on, mirror, say }: Rootfs): Promise<void> {
   if (Bun.which('mmdebstrap') === null)
     throw new Error('mmdebstrap is not installed: apt-get install mmdebstrap');
   if (process.getuid?.() !== 0)
@@ -61,7 +63,9 @@ export async function debianRoot({ dir, packages, mirror, say }: Rootfs): Promis
   await run({
     command: [
       'mmdebstrap',
-      '--variant=essential',
+      ...(on === null
+        ? ['--variant=essential']
+        : ['--variant=custom', `--setup-hook=cp --archive '${on}/.' "$1"`]),
       '--mode=root',
       ...dpkg.map((option) => `--dpkgopt=${option}`),
       `--include=${packages.join(',')}`,

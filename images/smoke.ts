@@ -3,8 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
+import { ulimits } from '../src/runtime/container-spec.ts';
 import type { Engine } from '../src/runtime/engine.ts';
-import { AGENT_UID, type Recipe } from './recipes.ts';
+import type { Recipe } from './recipes.ts';
 
 const SMOKE_SECONDS = 60;
 
@@ -27,8 +28,10 @@ export async function smoke(
       SecurityOpt: ['no-new-privileges:true', ...(engine.seccomp ? [`seccomp=${profile}`] : [])],
       Tmpfs: {
         '/tmp': 'rw,size=256m,mode=1777',
-        '/home/agent': `rw,size=256m,mode=0700,uid=${AGENT_UID},gid=${AGENT_UID}`,
+        // Podman gives a tmpfs to no other user than root.
+        '/home/agent': 'rw,size=256m,mode=1777',
       },
+      Ulimits: ulimits(engine),
       ...(engine.limits.processes ? { PidsLimit: 256 } : {}),
       ...(engine.limits.memory ? { Memory: 2 ** 30, MemorySwap: 2 ** 30 } : {}),
     },

@@ -66,7 +66,7 @@ async function check(tier: Tier, work: string, env: Readonly<Record<string, stri
   if (paths.length === 0) return { verdict: skippedWhole('no test is written yet'), outcome: null };
   const report = join(work, `${tier.name}.xml`);
   const reporter = ['--reporter=junit', `--reporter-outfile=${report}`];
-  const within = run.within === undefined ? [] : [process.execPath, run.within];
+  const within = run.within === undefined ? [] : [process.execPath, ...run.within];
   const command = [...within, process.execPath, 'test', `--timeout=${TEST_MS}`, ...reporter, ...paths];
   const outcome = await runToEnd({ command, cwd: root, env, limitSeconds });
   if (run.within !== undefined && outcome.exitCode === CANNOT_RUN)

@@ -14,8 +14,11 @@ export interface Tier {
     | { readonly command: readonly string[] }
     | {
         readonly tests: readonly string[];
-        /** A script that runs the tests beside something; exit code 77: it cannot, and says why. */
-        readonly within?: string;
+        /**
+         * A script, and its words, that runs the tests beside something; exit code 77: it cannot, and says
+         * why.
+         */
+        readonly within?: readonly string[];
       };
   readonly needs: readonly Need[];
   readonly limitSeconds: number;
@@ -32,13 +35,14 @@ const chromium: Need = { program: 'chromium', debian: 'chromium' };
 const redis: Need = { program: 'redis-server', debian: 'redis-server' };
 const python: Need = { program: 'python3', debian: 'python3' };
 
-/** For an engine and images of our own. */
-const containers: readonly Need[] = [
-  { program: 'dockerd', debian: 'docker.io' },
+/** For images of our own, and an engine in a network of its own. */
+const images: readonly Need[] = [
   { program: 'mmdebstrap', debian: 'mmdebstrap' },
   { program: 'iptables', debian: 'iptables' },
   { program: 'ip', debian: 'iproute2' },
 ];
+const containers: readonly Need[] = [{ program: 'dockerd', debian: 'docker.io' }, ...images];
+const podman: readonly Need[] = [{ program: 'podman', debian: 'podman' }, ...images];
 
 /** Run by the Bun that runs us, which need not be on the PATH. */
 const command = (name: string, ...words: readonly string[]): Tier => ({
@@ -53,7 +57,7 @@ interface TestsWish {
   readonly fast?: boolean;
   readonly needs?: readonly Need[];
   readonly limitSeconds?: number;
-  readonly within?: string;
+  readonly within?: readonly string[];
 }
 
 const tests = (name: string, paths: readonly string[], wish: TestsWish = {}): Tier => ({
@@ -77,8 +81,13 @@ export const tiers: readonly Tier[] = [
   tests('images', ['images'], { fast: true }),
   tests('container', ['container'], {
     needs: containers,
-    within: 'scripts/check/with-engine.ts',
-    limitSeconds: 1_800,
+    within: ['scripts/check/with-engine.ts', 'docker'],
+    limitSeconds: 1_200,
+  }),
+  tests('podman', ['podman'], {
+    needs: podman,
+    within: ['scripts/check/with-engine.ts', 'podman'],
+    limitSeconds: 900,
   }),
   tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),
   tests('terminal', ['terminal']),

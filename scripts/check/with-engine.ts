@@ -1,14 +1,14 @@
 /**
  * Runs a command beside a container engine of its own, in a network of its own, and ends both:
  *
- *     bun scripts/check/with-engine.ts COMMAND…
+ *     bun scripts/check/with-engine.ts docker|podman COMMAND…
  *
  * The engine has its data and its socket in a temporary directory, and nothing of the machine's own engine is
  * touched. The command sees the socket as CONTAINER_TEST_SOCKET and images as CONTAINER_TEST_IMAGES; those
  * are built first where they are missing. Exit code 77, and a reason as the last line: it cannot be done
  * here.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -18,7 +18,31 @@ const START_MS = 60_000;
 const STOP_MS = 20_000;
 /** An address that is neither the loopback's nor anybody's (RFC 5737), for sites that tests open. */
 const SITE = '203.0.113.10';
-const images = ['base', 'claude'];
+
+interface Kind {
+  readonly socket: string;
+  /** A shell command that becomes the engine; `$0` is its directory. */
+  readonly command: string;
+  readonly images: readonly string[];
+}
+
+const kinds: Readonly<Record<string, Kind>> = {
+  docker: {
+    socket: 'docker.sock',
+    command:
+      'exec dockerd --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/pid" -H "unix://$0/docker.sock" ' +
+      '--storage-driver=overlay2 >"$0/log" 2>&1',
+    images: ['base', 'claude'],
+  },
+  podman: {
+    socket: 'podman.sock',
+    // Events in a file: without a journal of the system there is nowhere else for them.
+    command:
+      'exec podman --root "$0/data" --runroot "$0/run" --tmpdir "$0/tmp" --cgroup-manager=cgroupfs ' +
+      '--events-backend=file system service --time=0 "unix://$0/podman.sock" >"$0/log" 2>&1',
+    images: ['base'],
+  },
+};
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
@@ -27,13 +51,8 @@ function skip(reason: string): never {
   process.exit(SKIPPED);
 }
 
-function startEngine(dir: string): Bun.Subprocess {
-  const script = [
-    'ip link set lo up',
-    `ip addr add ${SITE}/32 dev lo`,
-    'exec dockerd --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/pid" -H "unix://$0/docker.sock" ' +
-      '--storage-driver=overlay2 >"$0/log" 2>&1',
-  ].join(' && ');
+function startEngine({ command }: Kind, dir: string): Bun.Subprocess {
+  const script = ['ip link set lo up', `ip addr add ${SITE}/32 dev lo`, command].join(' && ');
   return Bun.spawn(['unshare', '--net', 'sh', '-c', script, dir], {
     stdin: 'ignore',
     stdout: 'ignore',
@@ -77,6 +96,18 @@ async function stop(engine: Bun.Subprocess): Promise<void> {
   await engine.exited;
 }
 
+/** Podman leaves a watcher for every container and every command in one. */
+function endWatchers(dir: string): void {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
+    try {
+      const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+      if (Number(pid) !== process.pid && words.some((word) => word.startsWith(`${dir}/`)))
+        process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // Gone meanwhile.
+    }
+}
+
 /** What a killed engine leaves mounted keeps its directory from being removed. */
 function unmountBelow(dir: string): void {
   const mounts = readFileSync('/proc/mounts', 'utf8')
@@ -86,12 +117,14 @@ function unmountBelow(dir: string): void {
   for (const path of mounts.toReversed()) Bun.spawnSync(['umount', '-l', path]);
 }
 
-async function main(command: readonly string[]): Promise<number> {
+async function main([name = '', ...command]: readonly string[]): Promise<number> {
+  const kind = kinds[name];
+  if (!kind) throw new Error(`"${name}" is no engine; there are ${Object.keys(kinds).join(', ')}`);
   if (process.platform !== 'linux') skip('a container engine of our own needs Linux');
   if (process.getuid?.() !== 0) skip('a container engine of our own needs root');
   const dir = mkdtempSync(join(tmpdir(), 'engine-'));
-  const [socket, imagesDir] = [join(dir, 'docker.sock'), join(root, '.tools', 'images')];
-  const engine = startEngine(dir);
+  const [socket, imagesDir] = [join(dir, kind.socket), join(root, '.tools', 'images')];
+  const engine = startEngine(kind, dir);
   try {
     if (!(await answers(socket, engine))) {
       const log = join(dir, 'log');
@@ -103,13 +136,14 @@ async function main(command: readonly string[]): Promise<number> {
     // Fetching needs the machine's network, trying the engine's socket, which is anywhere.
     const forImages = { ...env, DOCKER_HOST: `unix://${socket}`, AGENTIC_IMAGES_DIR: imagesDir };
     const built = await run(
-      [process.execPath, join(root, 'images', 'main.ts'), 'build', ...images],
+      [process.execPath, join(root, 'images', 'main.ts'), 'build', ...kind.images],
       forImages,
     );
     if (built !== 0) return built;
     return await run(beside(engine, command), env);
   } finally {
     await stop(engine);
+    endWatchers(dir);
     unmountBelow(dir);
     rmSync(dir, { recursive: true, force: true });
   }

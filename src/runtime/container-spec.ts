@@ -181,7 +181,7 @@ const PODMAN_NPROC = 32_768;
  * Podman sets some by itself, higher than it may where it is not allowed to raise any: it is told what we
  * have.
  */
-function ulimits({ kind, most }: Engine) {
+export function ulimits({ kind, most }: Engine) {
   const core = { Name: 'core', Soft: 0, Hard: 0 };
   if (kind === 'docker') return [core];
   const nproc = Math.min(most.nproc ?? PODMAN_NPROC, PODMAN_NPROC);

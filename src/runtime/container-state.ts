@@ -68,7 +68,7 @@ export interface State {
   readonly egress: EgressDoors;
   readonly engines: Map<string, Promise<Engine>>;
   /** The engine for new instances, once one was found. */
-  readonly found: { engine: Engine | null };
+  readonly found: { engine: Engine | null; notes: readonly string[] };
   readonly towers: Map<string, Watchtower>;
   readonly turns: Map<string, Promise<unknown>>;
   readonly times: CpuTimes;
@@ -98,17 +98,26 @@ export function engineOf({ engines, options }: State, socket: string): Promise<E
 
 /** The one that was found last while it answers: to ask one for all its facts takes Podman seconds. */
 export async function anyEngine(state: State): Promise<Engine> {
+  const { engine, notes } = await seekEngine(state);
+  if (engine === null) throw new Failure('runtime-failed', notes.join('; '));
+  return engine;
+}
+
+/** The same; `engine` null: there is none. */
+export async function seekEngine(
+  state: State,
+): Promise<{ readonly engine: Engine | null; readonly notes: readonly string[] }> {
   const last = state.found.engine;
   const answers = last?.docker.ping().then(
     () => true,
     () => false,
   );
-  if (last && (await answers)) return last;
-  const { engine, notes } = await findEngine(state.options);
-  if (engine === null) throw new Failure('runtime-failed', notes.join('; '));
-  state.engines.set(engine.socket, Promise.resolve(engine));
-  state.found.engine = engine;
-  return engine;
+  if (last && (await answers)) return { engine: last, notes: state.found.notes };
+  const found = await findEngine(state.options);
+  if (found.engine === null) return found;
+  state.engines.set(found.engine.socket, Promise.resolve(found.engine));
+  Object.assign(state.found, found);
+  return found;
 }
 
 export const dirsOf = ({ options }: State, name: string): ContainerDirs =>

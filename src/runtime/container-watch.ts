@@ -3,6 +3,7 @@
  *
  * An event is only a reason to look: what is true the engine says when it is asked. When the stream of events
  * is lost, as when the engine is restarted, it is opened again, and everything that is watched is looked at.
+ * It is looked at now and then without a reason too: Podman's stream leaves out what happens while it begins.
  */
 import { constants as osConstants } from 'node:os';
 import type { Readable } from 'node:stream';
@@ -12,6 +13,7 @@ import { type Engine, isMissing } from './engine.ts';
 
 const RETRY_FIRST_MS = 200;
 const RETRY_MAX_MS = 5_000;
+const LOOK_EVERY_MS = 10_000;
 
 export interface Watching {
   readonly clock: Clock;
@@ -43,6 +45,12 @@ export function watchtower(engine: Engine, { clock, log }: Watching): Watchtower
         log(`events of ${engine.socket}: ${thrown instanceof Error ? thrown.message : thrown}`);
       }
       await sleep(clock, waitMs, signal).catch(() => {});
+    }
+  };
+  const lookNowAndThen = async (signal: AbortSignal) => {
+    while (!signal.aborted) {
+      await sleep(clock, LOOK_EVERY_MS, signal).catch(() => {});
+      lookAll();
     }
   };
   return {
@@ -80,6 +88,7 @@ export function watchtower(engine: Engine, { clock, log }: Watching): Watchtower
       if (stream === null) {
         stream = new AbortController();
         void listen(stream.signal);
+        void lookNowAndThen(stream.signal);
       }
       look();
       return stop;

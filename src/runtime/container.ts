@@ -27,10 +27,11 @@ import {
   inspected,
   mine,
   type State,
+  seekEngine,
 } from './container-state.ts';
 import { usageOf, watchtower } from './container-watch.ts';
 import { egressDoors } from './egress.ts';
-import { type Engine, engineFailure, factsOf, findEngine, isMissing, isSame } from './engine.ts';
+import { type Engine, engineFailure, factsOf, isMissing, isSame } from './engine.ts';
 
 export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
   const { clock, log, resolve } = options;
@@ -38,7 +39,7 @@ export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
     options,
     egress: egressDoors({ clock, log, ...(resolve ? { resolve } : {}) }),
     engines: new Map(),
-    found: { engine: null },
+    found: { engine: null, notes: [] },
     towers: new Map(),
     turns: new Map(),
     times: new Map(),
@@ -79,8 +80,8 @@ export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
   };
 }
 
-async function probe({ options }: State): Promise<Probe> {
-  const { engine, notes } = await findEngine(options);
+async function probe(state: State): Promise<Probe> {
+  const { engine, notes } = await seekEngine(state);
   const isolation = 'shared-kernel';
   const instead = 'create the instance with runtime "host" instead';
   return engine === null
@@ -286,7 +287,7 @@ function watch(state: State, handle: ContainerHandle, onExit: (exit: RuntimeExit
 }
 
 async function inventory(state: State): Promise<readonly Found[]> {
-  const { engine } = await findEngine(state.options);
+  const { engine } = await seekEngine(state);
   if (engine === null) return [];
   const label = [`${labelOf.dataDir}=${state.options.dataDir}`];
   const found = await engine.docker.listContainers({ all: true, filters: { label } }).catch((thrown) => {

@@ -12,6 +12,8 @@ import { Failure } from '../failure.ts';
 
 /** How long an engine may take to answer. */
 const ANSWER_MS = 10_000;
+/** Podman looks up which package each of its programs is of: seconds on a quiet machine. */
+const FACTS_MS = 60_000;
 
 export interface EngineOptions {
   /** Where programs are looked for. */
@@ -79,16 +81,17 @@ function whatToDo(path: string): string {
 /** Throws what the connection throws, or Failure('timed-out'). */
 export async function engineAt(socket: string, clock: Clock): Promise<Engine> {
   const docker = new Docker({ socketPath: socket });
-  const asked = Promise.all([docker.version(), docker.info()]);
+  const version = (await within(docker.version(), ANSWER_MS, clock)) as Version;
+  const info = (await within(docker.info(), FACTS_MS, clock)) as Info;
+  return told({ docker, socket, version, info });
+}
+
+async function within<T>(asked: Promise<T>, ms: number, clock: Clock): Promise<T> {
   asked.catch(() => {});
   const late = Promise.withResolvers<never>();
-  const timer = clock.setTimeout(
-    () => late.reject(new Failure('timed-out', `silent for ${ANSWER_MS} ms`)),
-    ANSWER_MS,
-  );
+  const timer = clock.setTimeout(() => late.reject(new Failure('timed-out', `silent for ${ms} ms`)), ms);
   try {
-    const [version, info] = await Promise.race([asked, late.promise]);
-    return told({ docker, socket, version: version as Version, info: info as Info });
+    return await Promise.race([asked, late.promise]);
   } finally {
     clock.clearTimeout(timer);
   }

@@ -12,6 +12,7 @@ import type { GuestDoors } from '../../src/runtime/container-state.ts';
 import type { Handle, InstanceSpec, Runtime } from '../../src/runtime.ts';
 import { secretFiles } from '../../src/tasks/secret-files.ts';
 import { fileSecrets } from '../../src/wiring/identity.ts';
+import type { OpenRuntime } from '../contracts/runtime.ts';
 
 export const root = resolve(import.meta.dir, '..', '..');
 /** Given by scripts/check/engine.ts; the tier is skipped as a whole when it cannot be. */
@@ -24,6 +25,8 @@ let number = 0;
 export interface Ground {
   readonly dataDir: string;
   readonly runtime: Runtime;
+  /** In memory, for secrets of an instance's processes. */
+  secretsDir(name: string): Promise<string | null>;
   /** Another server over the same place. */
   again(): Runtime;
   spec(name: string, more?: Partial<InstanceSpec>): InstanceSpec;
@@ -73,6 +76,7 @@ export function openGround({ doors = noDoors, images = imagesDir, resolve }: Wis
     dataDir,
     runtime,
     again,
+    secretsDir: (name) => files.lodging(name),
     spec: (name, more = {}) => ({
       name,
       instanceId: `01920000-0000-7000-8000-${process.pid}-${own}`,
@@ -84,6 +88,18 @@ export function openGround({ doors = noDoors, images = imagesDir, resolve }: Wis
         await runtime.destroy({ version: 1, runtime: 'container', name: spec.name });
       rmSync(dataDir, { recursive: true, force: true });
     },
+  };
+}
+
+/** A world for the contract that every runtime keeps. */
+export async function openContract(): Promise<OpenRuntime> {
+  const ground = openGround();
+  return {
+    runtime: ground.runtime,
+    again: ground.again,
+    spec: (name) => ground.spec(name),
+    crash: async (handle) => void (await docker.getContainer(String(handle['container'])).kill()),
+    close: ground.close,
   };
 }
 

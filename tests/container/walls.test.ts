@@ -189,9 +189,11 @@ describe('an isolated instance', () => {
 
 test('[R25] only places of the instance itself are mounted, and none of them is a socket of the engine', async () => {
   const { Mounts: mounts, HostConfig: host } = await docker.getContainer(String(cell['container'])).inspect();
+  const secrets = await ground.secretsDir('cell');
   const own = [join(ground.dataDir, 'instances', 'cell'), join(ground.dataDir, 's')];
   const foreign = mounts.filter(
-    ({ Type, Source = '' }) => Type === 'bind' && !own.some((at) => Source.startsWith(`${at}/`)),
+    ({ Type, Source = '' }) =>
+      Type === 'bind' && Source !== secrets && !own.some((at) => Source.startsWith(`${at}/`)),
   );
   expect(foreign).toEqual([]);
   expect(
@@ -202,6 +204,8 @@ test('[R25] only places of the instance itself are mounted, and none of them is 
   ).toEqual([
     ['/home/agent', true],
     ['/opt/agentic/credentials', false],
+    ['/opt/agentic/models', false],
+    ['/opt/agentic/secrets', false],
     ['/opt/agentic/socket', false],
     ['/opt/agentic/spool', true],
     ['/srv/work', true],
