@@ -243,6 +243,7 @@ describe('[V4] an answer', () => {
       leave.abort();
       expect(await asked).toBeNull();
     }
+    await until('all to be noticed to have left', () => (here as World).left === SLOTS_MAX);
     thinking.resolve();
     await until('a slot', async () => (await post('/v1/messages', wish)).status === 200);
     expect(reached).toBe(1);

@@ -35,6 +35,8 @@ export interface World {
   thinking: Promise<void>;
   /** Awaited before a use is durable. */
   durable: Promise<void>;
+  /** Callers that were noticed to have left while they waited for the treasury. */
+  left: number;
   /** How often the real key was given up. */
   forgotten: number;
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
@@ -63,6 +65,7 @@ export async function world(provider: Provider): Promise<World> {
     refuse: null,
     thinking: Promise.resolve(),
     durable: Promise.resolve(),
+    left: 0,
     forgotten: 0,
     uses: [],
     wishes: [],
@@ -94,7 +97,11 @@ export async function world(provider: Provider): Promise<World> {
       async admit(_who, wish, signal) {
         state.wishes.push(wish);
         const left = new Promise<never>((_, reject) => {
-          signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+          const leaves = () => {
+            state.left += 1;
+            reject(signal.reason);
+          };
+          signal.addEventListener('abort', leaves, { once: true });
         });
         await Promise.race([state.thinking, left]);
         return state.refuse;
