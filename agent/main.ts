@@ -2,6 +2,7 @@
  * The agent client. The process that is started is the holder: options → sessions → network side; a signal
  * ends them in reverse. Started by it with `--network-side`, it is the network side.
  */
+import { egress } from './egress.ts';
 import { Holder, type Shutdown } from './holder.ts';
 import { jsonLog } from './log.ts';
 import { type Options, readOptions, version } from './options.ts';
@@ -46,6 +47,8 @@ function hold(read: Options): void {
     server: read.target.address,
     pid: process.pid,
   });
+  // Here, so that what sessions have open outlives the network side.
+  if (read.egress !== null) egress(read.egress, log);
   const holder = new Holder({ options: read, sessions, log, onShutdown: (shutdown) => void end(shutdown) });
   process.on('SIGHUP', () => holder.renew());
   process.on('SIGUSR2', () => void holder.upgrade());

@@ -27,6 +27,8 @@ export interface Options {
   readonly profile: string;
   readonly loadout: string;
   readonly secretFile: string | null;
+  /** `<port>=<socket>,…`: what is sent to that loopback port goes to that Unix socket; null: nothing is. */
+  readonly egress: string | null;
   readonly spoolDir: string;
   readonly spoolMemoryBytes: number;
   readonly spoolDiskBytes: number;
@@ -63,7 +65,7 @@ export const help = `agent-client ${version}: runs inside an instance and does w
 Other variables: AGENT_INSTANCE_ID, AGENT_SECRET_FILE (a file with this instance's secret, mode 0600),
 AGENT_WORKING_DIR (where a command runs that names no directory; HOME), AGENT_PROFILE, AGENT_LOADOUT,
 AGENT_SPOOL_DIR, AGENT_SPOOL_MEMORY_BYTES, AGENT_SPOOL_DISK_BYTES, AGENT_SETUP_COMPLETE,
-AGENT_SETUP_SENTINEL, LOG_LEVEL.
+AGENT_SETUP_SENTINEL, AGENT_EGRESS (PORT=PATH,…: loopback ports that lead to Unix sockets), LOG_LEVEL.
 
 It is two processes: this one holds the sessions, and starts another that speaks to the server. That one may
 die, and is started again; sessions only end with this one.
@@ -145,6 +147,7 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
     profile: env['AGENT_PROFILE'] ?? '',
     loadout: env['AGENT_LOADOUT'] ?? '',
     secretFile: env['AGENT_SECRET_FILE'] ? resolve(base, env['AGENT_SECRET_FILE']) : null,
+    egress: env['AGENT_EGRESS'] || null,
     spoolDir: resolve(base, env['AGENT_SPOOL_DIR'] || join(tmpdir(), `agent-spool-${agentId}`)),
     spoolMemoryBytes: count('AGENT_SPOOL_MEMORY_BYTES', env['AGENT_SPOOL_MEMORY_BYTES'], 4 << 20),
     spoolDiskBytes: count('AGENT_SPOOL_DISK_BYTES', env['AGENT_SPOOL_DISK_BYTES'], 256 << 20),

@@ -26,6 +26,7 @@ const steady: Runtime = {
   kind: 'host',
   probe: async () => ({ runtime: 'host', available: true, reasons: [], isolation: 'full-host-access' }),
   inventory: async () => [],
+  check: async () => {},
   create: async ({ name }) => ({ version: 1, runtime: 'host', name }),
   start: same,
   stop: async () => {},
@@ -33,6 +34,7 @@ const steady: Runtime = {
   recover: async () => true,
   watch: () => () => {},
   usage: async () => null,
+  shares: null,
 };
 
 export interface Standing {
@@ -67,6 +69,17 @@ export function standing(dir: string, journal: Journal, given: Fleet | null = nu
     unwritten: new Map(),
     tallies: new Map(),
     signals: signals(),
+    credentials: {
+      resolve: async () => new Map(),
+      files: {
+        put: async () => ({}),
+        lodging: async () => null,
+        drop: async () => {},
+        sweep: async () => {},
+      },
+      models: null,
+      hide: (text) => text,
+    },
     get fleet(): Fleet {
       return fleet;
     },

@@ -16,6 +16,8 @@ const strict = process.env['CI'] === 'true';
 /** A test that says nothing else may take this long. */
 const TEST_MS = 60_000;
 const OUTPUT_LINES_MAX = 400;
+/** By convention of test programs: what is needed is not here. */
+const CANNOT_RUN = 77;
 
 const usage = `Usage: bin/check [--fast] [TIER…]
 
@@ -64,8 +66,11 @@ async function check(tier: Tier, work: string, env: Readonly<Record<string, stri
   if (paths.length === 0) return { verdict: skippedWhole('no test is written yet'), outcome: null };
   const report = join(work, `${tier.name}.xml`);
   const reporter = ['--reporter=junit', `--reporter-outfile=${report}`];
-  const command = [process.execPath, 'test', `--timeout=${TEST_MS}`, ...reporter, ...paths];
+  const within = run.within === undefined ? [] : [process.execPath, ...run.within];
+  const command = [...within, process.execPath, 'test', `--timeout=${TEST_MS}`, ...reporter, ...paths];
   const outcome = await runToEnd({ command, cwd: root, env, limitSeconds });
+  if (run.within !== undefined && outcome.exitCode === CANNOT_RUN)
+    return { verdict: skippedWhole(outcome.output.trim().split('\n').at(-1) ?? 'no reason given'), outcome };
   const junit = existsSync(report) ? readFileSync(report, 'utf8') : null;
   return { verdict: judgeTests(outcome, junit, limitSeconds), outcome };
 }

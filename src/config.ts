@@ -1,6 +1,7 @@
 /** The environment, read once, checked and frozen. The only place that reads `process.env`. */
 import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
+import { type CredentialsConfig, credentialsConfig } from './config-credentials.ts';
 import { Failure } from './failure.ts';
 import type { Level } from './log.ts';
 
@@ -86,10 +87,15 @@ export interface Config {
   readonly auditKeepDays: number;
   /** How long an actor rests in the journal after its end before it is archived; null: for ever. */
   readonly archiveAfterMs: number | null;
+  /** Where images for containers are built and found. */
+  readonly imagesDir: string;
+  /** Our seccomp profile, for engines. */
+  readonly seccompPath: string;
   /** What instances on this host get of our environment. */
   readonly instanceEnv: Readonly<Record<string, string>>;
   /** Where `claude` is, when it is not on PATH. */
   readonly claudeBin: string | null;
+  readonly credentials: CredentialsConfig;
   /** Our own environment, for secret references of source `env`; never logged, never handed on whole. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
@@ -284,8 +290,11 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     unknownSessions: unknownSessions(env),
     auditKeepDays: integer(env, 'AGENTIC_AUDIT_KEEP_DAYS', { fallback: 90, min: 1, max: 36_500 }),
     archiveAfterMs: archiveHours === 0 ? null : archiveHours * 3_600_000,
+    imagesDir: resolve(cwd, env['AGENTIC_IMAGES_DIR'] || join(dataDir, 'images')),
+    seccompPath: join(sourceDir, '..', 'images', 'seccomp.json'),
     instanceEnv: instanceEnv(env),
     claudeBin: env['AGENTIC_CLAUDE_BIN'] || null,
+    credentials: credentialsConfig(env, { listen, dataDir }),
     env,
   });
 }

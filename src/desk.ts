@@ -7,7 +7,7 @@
 import type { FailureInfo } from './failure.ts';
 import type { RecordQuery } from './journal.ts';
 import type { CastWish, FoundLines, Gaps, Moment, PastScreen, SearchWish } from './recordings.ts';
-import type { Probe, RuntimeKind } from './runtime.ts';
+import type { Limits, Network, Probe, RuntimeKind } from './runtime.ts';
 import type { Terminal } from './terminal.ts';
 import type {
   ActorChangesView,
@@ -19,17 +19,16 @@ import type {
   ArtifactView,
   BootstrapView,
   EventView,
-  FoundLineView,
   HitlView,
   IdentityView,
   InstanceView,
-  RecordingMarkView,
   RecordingRemovedView,
-  RecordingView,
   RevokedView,
   SessionView,
   TaskView,
 } from './views.ts';
+import type { FoundLineView, RecordingMarkView, RecordingView } from './views-recordings.ts';
+import type { UsageReport } from './views-usage.ts';
 
 /**
  * Looks up an actor, `<kind>:<id>`, that ended longer ago than memory reaches, so that the desks find it. One
@@ -60,6 +59,9 @@ export interface NewInstance {
   readonly profile?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly workingDir?: string;
+  readonly image?: string;
+  readonly limits?: Limits;
+  readonly network?: Network;
   /** Start it once it is made; true when absent. */
   readonly start?: boolean;
 }
@@ -220,6 +222,26 @@ export interface HealthDesk {
   };
 }
 
+export interface UsageDesk {
+  /** Of the last `days`, today included, in UTC; of the newest `tasks`. */
+  report(wanted: {
+    readonly agent: string | undefined;
+    readonly days: number;
+    readonly tasks: number;
+  }): UsageReport;
+}
+
+/** Since this server started. */
+export interface ModelCounts {
+  readonly requests: readonly {
+    readonly provider: string;
+    readonly status: string;
+    readonly count: number;
+  }[];
+  readonly tokens: readonly { readonly provider: string; readonly kind: string; readonly count: number }[];
+  readonly costUsd: readonly { readonly provider: string; readonly usd: number }[];
+}
+
 /** Numbers that only the house knows; read at each scrape. */
 export interface Gauges {
   agentsByStatus(): Readonly<Record<string, number>>;
@@ -237,6 +259,8 @@ export interface Gauges {
   /** How often the recording of a terminal could not be written. */
   recordingFailures(): number;
   skippedFrames(): number;
+  /** What went through the gateway to models. */
+  models(): ModelCounts;
 }
 
 /**

@@ -18,16 +18,17 @@ import { openJournal } from './journal/open.ts';
 import { remembered } from './journal/seen.ts';
 import { takeLock } from './journal/sqlite-lock.ts';
 import { asWords, jsonLog, type Log } from './log.ts';
-import { type Built, type Ground, openDoors } from './main-doors.ts';
-import { absentRuntime } from './runtime/absent.ts';
-import { type HostRuntime, hostRuntime } from './runtime/host.ts';
-import type { Runtime, RuntimeKind } from './runtime.ts';
+import { composeCredentials } from './main/credentials.ts';
+import { type Built, type Ground, openDoors } from './main/doors.ts';
+import { runtimesOf } from './main/runtimes.ts';
 import { readQuestion } from './terminal/asking.ts';
 import { keysFor } from './terminal/asking-keys.ts';
 import { terminals as makeTerminals } from './terminal/terminals.ts';
 import { socketPathOf } from './transport/socket-path.ts';
+import { veil } from './veil.ts';
 import { keepAgentshare, openAgentshare } from './wiring/agentshare.ts';
 import { auditedIn, instanceNamed, revokeInstance } from './wiring/certificates.ts';
+import { voidedAll } from './wiring/credentials.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
 import { firstInstance, publish, welcome } from './wiring/first-words.ts';
 import { type House, signals } from './wiring/house.ts';
@@ -46,11 +47,12 @@ const DRAIN_MS = 3_000;
 const clock = systemClock;
 
 async function ground(config: Config): Promise<Ground> {
+  const hidden = veil();
   const log = jsonLog({
     clock,
     level: config.logLevel,
     ...(process.stderr.isTTY ? { format: asWords } : {}),
-    write: (line) => void process.stderr.write(line),
+    write: (line) => void process.stderr.write(hidden.hide(line)),
   });
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 }).catch((thrown: NodeJS.ErrnoException) => {
     const cure = 'set AGENTIC_DATA_DIR to a directory that you may write';
@@ -71,6 +73,7 @@ async function ground(config: Config): Promise<Ground> {
   const journal = await remembered(bare, { path: join(dataDir, 'journal.seen'), place, isAnew, clock, log });
   const secrets = fileSecrets(join(config.dataDir, 'instances'));
   const socketPath = await socketPathOf(config.dataDir);
+  const proofs = await composeCredentials({ config, clock, log, veil: hidden, uid: process.getuid?.() ?? 0 });
   const late: Ground['late'] = { house: null, cut: () => 0 };
   const named = instanceNamed(() => (late.house as House).fleet);
   const trusted = await trust(config, { log, named }).catch(async (thrown) => {
@@ -88,6 +91,7 @@ async function ground(config: Config): Promise<Ground> {
     socketPath,
     grpc: { address: '' },
     late,
+    proofs,
     ...trusted,
   };
 }
@@ -114,35 +118,10 @@ async function trust(
   return { audit, audited, identity };
 }
 
-function hostRuntimeOf({ config, log, secrets, socketPath, grpc }: Ground): HostRuntime {
-  return hostRuntime({
-    root: join(config.dataDir, 'instances'),
-    agentCommand: config.agentCommand,
-    serverAddress: () => grpc.address,
-    socketPath,
-    issueSecret: (name) => secrets.issue(name),
-    clock,
-    log: (message) => log.info(message),
-    env: config.instanceEnv,
-  });
-}
-
 function build(on: Ground): Built {
   const { config, log, journal, share, secrets, late } = on;
   const { register } = on.identity;
-  const host = hostRuntimeOf(on);
-  const { PATH: path = '', XDG_RUNTIME_DIR, DOCKER_HOST, CONTAINER_HOST } = config.env;
-  const absent = {
-    path,
-    runtimeDir: XDG_RUNTIME_DIR ?? null,
-    engineHosts: [DOCKER_HOST, CONTAINER_HOST].flatMap((host) => host || []),
-    clock,
-  };
-  const runtimes = new Map<RuntimeKind, Runtime>([
-    ['host', host],
-    ['container', absentRuntime('container', absent)],
-    ['vm', absentRuntime('vm', absent)],
-  ]);
+  const runtimes = runtimesOf(on);
   const houseNow = () => late.house as House;
   const data = makeTerminals({
     dir: join(config.dataDir, 'recordings'),
@@ -155,7 +134,7 @@ function build(on: Ground): Built {
     clock,
     log,
     config,
-    runtimes,
+    runtimes: runtimes.all,
     share,
     terminals: data,
     recordings: data.recordings,
@@ -165,6 +144,7 @@ function build(on: Ground): Built {
     unwritten: new Map(),
     tallies: new Map(),
     signals: signals(),
+    credentials: on.proofs.credentials,
   };
   // The fleet needs the effects, the effects need the house, and the house has the fleet.
   const house: House = {
@@ -186,7 +166,7 @@ function build(on: Ground): Built {
     defer: (fn) => void setImmediate(fn),
     fatal: (thrown) => leave(`the journal cannot be written any more: ${messageOf(thrown)}`),
   });
-  return { house, host, data };
+  return { house, runtimes, data };
 }
 
 const messageOf = (thrown: unknown) => (thrown instanceof Error ? thrown.message : String(thrown));
@@ -235,8 +215,12 @@ async function main(): Promise<void> {
   const { house, data } = built;
   const { fleet, log } = house;
   fleet.watch((change) => changed(house, change));
+  let isRestored = false;
+  const gateway = await on.proofs.open(house, () => isRestored);
   const restored = await fleet.restore();
+  isRestored = true;
   log.info('restored', restored);
+  await voidedAll(house);
   forgetLinks(house);
   applyLimits(house);
   await adoptOrphans(house);
@@ -247,6 +231,7 @@ async function main(): Promise<void> {
     await on.audit.close();
     throw thrown;
   });
+  await built.runtimes.listen(doors.grpc, gateway);
   const stopOpening = reopenTerminals(house);
   const { httpPort, wsPort } = doors.http;
   const url = await publish(on.config, { httpPort, wsPort, grpc: on.grpc.address, ...doors.places });
@@ -259,7 +244,7 @@ async function main(): Promise<void> {
     stopOpening();
     doors.grpc.stopAccepting();
     doors.enrol?.close();
-    await doors.http.close(DRAIN_MS);
+    await Promise.all([doors.http.close(DRAIN_MS), gateway?.close(DRAIN_MS)]);
     await fleet.close();
     await doors.grpc.close(DRAIN_MS);
     await data.close();

@@ -18,6 +18,14 @@ export interface InstanceSpec {
   readonly workingDir?: string;
   /** Directories of this host that it is to see. Given at every `create` anew, and nowhere remembered. */
   readonly mounts?: readonly Mount[];
+  /**
+   * Container runtime: the name of an image that was built, or of one that the engine has; absent: `base`.
+   */
+  readonly image?: string;
+  /** What it may use at most. What cannot be enforced is refused; absent parts: the runtime's own. */
+  readonly limits?: Limits;
+  /** What it may reach; absent: nothing but the server. The host runtime enforces none. */
+  readonly network?: Network;
 }
 
 /** One of the directories of Agentshare. */
@@ -29,6 +37,27 @@ export interface Mount {
   readonly target: string;
   readonly readOnly: boolean;
 }
+
+export interface Limits {
+  /** Processors' worth of time; 0.5 is half of one. */
+  readonly cpus?: number;
+  readonly memoryBytes?: number;
+  /** Processes and threads at one time. */
+  readonly processes?: number;
+  readonly diskBytes?: number;
+}
+
+/** Always enforced outside the instance. */
+export interface Network {
+  readonly mode: NetworkMode;
+  /**
+   * For `allowlist`: `example.org`, `*.example.org`, an address, or a block of addresses, each with an
+   * optional `:port`; without one, 80 and 443.
+   */
+  readonly allow?: readonly string[];
+}
+
+export type NetworkMode = 'isolated' | 'allowlist' | 'full';
 
 export interface Handle {
   readonly version: number;
@@ -57,6 +86,8 @@ export interface RuntimeExit {
   readonly code: number | null;
   readonly signal: string | null;
   readonly at: number;
+  /** When more is known than that: that it used too much memory, or that it is gone. */
+  readonly reason?: string;
 }
 
 /** Something that `create` made, as it is found without being told of it. */
@@ -71,6 +102,8 @@ export interface Runtime {
   probe(): Promise<Probe>;
   /** All that was created in its place and not destroyed, whoever did it. */
   inventory(): Promise<readonly Found[]>;
+  /** Throws Failure('bad-input' | 'not-found' | 'not-implemented') for what could never be made here. */
+  check(spec: InstanceSpec): Promise<void>;
   /** Makes what the instance needs to start; a second call finds it. */
   create(spec: InstanceSpec, signal: AbortSignal): Promise<Handle>;
   /** Starts it, or finds it running. The new handle replaces the old one. */
@@ -84,4 +117,26 @@ export interface Runtime {
   /** Calls back once when it stops running, for whatever reason. Returns how to stop watching. */
   watch(handle: Handle, onExit: (exit: RuntimeExit) => void): () => void;
   usage(handle: Handle): Promise<Usage | null>;
+  /** Null: instances see the files of this host where they are. */
+  readonly shares: Shares | null;
+}
+
+/** Lending directories of this host, below one root agreed on, to an instance that has files of its own. */
+export interface Shares {
+  /**
+   * The user who works inside, as this host knows it; null when this process cannot give files to that user,
+   * or there is no engine just now.
+   */
+  user(): Promise<number | null>;
+  /**
+   * Makes the directory appear in the instance under the path it has here, for its user to write to, and
+   * takes it away from there meanwhile. A second call finds it.
+   */
+  lend(handle: Handle, path: string): Promise<void>;
+  /** Brings it back to where it was, readable by us. A directory that is not lent is left as it is. */
+  takeBack(handle: Handle, path: string): Promise<void>;
+  /** Lets the instance's user have a file that was written for it, by the path it has there. */
+  give(handle: Handle, path: string): Promise<void>;
+  /** Where a path that the instance names is on this host now; null: nowhere that is shared. */
+  hostPath(handle: Handle, path: string): string | null;
 }

@@ -7,6 +7,7 @@
 import type { FailureInfo } from './failure.ts';
 import type { RuntimeKind } from './runtime.ts';
 import type { QuestionKind } from './terminal.ts';
+import type { BudgetView, UsageView } from './views-usage.ts';
 
 export interface InstanceView {
   name: string;
@@ -147,71 +148,6 @@ export interface SessionView {
   orchestrate_url: string;
 }
 
-export interface RecordingRemovedView {
-  at: string;
-  by: string;
-  reason: string;
-}
-
-/** What there is of what a session said. Names are null when nobody remembers the session. */
-export interface RecordingView {
-  session_id: string;
-  session_name: string | null;
-  session_type: SessionView['session_type'] | null;
-  agent_id: string | null;
-  task_id: string | null;
-  command: string | null;
-  args: string[] | null;
-  /** It still grows. */
-  live: boolean;
-  has_screen: boolean;
-  /** At its end. */
-  cols: number | null;
-  rows: number | null;
-  size_bytes: number;
-  /** Null, like `gaps`: not counted yet; ask again. */
-  output_bytes: number | null;
-  /** After its last byte, counting what is missing. */
-  next_offset: number;
-  first_at: string | null;
-  last_at: string | null;
-  duration_ms: number;
-  gaps: { count: number; bytes: number } | null;
-  recording_url: string;
-  screen_url: string;
-  transcript_url: string;
-  cast_url: string;
-  text_url: string;
-}
-
-export interface RecordingMarkView {
-  kind: 'resize' | 'gap' | 'end';
-  offset: number;
-  at: string;
-  /** Of a resize. */
-  cols?: number;
-  rows?: number;
-  /** Of a gap: how many are missing from the offset on. */
-  bytes?: number;
-  /** Of the end. */
-  exit_code?: number | null;
-  reason?: string;
-}
-
-export interface FoundLineView {
-  session_id: string;
-  session_name: string | null;
-  agent_id: string | null;
-  task_id: string | null;
-  /** Of its first byte. */
-  offset: number;
-  at: string;
-  stream: string;
-  text: string;
-  /** The screen with it. */
-  screen_url: string;
-}
-
 export type TaskState =
   | 'PENDING'
   | 'STAGING'
@@ -266,6 +202,10 @@ export interface TaskView {
     cost_usd: number | null;
     turns: number;
   };
+  /** What it used of models through the gateway, over all attempts; null: nothing. */
+  usage: UsageView | null;
+  /** Null: it may use as much as it likes. */
+  budget: BudgetView | null;
 }
 
 export interface HitlView {
@@ -388,4 +328,10 @@ export interface RevokedView {
   certificates: number;
   tokens: number;
   connections: number;
+}
+
+export interface RecordingRemovedView {
+  at: string;
+  by: string;
+  reason: string;
 }

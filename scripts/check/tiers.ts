@@ -10,7 +10,16 @@ export interface Tier {
   /** Part of `--fast`. */
   readonly fast: boolean;
   /** One command that is right or wrong, or test files and folders below tests/. */
-  readonly run: { readonly command: readonly string[] } | { readonly tests: readonly string[] };
+  readonly run:
+    | { readonly command: readonly string[] }
+    | {
+        readonly tests: readonly string[];
+        /**
+         * A script, and its words, that runs the tests beside something; exit code 77: it cannot, and says
+         * why.
+         */
+        readonly within?: readonly string[];
+      };
   readonly needs: readonly Need[];
   readonly limitSeconds: number;
 }
@@ -26,6 +35,15 @@ const chromium: Need = { program: 'chromium', debian: 'chromium' };
 const redis: Need = { program: 'redis-server', debian: 'redis-server' };
 const python: Need = { program: 'python3', debian: 'python3' };
 
+/** For images of our own, and an engine in a network of its own. */
+const images: readonly Need[] = [
+  { program: 'mmdebstrap', debian: 'mmdebstrap' },
+  { program: 'iptables', debian: 'iptables' },
+  { program: 'ip', debian: 'iproute2' },
+];
+const containers: readonly Need[] = [{ program: 'dockerd', debian: 'docker.io' }, ...images];
+const podman: readonly Need[] = [{ program: 'podman', debian: 'podman' }, ...images];
+
 /** Run by the Bun that runs us, which need not be on the PATH. */
 const command = (name: string, ...words: readonly string[]): Tier => ({
   name,
@@ -39,12 +57,13 @@ interface TestsWish {
   readonly fast?: boolean;
   readonly needs?: readonly Need[];
   readonly limitSeconds?: number;
+  readonly within?: readonly string[];
 }
 
 const tests = (name: string, paths: readonly string[], wish: TestsWish = {}): Tier => ({
   name,
   fast: wish.fast ?? false,
-  run: { tests: paths },
+  run: { tests: paths, ...(wish.within ? { within: wish.within } : {}) },
   needs: wish.needs ?? [],
   limitSeconds: wish.limitSeconds ?? 300,
 });
@@ -59,10 +78,22 @@ export const tiers: readonly Tier[] = [
   tests('simulation', ['sim'], { fast: true, limitSeconds: 600 }),
   tests('journal', ['journal'], { needs: [redis] }),
   tests('runtime', ['runtime']),
+  tests('images', ['images'], { fast: true }),
+  tests('container', ['container'], {
+    needs: containers,
+    within: ['scripts/check/with-engine.ts', 'docker'],
+    limitSeconds: 1_200,
+  }),
+  tests('podman', ['podman'], {
+    needs: podman,
+    within: ['scripts/check/with-engine.ts', 'podman'],
+    limitSeconds: 900,
+  }),
   tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),
   tests('identity', ['identity']),
   tests('terminal', ['terminal']),
   tests('http', ['http', 'audit', 'share']),
+  tests('gateway', ['gateway']),
   tests('tasks', ['tasks', 'model-server'], { needs: [git], limitSeconds: 300 }),
   tests('browser', ['ui'], { needs: [chromium], limitSeconds: 300 }),
   tests('e2e', ['e2e'], { needs: [git, chromium, redis], limitSeconds: 900 }),

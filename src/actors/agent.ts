@@ -15,6 +15,7 @@ import type { AgentId, SessionId, TaskId } from '../ids.ts';
 import type { RuntimeKind } from '../runtime.ts';
 import type { AgentView } from '../views.ts';
 import { houseActions, type Told } from './port.ts';
+import { type Days, type ModelUsed, spendOn } from './spending.ts';
 
 // ── Types ───────────────────────────────────────────────────────────────────
 
@@ -46,6 +47,8 @@ export interface AgentContext extends AgentInput {
   readonly task: TaskId | null;
   readonly connectedAt: number | null;
   readonly reason: string | null;
+  /** What models cost that were used from it. Absent until one was. */
+  readonly days?: Days;
 }
 
 export interface SettledSessions {
@@ -68,6 +71,7 @@ export type AgentEvent =
   | (Told & { readonly type: 'release'; readonly task: TaskId })
   /** What became of sessions that only one side knew when it came back. Told only when there were any. */
   | (Told & { readonly type: 'sessions.settled' } & SettledSessions)
+  | ModelUsed
   | (Told & { readonly type: 'instance.stopped' })
   | (Told & { readonly type: 'remove' });
 
@@ -97,6 +101,7 @@ export const agentMachine = setup({
     keepSetup: assign((_, p: { setup: string; isSetUp: boolean }) => p),
     keepReason: assign((_, p: { reason: string }) => p),
     keepTask: assign((_, p: { task: TaskId | null }) => p),
+    keepUse: assign(({ context }, p: { used: ModelUsed }) => ({ days: spendOn(context.days, p.used) })),
   },
 }).createMachine({
   id: 'agent',
@@ -133,6 +138,7 @@ export const agentMachine = setup({
       actions: { type: 'keepReason', params: ({ event }) => ({ reason: event.reason }) },
     },
     'sessions.settled': {},
+    'model.used': { actions: { type: 'keepUse', params: ({ event }) => ({ used: event }) } },
     'instance.stopped': '.awaited',
     remove: '.gone',
     release: {

@@ -40,6 +40,8 @@ export interface HitlInput {
   readonly askedAt: number;
   /** Null: never expires. */
   readonly expiresAt: number | null;
+  /** The house itself asks, and takes the answer; nothing is typed. Absent: the session asks. */
+  readonly about?: 'budget';
 }
 
 /** Exactly one of `text` and `option`, except for a secret, which has neither. */

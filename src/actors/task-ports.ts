@@ -3,10 +3,12 @@
  */
 import type { FailureInfo } from '../failure.ts';
 import type { AgentId, HitlId, TaskId } from '../ids.ts';
+import type { Budget } from '../spending.ts';
 import type { TaskView } from '../views.ts';
 import type { AlarmInput, AlarmRang } from './alarm.ts';
 import { callbackPort, promisePort, type Told } from './port.ts';
 import type { SessionInput } from './session.ts';
+import type { BudgetChanged, BudgetExceeded, ModelUsed, Spending } from './spending.ts';
 
 export interface TaskInput {
   readonly id: TaskId;
@@ -28,6 +30,8 @@ export interface TaskInput {
   readonly retryOf: TaskId | null;
   readonly by: string;
   readonly createdAt: number;
+  /** Absent or null: it may use as much as it likes. */
+  readonly budget?: Budget | null;
 }
 
 export interface Staged {
@@ -84,6 +88,8 @@ export interface TaskContext extends TaskInput {
   readonly exitCode: number | null;
   readonly summary: string | null;
   readonly tally: Tally;
+  /** Over all attempts. Absent until a model was used through the gateway. */
+  readonly spending?: Spending;
 }
 
 export type TaskEvent =
@@ -97,6 +103,9 @@ export type TaskEvent =
   | (Told & { readonly type: 'question.opened'; readonly hitl: HitlId })
   | (Told & { readonly type: 'question.closed'; readonly hitl: HitlId })
   | TaskHung
+  | ModelUsed
+  | BudgetExceeded
+  | BudgetChanged
   | AlarmRang;
 
 /** No output and no progress for longer than the manifest allows. */

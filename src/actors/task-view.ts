@@ -1,7 +1,9 @@
 /** What the outside sees of a task. */
 import type { SnapshotFrom } from 'xstate';
 import { rfc3339 } from '../clock.ts';
+import { nothingSpent } from '../spending.ts';
 import type { TaskState, TaskView } from '../views.ts';
+import { budgetView, spentView } from './spending.ts';
 import type { taskMachine } from './task.ts';
 import type { Tally, TaskContext } from './task-ports.ts';
 
@@ -75,5 +77,7 @@ export function taskView({ value, context: c }: SnapshotFrom<typeof taskMachine>
     failure: c.failure,
     summary: c.summary,
     progress: tallyView(c.tally),
+    usage: c.spending ? spentView(c.spending.total) : null,
+    budget: budgetView(c.budget, c.spending?.total ?? nothingSpent),
   };
 }

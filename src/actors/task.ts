@@ -13,7 +13,9 @@
 import { assign, setup } from 'xstate';
 import { type FailureInfo, failures } from '../failure.ts';
 import type { HitlId } from '../ids.ts';
+import type { Budget } from '../spending.ts';
 import { houseActions, type Told } from './port.ts';
+import { type ModelUsed, spend, toAgent } from './spending.ts';
 import {
   type Collected,
   noTally,
@@ -94,6 +96,10 @@ export const taskMachine = setup({
       exitCode: null,
       deadlineAt: null,
     })),
+    keepUse: assign(({ context }, p: { used: ModelUsed }) => ({
+      spending: spend(context.spending, p.used.use),
+    })),
+    keepBudget: assign((_, p: { budget: Budget }) => p),
     keepEnd: assign((_, p: { at: number }) => ({ endedAt: p.at, changedAt: p.at, hitl: null })),
   },
 }).createMachine({
@@ -117,6 +123,19 @@ export const taskMachine = setup({
     tally: noTally,
   }),
   initial: 'pending',
+  // Money goes on being counted, and granted, wherever the task stands.
+  on: {
+    'model.used': {
+      actions: [
+        { type: 'keepUse', params: ({ event }) => ({ used: event }) },
+        { type: 'tell', params: ({ context: c, event }) => toAgent(c.place?.agent, event, c.id) },
+      ],
+    },
+    'budget.exceeded': {},
+    'budget.changed': {
+      actions: { type: 'keepBudget', params: ({ event }) => ({ budget: event.budget }) },
+    },
+  },
   states: {
     pending: {
       entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) },

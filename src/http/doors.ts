@@ -20,6 +20,7 @@ import type {
   RecordingDesk,
   SessionDesk,
   TaskDesk,
+  UsageDesk,
 } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
@@ -68,6 +69,7 @@ import { admission, streams } from './streams.ts';
 import { taskRoutes } from './tasks.ts';
 import { tokenRoutes } from './tokens.ts';
 import { transcriptRoutes } from './transcript.ts';
+import { usageRoutes } from './usage.ts';
 
 export interface Desks {
   readonly recall: Recall;
@@ -83,6 +85,7 @@ export interface Desks {
   readonly events: EventDesk;
   readonly health: HealthDesk;
   readonly storage: StorageDesk;
+  readonly usage: UsageDesk;
 }
 
 export interface DoorOptions {
@@ -181,6 +184,7 @@ export function front(
     ...taskRoutes({ tasks: desks.tasks, idempotency: once, ...streaming }),
     ...storageRoutes(desks.storage),
     ...hitlRoutes(desks.hitl),
+    ...usageRoutes(desks.usage),
     ...eventRoutes({ events: desks.events, ...streaming }),
     ...tokenRoutes(operators, recheck),
     ...auditRoutes(audit),

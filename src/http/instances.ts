@@ -2,7 +2,7 @@
 import { t } from 'elysia';
 import type { InstanceDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
-import type { RuntimeKind } from '../runtime.ts';
+import type { Limits, RuntimeKind } from '../runtime.ts';
 import type { InstanceView } from '../views.ts';
 import { type Asked, integer, json, notEmpty, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
@@ -23,6 +23,38 @@ const wanted = {
       maxLength: 4_096,
       pattern: '^/',
       description: 'host runtime: an existing absolute directory',
+    }),
+  ),
+  image: t.Optional(
+    t.String({
+      minLength: 1,
+      maxLength: 255,
+      pattern: '^[A-Za-z0-9][A-Za-z0-9._/:@-]*$',
+      description: 'container runtime: an image that was built (`base`), or one that the engine has',
+    }),
+  ),
+  limits: t.Optional(
+    strict({
+      cpus: t.Optional(
+        t.Number({ exclusiveMinimum: 0, maximum: 1_024, description: "processors' worth of time" }),
+      ),
+      memory_bytes: t.Optional(integer({ minimum: 1, description: 'swap included' })),
+      processes: t.Optional(
+        integer({ minimum: 1, maximum: 4_194_304, description: 'and threads, at one time' }),
+      ),
+      disk_bytes: t.Optional(integer({ minimum: 1 })),
+    }),
+  ),
+  network: t.Optional(
+    strict({
+      mode: t.Union([t.Literal('isolated'), t.Literal('allowlist'), t.Literal('full')]),
+      allow: t.Optional(
+        t.Array(t.String({ maxLength: 300 }), {
+          maxItems: 500,
+          description:
+            'for allowlist: example.org, *.example.org, an address or a block, each with or without :port',
+        }),
+      ),
     }),
   ),
   start: t.Optional(t.Boolean({ description: 'start it once it is made; true when absent' })),
@@ -62,7 +94,7 @@ function make(
   runtime: RuntimeKind,
   { body, caller }: Pick<Asked<unknown, unknown, Wanted>, 'body' | 'caller'>,
 ) {
-  const { name, loadout, profile, labels, working_dir: workingDir, start } = body;
+  const { name, loadout, profile, labels, working_dir: workingDir, image, limits, network, start } = body;
   return desk.create(
     {
       name,
@@ -71,10 +103,24 @@ function make(
       ...(notEmpty(profile) ? { profile } : {}),
       ...(labels ? { labels } : {}),
       ...(notEmpty(workingDir) ? { workingDir } : {}),
+      ...(notEmpty(image) ? { image } : {}),
+      ...(limits ? { limits: limitsOf(limits) } : {}),
+      ...(network
+        ? { network: { mode: network.mode, ...(network.allow ? { allow: network.allow } : {}) } }
+        : {}),
       ...(start === undefined ? {} : { start }),
     },
     caller.name,
   );
+}
+
+function limitsOf({ cpus, memory_bytes, processes, disk_bytes }: NonNullable<Wanted['limits']>): Limits {
+  return {
+    ...(cpus === undefined ? {} : { cpus }),
+    ...(memory_bytes === undefined ? {} : { memoryBytes: memory_bytes }),
+    ...(processes === undefined ? {} : { processes }),
+    ...(disk_bytes === undefined ? {} : { diskBytes: disk_bytes }),
+  };
 }
 
 interface Act {

@@ -94,6 +94,7 @@ export function metrics({ gauges, sockets, clock }: MetricSources): Metrics {
     gauges.skippedFrames(),
   );
   gauge('agentic_process_resident_memory_bytes', 'Of this server', () => process.memoryUsage.rss());
+  modelGauges(registry, gauges);
   const labelNames = ['method', 'route', 'status'] as const;
   const requests = new Counter({
     name: 'agentic_http_requests_total',
@@ -115,6 +116,38 @@ export function metrics({ gauges, sockets, clock }: MetricSources): Metrics {
       seconds.observe({ method, route: pattern }, ms / 1_000);
     },
   };
+}
+
+function modelGauges(registry: Registry, gauges: Gauges): void {
+  const rows = <Row extends object>(
+    name: string,
+    help: string,
+    { count, read }: { count: keyof Row & string; read: () => readonly Row[] },
+  ) => {
+    const labels = (row: Row) => Object.fromEntries(Object.entries(row).filter(([label]) => label !== count));
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      labelNames: ['provider', 'status', 'kind'],
+      collect() {
+        this.reset();
+        for (const row of read()) this.set(labels(row), Number(row[count]));
+      },
+    });
+  };
+  rows('agentic_model_requests_total', 'Requests to models, by what was answered', {
+    count: 'count',
+    read: () => gauges.models().requests,
+  });
+  rows('agentic_model_tokens_total', 'Tokens of models since this server started', {
+    count: 'count',
+    read: () => gauges.models().tokens,
+  });
+  rows('agentic_model_cost_usd_total', 'US dollars for models whose price is known', {
+    count: 'usd',
+    read: () => gauges.models().costUsd,
+  });
 }
 
 export const metricsRoute = ({ registry }: Metrics): Route =>

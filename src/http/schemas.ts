@@ -236,6 +236,38 @@ export const taskStates = [
   'CANCELLED',
 ] as const;
 
+const usageFields = {
+  requests: integer(),
+  input_tokens: integer(),
+  output_tokens: integer(),
+  cache_read_tokens: integer(),
+  cache_write_tokens: integer(),
+  total_tokens: integer(),
+  cost_usd: orNull(t.Number({ description: 'of the requests whose model has a price' })),
+  unpriced_requests: integer(),
+};
+
+const budget = t.Object({
+  tokens: orNull(integer()),
+  usd: orNull(t.Number()),
+  tokens_left: orNull(integer()),
+  usd_left: orNull(t.Number()),
+});
+
+export const usageReport = t.Object({
+  total: t.Object(usageFields),
+  days: t.Array(t.Object({ ...usageFields, day: text })),
+  models: t.Array(t.Object({ ...usageFields, model: text })),
+  agents: t.Array(
+    t.Object({
+      ...usageFields,
+      agent_id: text,
+      days: t.Array(t.Object({ ...usageFields, day: text, model: text })),
+    }),
+  ),
+  tasks: t.Array(t.Object({ ...usageFields, task_id: text, name: text, budget: orNull(budget) })),
+});
+
 export const task = t.Object({
   id: text,
   name: text,
@@ -276,6 +308,8 @@ export const task = t.Object({
     cost_usd: orNull(t.Number()),
     turns: integer(),
   }),
+  usage: orNull(t.Object(usageFields)),
+  budget: orNull(budget),
 });
 
 export const artifact = t.Object({

@@ -57,6 +57,7 @@ export function hostRuntime(options: HostOptions): HostRuntime {
     kind: 'host',
     probe: async () => probe(host),
     inventory: async () => inventory(host),
+    check: async (spec) => check(spec),
     create: async (spec, signal) => create(host, spec, signal),
     start: (handle, signal) => inTurn(handle, () => start(host, mine(handle), signal)),
     stop: (handle, graceMs) => inTurn(handle, () => stopInstance(host, mine(handle), graceMs)),
@@ -70,6 +71,7 @@ export function hostRuntime(options: HostOptions): HostRuntime {
     watch: (handle, onExit) => watchInstance(host, mine(handle), onExit),
     usage: async (handle) => usageOf(host, mine(handle)),
     kinOf: (pid) => kinOf(host, pid),
+    shares: null,
   };
 }
 
@@ -92,9 +94,24 @@ function probe(host: Host): Probe {
 const programAt = (host: Host, program: string): boolean =>
   Bun.which(program, { PATH: host.options.env.PATH ?? DEFAULT_PATH }) !== null;
 
+/** What it cannot enforce it does not pretend to. */
+function check({ name, image, limits, network }: InstanceSpec): void {
+  const faults = [
+    ...(image === undefined ? [] : [{ path: 'image', message: 'is for containers' }]),
+    ...(limits === undefined ? [] : [{ path: 'limits', message: 'are not enforced on the host' }]),
+    ...(network === undefined || network.mode === 'full'
+      ? []
+      : [{ path: 'network.mode', message: 'on the host is always full' }]),
+  ];
+  if (faults.length === 0) return;
+  const words = faults.map(({ path, message }) => `${path} ${message}`).join('; ');
+  throw new Failure('bad-input', `create ${name}: ${words}; use runtime "container"`, { faults });
+}
+
 async function create(host: Host, spec: InstanceSpec, signal: AbortSignal): Promise<Handle> {
   refuseWhenCancelled(signal, `create ${spec.name}`);
   const dir = instanceDir(host.options.root, spec.name);
+  check(spec);
   if (spec.workingDir !== undefined) checkWorkingDir(spec.workingDir);
   const there = readJson(dir.handle) as HostHandle | null;
   if (there && there.instanceId !== spec.instanceId) {

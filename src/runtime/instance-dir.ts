@@ -121,7 +121,7 @@ export function checkWorkingDir(path: string): void {
 }
 
 /** Removes the directory and what is below it; of symlinks only the links. May be called twice. */
-export async function removeInstanceDir(dir: InstanceDir): Promise<void> {
+export async function removeInstanceDir(dir: Pick<InstanceDir, 'path'>): Promise<void> {
   try {
     await rm(dir.path, { recursive: true, force: true });
   } catch {

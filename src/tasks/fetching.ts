@@ -11,10 +11,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
+import { redactor } from '../veil.ts';
 import { type GitResult, git } from './git.ts';
 import type { RepositoryWish } from './manifest.ts';
 import { type PlainRemote, plainRemote } from './repository.ts';
-import { redactor } from './secrets.ts';
 
 export interface Fetching {
   readonly repository: RepositoryWish;

@@ -1,13 +1,16 @@
 /** The parts of a manifest beside `agent`: metadata, repository, vm, secrets, lifecycle. */
+import type { FieldFault } from '../failure.ts';
 import { taskIdPattern } from '../ids.ts';
 import { envNamePattern } from './manifest-agent.ts';
 import { branchFault, subpathFault, urlFault } from './repository.ts';
 import {
   bad,
+  fault,
   integer,
   type JsonSchema,
   list,
   mapOf,
+  type Out,
   object,
   oneOf,
   optional,
@@ -149,16 +152,35 @@ const secretShape = object(
       pattern: envNamePattern,
       example: 'API_TOKEN',
     }),
-    source: oneOf('where it comes from', ['env', 'file'], {
-      vault: 'is not implemented in this version; use env or file',
+    source: oneOf('where it comes from', ['env', 'file', 'command'], {
+      vault: 'is not built in; the operator configures a command, and source: command names it',
     }),
-    key: text({ what: "the variable's name, or the file's absolute path", max: 4096 }),
+    key: text({
+      what: "the variable's name, the file's absolute path, or the command's name with what to ask it for",
+      max: 4096,
+    }),
+    deliver: optional(
+      oneOf('how the tool gets it: in its environment, or in a file that <NAME>_FILE names', ['env', 'file']),
+      'env' as const,
+    ),
   },
   { value: 'source and key: a manifest holds no values' },
 );
 
+type SecretRead = Out<typeof secretShape>;
+
+const keyFaults: Readonly<Record<SecretRead['source'], (key: string) => string | null>> = {
+  env: (key) => (envNamePattern.test(key) ? null : 'is no name of an environment variable'),
+  file: (key) =>
+    key.startsWith('/') && !key.split('/').includes('..') ? null : 'must be an absolute path without ..',
+  command: (key) =>
+    /^[A-Z][A-Z0-9_]{0,63}(\/[^-].*)?$/.test(key)
+      ? null
+      : 'must be the name of a command, and "/" and what to ask it for, as in "VAULT/team/token"',
+};
+
 /** `key` may be left out for env: it is the name. */
-const keyed: Shape<{ name: string; source: 'env' | 'file'; key: string }> = {
+const keyed: Shape<SecretRead> = {
   ...secretShape,
   schema: { ...secretShape.schema, required: ['name', 'source'] },
   read(value, path, faults) {
@@ -167,21 +189,50 @@ const keyed: Shape<{ name: string; source: 'env' | 'file'; key: string }> = {
       map !== null && map['source'] === 'env' ? { ...map, key: map['key'] ?? map['name'] } : value;
     const read = secretShape.read(filled, path, faults);
     if (read === bad) return bad;
-    if (read.source === 'file' && (!read.key.startsWith('/') || read.key.split('/').includes('..'))) {
-      faults.push({ path: `${path}.key`, message: 'must be an absolute path without ..' });
-      return bad;
-    }
-    if (read.source === 'env' && !envNamePattern.test(read.key)) {
-      faults.push({ path: `${path}.key`, message: 'is no name of an environment variable' });
-      return bad;
-    }
-    return read;
+    const wrong = keyFaults[read.source](read.key);
+    return wrong === null ? read : fault(faults, `${path}.key`, wrong);
   },
 };
 
-export const secretsShape = optional(
-  list(keyed, 100, 'secrets'),
-  [] as { name: string; source: 'env' | 'file'; key: string }[],
+export const secretsShape = optional(list(keyed, 100, 'secrets'), [] as SecretRead[]);
+
+const number = (rule: { what: string; max: number }): Shape<number> => ({
+  optional: false,
+  schema: { type: 'number', exclusiveMinimum: 0, maximum: rule.max, description: rule.what },
+  read: (value, path, faults) =>
+    typeof value === 'number' && value > 0 && value <= rule.max
+      ? value
+      : fault(faults, path, `must be a number above 0 and up to ${rule.max}`),
+});
+
+export const budgetShape = optional(
+  object(
+    'what it may use of models through the gateway; then a human is asked',
+    {
+      tokens: optional(
+        integer({ what: 'tokens read and written, cached ones too', min: 1, max: 1e15 }),
+        null,
+      ),
+      usd: optional(number({ what: 'US dollars', max: 1e9 }), null),
+    },
+    { cost: 'usd', dollars: 'usd' },
+  ),
+  null,
+);
+
+const gatewayWords = oneOf(
+  'whether it reaches models by the gateway, so that no real key is in its instance',
+  ['auto', 'on', 'off'],
+);
+
+/** YAML of an earlier version, and JSON, may say it as true and false. */
+export const gatewayShape = optional(
+  {
+    ...gatewayWords,
+    read: (value: unknown, path: string, faults: FieldFault[]) =>
+      gatewayWords.read(typeof value === 'boolean' ? (value ? 'on' : 'off') : value, path, faults),
+  },
+  'auto' as const,
 );
 
 const patternFault = (pattern: string): string | null => {

@@ -9,8 +9,17 @@
 import type { AgentWish } from '../../agent/tools/tool.ts';
 import { Failure, type FieldFault } from '../failure.ts';
 import type { RuntimeKind } from '../runtime.ts';
+import type { Budget } from '../spending.ts';
 import { agentFaults, agentShape, fromClaude } from './manifest-agent.ts';
-import { lifecycleShape, metadataShape, repositoryShape, secretsShape, vmShape } from './manifest-parts.ts';
+import {
+  budgetShape,
+  gatewayShape,
+  lifecycleShape,
+  metadataShape,
+  repositoryShape,
+  secretsShape,
+  vmShape,
+} from './manifest-parts.ts';
 import { manifestObject } from './manifest-text.ts';
 import { carriesSecret } from './repository.ts';
 import { bad, isMap, type JsonSchema, object, oneOf, optional, scalar, text } from './shape.ts';
@@ -29,6 +38,10 @@ export interface Manifest {
   };
   vm: VmWish;
   secrets: SecretRef[];
+  /** Absent in manifests of earlier versions: `off`. */
+  gateway?: 'auto' | 'on' | 'off';
+  /** Null: the server's own. */
+  budget?: Budget | null;
   lifecycle: Lifecycle;
   parent_id: string | null;
 }
@@ -61,8 +74,10 @@ export interface VmWish {
 export interface SecretRef {
   /** The environment variable that the tool sees. */
   name: string;
-  source: 'env' | 'file';
+  source: 'env' | 'file' | 'command';
   key: string;
+  /** Absent in manifests of earlier versions: in its environment. */
+  deliver?: 'env' | 'file';
 }
 
 export interface Lifecycle {
@@ -88,6 +103,8 @@ const rootShape = object(
     agent: agentShape,
     vm: vmShape,
     secrets: secretsShape,
+    gateway: gatewayShape,
+    budget: budgetShape,
     lifecycle: lifecycleShape,
     parent_id: optional(text({ what: 'the id of the task this one belongs to', max: 64 }), null),
   },

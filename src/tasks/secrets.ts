@@ -1,32 +1,31 @@
 /**
- * From references to values, at the moment they are needed. Values live in memory and in the environment of
- * the one process they are for; no message, log line or record of ours holds one.
+ * From references to values, at the moment they are needed. Values live in memory, in the environment of the
+ * one process they are for, or in a file in memory that is its own; no message, log line or record of ours
+ * holds one.
+ *
+ * A manifest can only name what the operator has allowed: variables by name, files below certain
+ * directories, commands by the name they were given in the server's configuration.
  */
 import { constants } from 'node:fs';
 import { open, realpath } from 'node:fs/promises';
 import { Failure, type FieldFault } from '../failure.ts';
 import type { Manifest, SecretRef } from './manifest.ts';
+import { fromCommand } from './secret-command.ts';
+import { type Got, type SecretSources, sound } from './secret-sources.ts';
 
 const SECRET_BYTES_MAX = 64 * 1024;
 /** Our own configuration is nobody's task secret. */
 const ourOwn = /^(AGENTIC_|AGENT_|OPERATOR_)/;
-/** Hiding shorter values would blacken every log and hide nothing that cannot be guessed. */
-const HIDDEN_CHARS_MIN = 4;
-
-export interface SecretSources {
-  readonly env: { readonly [name: string]: string | undefined };
-  /** When given, files must lie below it, links resolved. */
-  readonly fileRoot?: string;
-}
 
 export type Secrets = ReadonlyMap<string, string>;
+export type ResolveSecrets = (refs: readonly SecretRef[]) => Promise<Secrets>;
 
 /** All of them, or a Failure('not-found') that names each one that is missing and why. */
 export async function resolveSecrets(refs: readonly SecretRef[], sources: SecretSources): Promise<Secrets> {
   const values = new Map<string, string>();
   const faults: FieldFault[] = [];
   for (const [index, ref] of refs.entries()) {
-    const got = ref.source === 'env' ? fromEnv(ref, sources) : await fromFile(ref, sources);
+    const got = await fromSource(ref, sources);
     if ('value' in got) values.set(ref.name, got.value);
     else faults.push({ path: `secrets[${index}]`, message: `"${ref.name}": ${got.why}` });
   }
@@ -38,21 +37,51 @@ export async function resolveSecrets(refs: readonly SecretRef[], sources: Secret
   return values;
 }
 
-type Got = { value: string } | { why: string };
+function fromSource(ref: SecretRef, sources: SecretSources): Promise<Got> | Got {
+  switch (ref.source) {
+    case 'env':
+      return fromEnv(ref, sources);
+    case 'file':
+      return fromFile(ref, sources);
+    case 'command':
+      return fromCommand(ref.key, sources);
+  }
+}
 
-function fromEnv({ key }: SecretRef, { env }: SecretSources): Got {
+const matches = (name: string, pattern: string): boolean =>
+  new RegExp(`^${pattern.split('*').map(escaped).join('.*')}$`).test(name);
+const escaped = (text: string): string => text.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
+
+function fromEnv({ key }: SecretRef, { env, names }: SecretSources): Got {
   if (ourOwn.test(key)) return { why: `${key} belongs to the server itself; give the secret another name` };
+  if (!names.some((pattern) => matches(key, pattern))) {
+    return { why: `${key} is not among the variables that manifests may name (AGENTIC_SECRET_ENV)` };
+  }
   const value = env[key];
   return value === undefined || value === ''
     ? { why: `${key} is not set in the environment of the server` }
     : { value };
 }
 
-async function fromFile({ key }: SecretRef, { fileRoot }: SecretSources): Promise<Got> {
+const isBelow = (path: string, dir: string): boolean => path.startsWith(dir === '/' ? '/' : `${dir}/`);
+
+async function isAllowed(path: string, dirs: readonly string[]): Promise<boolean> {
+  for (const dir of dirs) {
+    const real = await realpath(dir).catch(() => null);
+    if (real !== null && isBelow(path, real)) return true;
+  }
+  return false;
+}
+
+async function fromFile({ key }: SecretRef, { dirs }: SecretSources): Promise<Got> {
+  const refused = `${key} is not below a directory that manifests may name (AGENTIC_SECRET_DIRS)`;
   try {
-    const path = await realpath(key);
-    const root = fileRoot === undefined ? null : await realpath(fileRoot);
-    if (root !== null && !path.startsWith(`${root}/`)) return { why: `${key} is not below ${fileRoot}` };
+    // Whether a file is there is told of those below only.
+    const path = await realpath(key).catch((thrown: NodeJS.ErrnoException) => {
+      if (dirs.some((dir) => isBelow(key, dir))) throw thrown;
+      return null;
+    });
+    if (path === null || !(await isAllowed(path, dirs))) return { why: refused };
     // A pipe would wait for a writer for ever.
     const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
@@ -60,9 +89,7 @@ async function fromFile({ key }: SecretRef, { fileRoot }: SecretSources): Promis
       if (!facts.isFile()) return { why: `${key} is not a file` };
       if (facts.size > SECRET_BYTES_MAX)
         return { why: `${key} is larger than ${SECRET_BYTES_MAX / 1024} KiB` };
-      const value = (await file.readFile('utf8')).replace(/\r?\n$/, '');
-      if (value.includes('\0')) return { why: `${key} holds a NUL, which no environment can carry` };
-      return value === '' ? { why: `${key} is empty` } : { value };
+      return sound((await file.readFile('utf8')).replace(/\r?\n$/, ''), key);
     } finally {
       await file.close();
     }
@@ -73,22 +100,19 @@ async function fromFile({ key }: SecretRef, { fileRoot }: SecretSources): Promis
   }
 }
 
-/** What the tool gets: everything but the one that is for cloning only. */
-export function toolSecrets({ repository }: Manifest, secrets: Secrets): Record<string, string> {
-  return Object.fromEntries([...secrets].filter(([name]) => name !== repository?.secret));
+export interface ForTool {
+  /** For the environment of the one process. */
+  readonly env: Readonly<Record<string, string>>;
+  /** To be written where only it reads, and named to it by `<NAME>_FILE`. */
+  readonly files: Readonly<Record<string, string>>;
 }
 
-/** Replaces every value, also as URLs and Basic authorisation carry it, by `***`. */
-export function redactor(values: Iterable<string>): (text: string) => string {
-  const forms = [...values]
-    .filter((value) => value.length >= HIDDEN_CHARS_MIN)
-    .flatMap((value) => [
-      value,
-      encodeURIComponent(value),
-      encodeURI(value),
-      Buffer.from(value).toString('base64'),
-    ])
-    .sort((a, b) => b.length - a.length);
-  const unique = [...new Set(forms)];
-  return (text) => unique.reduce((redacted, form) => redacted.replaceAll(form, '***'), text);
+/** What the tool gets: everything but the one that is for cloning only. */
+export function toolSecrets({ repository, secrets: refs }: Manifest, secrets: Secrets): ForTool {
+  const given = [...secrets].filter(([name]) => name !== repository?.secret);
+  const asFile = new Set(refs.filter(({ deliver }) => deliver === 'file').map(({ name }) => name));
+  return {
+    env: Object.fromEntries(given.filter(([name]) => !asFile.has(name))),
+    files: Object.fromEntries(given.filter(([name]) => asFile.has(name))),
+  };
 }

@@ -14,13 +14,14 @@ import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import { random } from '../ids.ts';
 import type { Log } from '../log.ts';
+import { redactor } from '../veil.ts';
 import { makeTaskDirs, type TaskDirs } from './dirs.ts';
 import { type Fetched, fetchCommit } from './fetching.ts';
 import { writeWhole } from './files.ts';
 import { git } from './git.ts';
 import type { Manifest } from './manifest.ts';
 import { plainRemote } from './repository.ts';
-import { redactor, resolveSecrets, type SecretSources } from './secrets.ts';
+import type { ResolveSecrets } from './secrets.ts';
 
 const GIT_TIMEOUT_MS = 10 * 60_000;
 const ATTEMPTS = 3;
@@ -32,9 +33,10 @@ export interface Staging {
   readonly manifest: Manifest;
   readonly attempt: number;
   readonly dirs: TaskDirs;
-  /** The server's environment: for git (a few names of it) and for secrets of source `env`. */
-  readonly env: SecretSources['env'];
-  readonly fileRoot?: string;
+  /** The server's environment, of which git gets a few names. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** For the one secret that clones. */
+  readonly resolve: ResolveSecrets;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly log: Log;
@@ -57,7 +59,8 @@ interface Marker extends StagedWork {
 
 export async function stage(staging: Staging): Promise<StagedWork> {
   const { manifest, dirs, attempt } = staging;
-  const secrets = await resolveSecrets(manifest.secrets, staging);
+  const name = manifest.repository?.secret ?? null;
+  const secrets = await staging.resolve(manifest.secrets.filter((secret) => secret.name === name));
   const repository = JSON.stringify(manifest.repository);
   const known = await finished(dirs);
   if (known?.attempt === attempt && known.repository === repository) return placeOf(staging, known);
@@ -66,7 +69,6 @@ export async function stage(staging: Staging): Promise<StagedWork> {
     await rm(path, { recursive: true, force: true });
   }
   await makeTaskDirs(dirs);
-  const name = manifest.repository?.secret ?? null;
   const fetched = await based(staging, name === null ? null : (secrets.get(name) ?? null));
   await clone(staging, fetched);
   await writeWhole(dirs.orders, orders(manifest), { mode: 0o600, owner: null });

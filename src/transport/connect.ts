@@ -191,6 +191,10 @@ async function admit(
   if (claimed !== '' && claimed !== agentId) {
     throw new Failure('forbidden', `the metadata says ${claimed} and the registration says ${agentId}`);
   }
+  if (origin.kind === 'guest' && agentId !== origin.agent) {
+    const whose = `this socket is for agent ${origin.agent}`;
+    throw new Failure('forbidden', `${whose}, and the registration says ${agentId}`);
+  }
   const instance = first(stream, 'x-agent-instance-id') || instanceId;
   if (instanceId !== '' && instance !== instanceId) {
     throw new Failure(

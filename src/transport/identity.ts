@@ -13,6 +13,8 @@ import type { Peer } from './peer.ts';
 export type Origin =
   | { readonly kind: 'plain' }
   | { readonly kind: 'unix'; readonly peer: Peer }
+  /** A socket that only the instance of this agent sees; who is there proves itself by more than that. */
+  | { readonly kind: 'guest'; readonly agent: string }
   | { readonly kind: 'certificate'; readonly certificate: ShownCertificate };
 
 /** The token of `authorization: Bearer <token>`; null when there is none. */

@@ -50,6 +50,12 @@ export interface AgentServer {
    * Ends what an agent, or the instance of an id, holds open, with the reason. Returns how many there were.
    */
   cut(who: { readonly agent: string; readonly instanceId: string }, reason: Failure): number;
+  /**
+   * A socket for the one agent of this name, in a directory that only its instance sees. No commands by it,
+   * and who is at the other end proves itself by more than being there. A second call finds it.
+   */
+  openGuest(agent: string, path: string): Promise<void>;
+  closeGuest(agent: string): Promise<void>;
   /** New streams and commands are refused from now on. */
   stopAccepting(): void;
   /** Ends every stream; agents keep what they have and come back. */
@@ -120,9 +126,12 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
         return await undo(thrown);
       })
     : null;
+  const guests = guestDoors({ make: (agent) => make({ kind: 'guest', agent }), log });
   return {
     port,
     socketPath: options.socketPath,
+    openGuest: (agent, path) => guests.open(agent, path),
+    closeGuest: (agent) => guests.close(agent),
     tlsPort: tls?.port ?? null,
     cut({ agent, instanceId }, reason) {
       const link = serving.links.get(agent as AgentId);
@@ -140,6 +149,7 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
       await gone(serving, clock, graceMs);
       await tls?.close();
       await unix?.close();
+      await guests.closeAll();
       await output?.close();
       tcp.forceShutdown();
     },
@@ -157,6 +167,11 @@ const handlers = (serving: Serving, options: AgentServerOptions, origin: Origin)
   return {
     connect: (stream: AgentStream) => serveAgent(serving, stream, origin),
     exec: (call: ExecCall) => {
+      if (origin.kind === 'guest')
+        return void call.emit(
+          'error',
+          statusOf(new Failure('forbidden', 'an instance may run nothing in others')),
+        );
       if (serving.isOpen) return serveExec(options, call, origin);
       call.emit('error', statusOf(closing()));
     },
@@ -192,18 +207,59 @@ interface UnixDoor {
   close(): Promise<void>;
 }
 
+/** Connections on a guest's socket: an agent has one, and one that it is about to leave. */
+const GUEST_SOCKETS_MAX = 8;
+
+interface GuestDoors {
+  open(agent: string, path: string): Promise<void>;
+  close(agent: string): Promise<void>;
+  closeAll(): Promise<void>;
+}
+
+function guestDoors({ make, log }: { make: (agent: string) => Server; log: Log }): GuestDoors {
+  const doors = new Map<string, { readonly path: string; readonly door: Promise<UnixDoor> }>();
+  const close = async (agent: string) => {
+    const known = doors.get(agent);
+    doors.delete(agent);
+    await (await known?.door)?.close();
+  };
+  return {
+    async open(agent, path) {
+      if (doors.get(agent)?.path !== path) {
+        await close(agent);
+        // Its directory keeps everybody out but the instance, whose user is another than ours.
+        const behind = { make: () => make(agent), log, mode: 0o666, socketsMax: GUEST_SOCKETS_MAX };
+        const door = unixDoor(path, behind);
+        door.catch(() => doors.delete(agent));
+        doors.set(agent, { path, door });
+      }
+      await doors.get(agent)?.door;
+    },
+    close,
+    async closeAll() {
+      for (const agent of [...doors.keys()]) await close(agent);
+    },
+  };
+}
+
 interface Behind {
   readonly make: (origin: Origin) => Server;
   readonly log: Log;
+  /** Of the socket; 0600 when absent. */
+  readonly mode?: number;
+  readonly socketsMax?: number;
 }
 
-async function unixDoor(path: string, { make, log }: Behind): Promise<UnixDoor> {
+async function unixDoor(
+  path: string,
+  { make, log, mode = 0o600, socketsMax = SOCKETS_MAX }: Behind,
+): Promise<UnixDoor> {
   const open = new Map<Socket, Server>();
   const door = createServer((socket) => {
     socket.on('error', () => socket.destroy());
     const peer = peerOf(socket);
-    if (!peer || open.size >= SOCKETS_MAX) {
-      log.warn('connection turned away', { why: peer ? `${SOCKETS_MAX} are open` : 'its peer is unknown' });
+    if (!peer || open.size >= socketsMax) {
+      log.warn('connection turned away', { why: peer ? `${socketsMax} are open` : 'its peer is unknown' });
       return void socket.destroy();
     }
     const server = make({ kind: 'unix', peer });
@@ -217,7 +273,7 @@ async function unixDoor(path: string, { make, log }: Behind): Promise<UnixDoor> 
   try {
     await rm(path, { force: true });
     await listening(door, path);
-    await chmod(path, 0o600);
+    await chmod(path, mode);
   } catch (thrown) {
     door.close();
     const why = thrown instanceof Error ? thrown.message : String(thrown);

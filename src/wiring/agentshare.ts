@@ -45,23 +45,26 @@ export async function openAgentshare({ config, clock, log }: ShareGround): Promi
 }
 
 /** What storage needs of the house. */
-export type StorageHouse = Pick<House, 'share' | 'fleet' | 'config' | 'clock' | 'log'>;
+export type StorageHouse = Pick<House, 'share' | 'fleet' | 'config' | 'clock' | 'log' | 'runtimes'>;
 
 const specOf = ({ fleet }: StorageHouse, name: string): InstanceSpec | null =>
   (fleet.context(`instance:${name}`) as InstanceContext | null)?.spec ?? null;
 
-const shareOf = ({ instanceId, name, runtime }: InstanceSpec): ShareOf => ({
-  instanceId,
-  name,
-  owner: null,
-  isSameUser: runtime === 'host',
-});
+async function shareOf(
+  { runtimes }: StorageHouse,
+  { instanceId, name, runtime }: InstanceSpec,
+): Promise<ShareOf> {
+  const uid = (await runtimes.get(runtime)?.shares?.user()) ?? null;
+  const owner = uid === null ? null : { uid, gid: uid };
+  return { instanceId, name, owner, isSameUser: runtime === 'host' };
+}
 
 /** Makes the place of an instance. Throws Failure('runtime-failed') that says what was in the way. */
-export async function mountsFor({ share }: House, spec: InstanceSpec): Promise<readonly Mount[]> {
+export async function mountsFor(house: House, spec: InstanceSpec): Promise<readonly Mount[]> {
+  const { share } = house;
   if (share === null) return [];
   try {
-    return await share.prepare(shareOf(spec));
+    return await share.prepare(await shareOf(house, spec));
   } catch (thrown) {
     if (thrown instanceof Failure) throw thrown;
     const why = thrown instanceof Error ? thrown.message : String(thrown);
@@ -201,9 +204,11 @@ async function watch(house: StorageHouse, share: Agentshare, signal: AbortSignal
 async function prepareAll(house: StorageHouse, share: Agentshare): Promise<void> {
   for (const spec of liveSpecs(house)) {
     if ((await share.facts(spec.instanceId)) !== null) continue;
-    await share.prepare(shareOf(spec)).catch((thrown) => {
-      house.log.warn('an instance has no storage', { instance: spec.name, why: String(thrown) });
-    });
+    await shareOf(house, spec)
+      .then(share.prepare)
+      .catch((thrown) => {
+        house.log.warn('an instance has no storage', { instance: spec.name, why: String(thrown) });
+      });
   }
 }
 

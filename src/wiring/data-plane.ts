@@ -3,6 +3,7 @@ import type { Change } from '../actors/fleet.ts';
 import type { Told } from '../actors/port.ts';
 import type { AgentId, SessionId } from '../ids.ts';
 import type { TerminalListener } from '../terminal.ts';
+import { voided } from './credentials.ts';
 import { type House, sessionOf } from './house.ts';
 import { asked, questionChanged } from './questions.ts';
 
@@ -56,6 +57,7 @@ export function changed(house: House, { entry, view }: Change): void {
   if (entry.kind !== 'session' || fleet.isLive(entry.actor)) return;
   const session = entry.actor.slice('session:'.length) as SessionId;
   screens.delete(session);
+  voided(house, session);
   signals.tell(`recorded:${session}`);
   signals.tell(`ended:${session}`);
   linger(house, session, clock.now() + LINGER_MS);

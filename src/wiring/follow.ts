@@ -12,11 +12,12 @@ import type { EffectScope, Told } from '../actors/port.ts';
 import { listening } from '../actors/port.ts';
 import type { OfTask, Run, Tally, TaskHung } from '../actors/task-ports.ts';
 import { sleep } from '../clock.ts';
-import type { SessionId } from '../ids.ts';
+import type { AgentId, SessionId } from '../ids.ts';
 import type { Manifest } from '../tasks/manifest.ts';
 import { durationMs } from '../tasks/units.ts';
 import type { Terminal } from '../terminal.ts';
 import { type House, taskOf } from './house.ts';
+import { seenFrom } from './lending.ts';
 
 /** How often files that a tool writes are looked at. */
 const LOOK_EVERY_MS = 300;
@@ -142,7 +143,8 @@ export const follow =
     const manifest = input.manifest as Manifest;
     const session = input.run.session.id;
     const { follow: following } = keptLaunch(input.run);
-    const ears = listener(toolOf(manifest), following);
+    const { agent } = input.run.session;
+    const ears = listener(toolOf(manifest), seenFrom(house, agent as AgentId, following));
     let wake = Promise.withResolvers<void>();
     const off = house.signals.on(`recorded:${session}`, () => wake.resolve());
     scope.signal.addEventListener('abort', off, { once: true });

@@ -1,5 +1,5 @@
 /** Whether it is well, and the numbers that only the house knows. */
-import type { Gauges, HealthDesk } from '../desk.ts';
+import type { Gauges, HealthDesk, ModelCounts } from '../desk.ts';
 import type { AgentView, HitlView, InstanceView, TaskView } from '../views.ts';
 import { storagesHigh, storedBytes } from './agentshare.ts';
 import type { House } from './house.ts';
@@ -43,7 +43,14 @@ export interface DataPlaneNumbers {
   skippedFrames(): number;
 }
 
-export function gauges(house: House, numbers: DataPlaneNumbers): Gauges {
+const noModels: ModelCounts = { requests: [], tokens: [], costUsd: [] };
+
+/** `models`: what went through the gateway, where there is one. */
+export function gauges(
+  house: House,
+  numbers: DataPlaneNumbers,
+  models: (() => ModelCounts) | null = null,
+): Gauges {
   const { fleet, links } = house;
   const live = <T>(kind: 'agent' | 'hitl' | 'instance') => fleet.views(kind) as T[];
   const instances = () => live<InstanceView>('instance').filter(({ state }) => state !== 'destroyed');
@@ -69,5 +76,6 @@ export function gauges(house: House, numbers: DataPlaneNumbers): Gauges {
     recordedBytes: () => numbers.recordedBytes(),
     recordingFailures: () => numbers.recordingFailures(),
     skippedFrames: () => numbers.skippedFrames(),
+    models: () => models?.() ?? noModels,
   };
 }

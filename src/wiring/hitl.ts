@@ -7,6 +7,7 @@ import type { HitlDesk, NewQuestion } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import { type HitlId, newId, type SessionId } from '../ids.ts';
 import type { HitlView } from '../views.ts';
+import { granted } from './budget-question.ts';
 import { type House, sessionOf } from './house.ts';
 import { ask, deliver, type KeysFor, keysOf } from './questions.ts';
 
@@ -49,7 +50,9 @@ export function hitlDesk(house: House, keysFor: KeysFor): HitlDesk {
       }
       const isSecret = context.kind === 'secret';
       // Says now what would fail later: an answer that this question does not know.
-      refuseStranger(context, given, () => keysOf(keysFor, context, given));
+      refuseStranger(context, given, () =>
+        context.about === 'budget' ? granted(context, given) : keysOf(keysFor, context, given),
+      );
       const at = clock.now();
       if (isSecret && given.text !== undefined) house.unwritten.set(id as HitlId, given.text);
       const text = isSecret ? null : (given.text ?? null);
@@ -68,7 +71,7 @@ export function hitlDesk(house: House, keysFor: KeysFor): HitlDesk {
   };
 }
 
-function refuseStranger({ options }: HitlInput, { option }: { option?: string }, keys: () => string): void {
+function refuseStranger({ options }: HitlInput, { option }: { option?: string }, keys: () => unknown): void {
   if (option !== undefined && !options.some(({ id }) => id === option)) {
     const known = options.map(({ id, label }) => `${id} (${label})`).join(', ') || 'none';
     throw new Failure('unprocessable', `there is no option "${option}"; the options are: ${known}`, {

@@ -19,6 +19,7 @@ import type { Recordings } from '../recordings.ts';
 import type { Runtime, RuntimeKind } from '../runtime.ts';
 import type { Agentshare } from '../share/store.ts';
 import type { AskedOnScreen, Terminals } from '../terminal.ts';
+import type { Credentials } from './proofs.ts';
 
 export interface Telemetry {
   heartbeat: HeartbeatFacts | null;
@@ -49,6 +50,7 @@ export interface House {
   /** How running tasks get on. */
   readonly tallies: Map<TaskId, Tally>;
   readonly signals: Signals;
+  readonly credentials: Credentials;
 }
 
 /** Facts that several parts wait for. */

@@ -7,7 +7,7 @@ import { listening } from '../actors/port.ts';
 import type { InstanceDesk, NewInstance } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import { instanceNamePattern, newId, type SessionId, type TaskId } from '../ids.ts';
-import type { Handle, Probe, Runtime, RuntimeKind } from '../runtime.ts';
+import type { Handle, InstanceSpec, Probe, Runtime, RuntimeKind } from '../runtime.ts';
 import type { InstanceView } from '../views.ts';
 import { dropStorage, mountsFor, mountsNow, stored } from './agentshare.ts';
 import { type House, sessionsOf } from './house.ts';
@@ -49,7 +49,8 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
         (runs) => {
           if (scope.signal.aborted) return;
           if (!runs) return gone('it was not running when the server looked', house.clock.now());
-          const stop = runtime.watch(handle, ({ code, signal, at }) => {
+          const stop = runtime.watch(handle, ({ code, signal, at, reason }) => {
+            if (reason) return gone(reason, at);
             gone(signal ? `ended by ${signal}` : `exited with ${code ?? 'an unknown code'}`, at);
           });
           scope.signal.addEventListener('abort', stop, { once: true });
@@ -107,18 +108,11 @@ export async function makeInstance(house: House, wanted: Wanted, by: string): Pr
       `${runtime} instances cannot be made here: ${probe.reasons.join('; ')}`,
     );
   }
+  const made = specOf(wanted);
+  await house.runtimes.get(runtime)?.check(made);
   const at = clock.now();
-  const { loadout, profile, labels, workingDir } = wanted;
   const input: InstanceInput & { by: string } = {
-    spec: {
-      name,
-      instanceId: newId(),
-      runtime,
-      ...(loadout ? { loadout } : {}),
-      ...(profile ? { profile } : {}),
-      ...(labels ? { labels } : {}),
-      ...(workingDir ? { workingDir } : {}),
-    },
+    spec: made,
     start: wanted.start ?? true,
     task: wanted.task ?? null,
     createdAt: at,
@@ -152,6 +146,22 @@ export function applyLimits({ fleet, clock, config }: House): void {
     if (JSON.stringify(now) === JSON.stringify(crashes)) continue;
     fleet.note(id, { type: 'limits.changed', at: clock.now(), by: 'house', crashes } as Told);
   }
+}
+
+function specOf(wanted: Wanted): InstanceSpec {
+  const { name, runtime, loadout, profile, labels, workingDir, image, limits, network } = wanted;
+  return {
+    name,
+    instanceId: newId(),
+    runtime,
+    ...(loadout ? { loadout } : {}),
+    ...(profile ? { profile } : {}),
+    ...(labels ? { labels } : {}),
+    ...(workingDir ? { workingDir } : {}),
+    ...(image ? { image } : {}),
+    ...(limits ? { limits } : {}),
+    ...(network ? { network } : {}),
+  };
 }
 
 async function probeOf({ runtimes }: House, kind: RuntimeKind): Promise<Probe> {

@@ -6,11 +6,12 @@ import type { OfTask, Place } from '../actors/task-ports.ts';
 import { sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId, TaskId } from '../ids.ts';
-import type { RuntimeKind } from '../runtime.ts';
+import type { Network, RuntimeKind } from '../runtime.ts';
 import type { Manifest } from '../tasks/manifest.ts';
+import { sizeBytes } from '../tasks/units.ts';
 import type { AgentView, InstanceView } from '../views.ts';
 import { agentOf, type House, stateOf, until } from './house.ts';
-import { makeInstance } from './instances.ts';
+import { makeInstance, type Wanted } from './instances.ts';
 
 /** From asking for an instance until its agent is ready. */
 const PROVISION_MS = 15 * 60_000;
@@ -137,13 +138,39 @@ async function made(
   const name = nameFor(task);
   const { loadout, profile } = manifest.vm;
   if (!house.fleet.isLive(`instance:${name}`)) {
-    const wanted = { name, runtime, task, profile, labels: { task }, ...(loadout ? { loadout } : {}) };
+    const walls = runtime === 'container' ? wallsOf(manifest) : {};
+    const wanted = {
+      name,
+      runtime,
+      task,
+      profile,
+      labels: { task },
+      ...(loadout ? { loadout } : {}),
+      ...walls,
+    };
     await makeInstance(house, wanted, `task:${task}`);
   }
   const agent = name as AgentId;
   await ready(house, { agent, withinMs: PROVISION_MS, signal });
   await reserve(house, agent, task);
   return { agent, made: true };
+}
+
+/** What the manifest allows; its disk is not among what a container can be held to. */
+function wallsOf({ agent, vm }: Manifest): Pick<Wanted, 'image' | 'limits' | 'network'> {
+  const memoryBytes = sizeBytes(vm.memory);
+  return {
+    image: agent.tool === 'command' ? 'base' : agent.tool,
+    limits: { cpus: vm.cpus, ...(memoryBytes === null ? {} : { memoryBytes }) },
+    network: networkOf(vm),
+  };
+}
+
+function networkOf({ network_mode: mode, allowed_hosts: allow }: Manifest['vm']): Network {
+  if (mode === 'full') return { mode };
+  return mode === 'outbound' || (mode === null && allow.length > 0)
+    ? { mode: 'allowlist', allow }
+    : { mode: 'isolated' };
 }
 
 /** A task's own instance has its name by rule, so that a restart finds it. */

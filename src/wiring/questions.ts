@@ -10,6 +10,7 @@ import type { ChildSpec, EffectScope } from '../actors/port.ts';
 import { Failure } from '../failure.ts';
 import { type HitlId, newId, type SessionId } from '../ids.ts';
 import type { AskedOnScreen } from '../terminal.ts';
+import { grant } from './budget-question.ts';
 import { type House, linkOf, overLink, sessionOf, until } from './house.ts';
 
 /** From this confidence a human is asked. */
@@ -118,6 +119,7 @@ export const deliver =
   (house: House, keysFor: KeysFor) =>
   async (delivery: Delivery, { signal }: EffectScope) => {
     const { key, session, question, answer } = delivery;
+    if (question.about === 'budget') return grant(house, delivery);
     const text = answer.text ?? house.unwritten.get(key) ?? null;
     if (text === null && answer.option === null) {
       throw new Failure(

@@ -10,7 +10,8 @@ import type { SessionId } from '../ids.ts';
 import type { Journal } from '../journal.ts';
 import type { Log } from '../log.ts';
 import type { Budget, RecordingFacts, RecordingMark, RecordingName, Recordings } from '../recordings.ts';
-import type { FoundLineView, RecordingMarkView, RecordingView, SessionView } from '../views.ts';
+import type { SessionView } from '../views.ts';
+import type { FoundLineView, RecordingMarkView, RecordingView } from '../views-recordings.ts';
 import type { House } from './house.ts';
 
 /** Looked at by one call, whether they fit or not. */

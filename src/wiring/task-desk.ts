@@ -5,11 +5,13 @@ import { tallyView } from '../actors/task-view.ts';
 import type { TaskDesk, TaskLog, TaskQuery } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import { newId, type TaskId } from '../ids.ts';
+import type { Budget } from '../spending.ts';
 import { listArtifacts, openArtifact } from '../tasks/artifacts.ts';
 import { taskDirs } from '../tasks/dirs.ts';
 import { type Manifest, readManifest } from '../tasks/manifest.ts';
 import { durationMs } from '../tasks/units.ts';
 import type { TaskView } from '../views.ts';
+import { providersOf } from './credentials.ts';
 import { type House, taskOf } from './house.ts';
 
 export type Logs = (id: TaskId, after: string | null, signal: AbortSignal) => AsyncIterable<TaskLog>;
@@ -85,6 +87,15 @@ function listed(house: House, { states, labels, limit, offset }: TaskQuery) {
   };
 }
 
+/** The manifest's own, and the server's where it says nothing; null where nothing is counted. */
+function budgetOf(house: House, manifest: Manifest): Budget | null {
+  if (providersOf(house, manifest).length === 0) return null;
+  const { budget } = house.config.credentials.models;
+  const tokens = manifest.budget?.tokens ?? budget.tokens;
+  const usd = manifest.budget?.usd ?? budget.usd;
+  return tokens === null && usd === null ? null : { tokens, usd };
+}
+
 interface Submitted {
   readonly by: string;
   readonly retryOf: TaskId | null;
@@ -118,6 +129,7 @@ async function submit(house: House, manifest: Manifest, { by, retryOf }: Submitt
     retryOf,
     by,
     createdAt: at,
+    budget: budgetOf(house, manifest),
   };
   const spec: ChildSpec = {
     id: `task:${id}`,

@@ -10,18 +10,18 @@ import type { EffectScope, EffectsOf } from '../actors/port.ts';
 import type { SessionInput } from '../actors/session.ts';
 import type { Collected, Collecting, OfTask, Place, Run, Staged, taskPorts } from '../actors/task-ports.ts';
 import { Failure, type FailureInfo, toFailureInfo } from '../failure.ts';
-import { newId, type SessionId } from '../ids.ts';
+import { type AgentId, newId, type SessionId } from '../ids.ts';
 import { collectArtifacts } from '../tasks/artifacts.ts';
 import { attemptDir, taskDirs, taskEnv } from '../tasks/dirs.ts';
-import { writeToolFiles } from '../tasks/files.ts';
 import type { Manifest } from '../tasks/manifest.ts';
-import { resolveSecrets, toolSecrets } from '../tasks/secrets.ts';
 import { stage } from '../tasks/staging.ts';
 import type { SessionView } from '../views.ts';
 import { hideTask, showTask } from './agentshare.ts';
+import { filled, lodgerOf, modelEnv, personsEnv, providersOf, secretsOf } from './credentials.ts';
 import { follow, type KeptLaunch, keptLaunch, listener, toolOf } from './follow.ts';
 import { type House, taskOf } from './house.ts';
 import { handleOf } from './instances.ts';
+import { hasOwnFiles, lendTask, seenFrom, takeTaskBack } from './lending.ts';
 import { acquire, giveBack } from './places.ts';
 import { type ExtrasFor, endSession } from './sessions.ts';
 
@@ -41,6 +41,13 @@ export function taskEffects(house: House): EffectsOf<typeof taskPorts> {
       const ending = { graceMs: STOP_GRACE_MS, reason: 'its task is over' };
       // An agent that is away ends it when it comes back; what else the task holds is released all the same.
       if (run) await endSession(house, run.session.id, ending).catch(toFailureInfo);
+      if (place) {
+        const dirs = taskDirs(house.config.dataDir, task);
+        // An engine that is away keeps them; they come back when the instance is destroyed.
+        await takeTaskBack(house, place.agent, dirs).catch((thrown) => {
+          house.log.warn('directories of a task not taken back', { task, why: String(thrown) });
+        });
+      }
       await giveBack(house, { task, place, keep }, scope);
     },
   };
@@ -58,6 +65,7 @@ async function staged(
     attempt,
     dirs,
     env: config.env,
+    resolve: house.credentials.resolve,
     clock,
     signal,
     log: log.with({ task }),
@@ -69,7 +77,8 @@ type Preparing = OfTask & { readonly staged: Staged; readonly place: Place };
 
 async function prepare(house: House, input: Preparing): Promise<Run> {
   const launch = await launchOf(house, input, newId<SessionId>());
-  await writeToolFiles(launch.tool.files);
+  const dirs = taskDirs(house.config.agentshare.root, input.task);
+  await lendTask(house, input.place.agent, { dirs, files: launch.tool.files });
   await showTask(house, input, input.place);
   const kept: KeptLaunch = { follow: launch.tool.follow, stdin: launch.tool.stdin };
   return { session: launch.session, launch: kept };
@@ -85,17 +94,19 @@ async function launchOf(house: House, input: Preparing, id: SessionId): Promise<
   const manifest = input.manifest as Manifest;
   const { agent: wish } = manifest;
   const dirs = taskDirs(config.agentshare.root, input.task);
-  const secrets = toolSecrets(manifest, await resolveSecrets(manifest.secrets, { env: config.env }));
+  const secrets = await secretsOf(house, manifest);
+  // What is given at the launch is not remembered.
+  const unkept = new Set([...Object.keys(secrets.env), ...filled(providersOf(house, manifest))]);
   const about = taskEnv(dirs, { id: input.task, attempt: input.attempt });
   const tool = toolOf(manifest).launch({
     wish,
-    program: wish.tool === 'command' ? '' : programOf(house, wish.tool),
+    program: programOf(house, wish.tool, input.place),
     workDir: input.staged.workDir,
     home: homeOf(house, input.place),
     control: attemptDir(dirs, input.attempt),
     conversation: newId(),
     resume: null,
-    env: { ...about, ...secrets },
+    env: { ...about, ...secrets.env },
   });
   const session: SessionInput = {
     id,
@@ -106,7 +117,7 @@ async function launchOf(house: House, input: Preparing, id: SessionId): Promise<
     command: tool.command,
     args: tool.args,
     workingDir: input.staged.workDir,
-    env: Object.fromEntries(Object.entries(tool.env).filter(([name]) => !Object.hasOwn(secrets, name))),
+    env: Object.fromEntries(Object.entries(tool.env).filter(([name]) => !unkept.has(name))),
     cols: 120,
     rows: 40,
     timeoutSeconds: 0,
@@ -116,8 +127,11 @@ async function launchOf(house: House, input: Preparing, id: SessionId): Promise<
   return { tool, session };
 }
 
-function programOf({ config }: House, name: string): string {
-  const located = locateTool(name, { env: config.env });
+/** By its name alone in an instance with files of its own: its image has it. */
+function programOf(house: House, name: string, { agent }: Place): string {
+  if (name === 'command') return '';
+  if (hasOwnFiles(house, agent)) return name;
+  const located = locateTool(name, { env: house.config.env });
   if (!located.found) throw new Failure('not-found', located.reason);
   return located.program;
 }
@@ -128,22 +142,40 @@ function homeOf(house: House, { agent }: Place): string {
   return typeof home === 'string' ? home : join(house.config.dataDir, 'instances', agent, 'home');
 }
 
-/** What a task's session gets at its launch: the secrets, and what is typed to its tool. */
-export const taskExtras =
+/** What a session gets at its launch: secrets, a way to models, and for a task what is typed to its tool. */
+export const launchExtras =
   (house: House): ExtrasFor =>
-  async ({ task }) => {
-    if (task === null) return null;
+  async (session) => {
+    const { id, agent, task } = session;
+    if (task === null) return { env: await personsEnv(house, session), stdin: null };
     const context = taskOf(house, task);
     if (!context?.run) return null;
     const manifest = context.manifest as Manifest;
-    const env = toolSecrets(manifest, await resolveSecrets(manifest.secrets, { env: house.config.env }));
-    return { env, stdin: keptLaunch(context.run).stdin };
+    const { env, files } = await secretsOf(house, manifest);
+    const calling = {
+      providers: providersOf(house, manifest),
+      isClaude: manifest.agent.tool === 'claude',
+    };
+    return {
+      env: {
+        ...env,
+        ...(await house.credentials.files.put(id, files, lodgerOf(house, agent, files))),
+        ...(await modelEnv(house, { session: id, agent, task }, calling)),
+      },
+      stdin: keptLaunch(context.run).stdin,
+    };
   };
 
 /** Why a session has no exit code, in brackets; nothing when it has one. */
 function whyLost({ fleet }: House, session: string): string {
   const ended = fleet.view(`session:${session}`) as SessionView | null;
   return ended?.state === 'lost' && ended.reason !== null ? ` (${ended.reason})` : '';
+}
+
+/** Takes its secrets out of what a tool said, as far as they can still be read. */
+async function veiled(house: House, manifest: Manifest): Promise<(text: string) => string> {
+  await secretsOf(house, manifest).catch(() => {});
+  return house.credentials.hide;
 }
 
 async function collected(house: House, input: OfTask & Collecting, scope: EffectScope): Promise<Collected> {
@@ -155,7 +187,8 @@ async function collected(house: House, input: OfTask & Collecting, scope: Effect
   });
   const tool = toolOf(manifest);
   const { follow: following } = keptLaunch(input.run);
-  const ears = listener(tool, following);
+  const { agent } = session;
+  const ears = listener(tool, seenFrom(house, agent as AgentId, following));
   const terminal = house.terminals.find(session.id) ?? (await house.terminals.recall(session.id));
   await ears.catchUp(terminal);
   // Told twice, because the first reading may have told where else to read.
@@ -165,8 +198,10 @@ async function collected(house: House, input: OfTask & Collecting, scope: Effect
   const outcome = tool.outcome(rested ? 0 : input.exitCode, progress);
   const last = house.tallies.get(input.task)?.lastActivityAt ?? null;
   house.tallies.delete(input.task);
+  const dirs = taskDirs(house.config.agentshare.root, input.task);
+  await takeTaskBack(house, agent as AgentId, dirs);
   await collectArtifacts({
-    dirs: taskDirs(house.config.agentshare.root, input.task),
+    dirs,
     staged: input.staged,
     patterns: manifest.lifecycle.artifact_patterns,
     summary: outcome.summary,
@@ -175,13 +210,14 @@ async function collected(house: House, input: OfTask & Collecting, scope: Effect
     signal: scope.signal,
     log: house.log.with({ task: input.task }),
   });
+  const hide = await veiled(house, manifest);
   const failure: FailureInfo | null = outcome.ok
     ? null
-    : { code: 'runtime-failed', message: `${outcome.reason}${whyLost(house, session.id)}` };
+    : { code: 'runtime-failed', message: `${hide(outcome.reason)}${whyLost(house, session.id)}` };
   return {
     failure,
     exitCode: rested ? 0 : input.exitCode,
-    summary: outcome.summary,
+    summary: outcome.summary === null ? null : hide(outcome.summary),
     tally: ears.tally(last),
   };
 }

@@ -6,7 +6,7 @@ import type { House } from './house.ts';
 import { instanceEffects, type Revoke } from './instances.ts';
 import type { KeysFor } from './questions.ts';
 import { sessionEffects } from './sessions.ts';
-import { taskEffects, taskExtras } from './tasks.ts';
+import { launchExtras, taskEffects } from './tasks.ts';
 
 export interface Outside {
   readonly keysFor: KeysFor;
@@ -22,7 +22,7 @@ export function wire(house: House, { keysFor, revoke }: Outside): Kinds {
   return {
     instance: kind(machines.instance, instanceEffects(house, revoke)),
     agent: kind(machines.agent, {}),
-    session: kind(machines.session, sessionEffects(house, taskExtras(house))),
+    session: kind(machines.session, sessionEffects(house, launchExtras(house))),
     task: kind(machines.task, taskEffects(house)),
     hitl: kind(machines.hitl, hitlEffects(house, keysFor)),
   };

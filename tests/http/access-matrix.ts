@@ -59,6 +59,7 @@ export const httpMatrix: Readonly<Record<string, Least>> = {
   'GET /api/v1/tokens': 'admin',
   'GET /api/v1/vms': 'viewer',
   'GET /api/v1/vms/:name': 'viewer',
+  'GET /api/v1/usage': 'viewer',
   'GET /api/v1/whoami': 'viewer',
   'GET /docs': 'open',
   'GET /docs/style.css': 'open',

@@ -1,5 +1,6 @@
 /** One of each view, whole, so that a test names only what it is about. */
 import type { AgentView, HitlView, InstanceView, SessionView, TaskView } from '../../src/views.ts';
+import type { UsageReport } from '../../src/views-usage.ts';
 
 const INSTANT = '2026-01-02T03:04:05.000Z';
 
@@ -109,6 +110,8 @@ export const taskView = (given: Partial<TaskView> & Pick<TaskView, 'id'>): TaskV
     cost_usd: null,
     turns: 0,
   },
+  usage: null,
+  budget: null,
   ...given,
 });
 
@@ -129,4 +132,23 @@ export const hitlView = (given: Partial<HitlView> & Pick<HitlView, 'hitl_id'>): 
   answer: null,
   failure: null,
   ...given,
+});
+
+const used = {
+  requests: 2,
+  input_tokens: 100,
+  output_tokens: 20,
+  cache_read_tokens: 5,
+  cache_write_tokens: 0,
+  total_tokens: 125,
+  cost_usd: 0.25,
+  unpriced_requests: 0,
+};
+
+export const usageReport = (agent: string): UsageReport => ({
+  total: used,
+  days: [{ day: '2026-01-02', ...used }],
+  models: [{ model: 'claude-sonnet-4-5', ...used }],
+  agents: [{ agent_id: agent, ...used, days: [{ day: '2026-01-02', model: 'claude-sonnet-4-5', ...used }] }],
+  tasks: [{ task_id: 't1', name: 'demo', ...used, budget: null }],
 });

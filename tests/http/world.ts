@@ -39,6 +39,7 @@ import {
   type Tasks,
   taskDesk,
 } from './desks.ts';
+import { usageReport } from './views.ts';
 
 export async function until<T>(what: string, look: () => T | null | undefined | false): Promise<T> {
   const deadline = Date.now() + 15_000;
@@ -80,6 +81,11 @@ const gauges: Gauges = {
   recordedBytes: () => 7,
   recordingFailures: () => 0,
   skippedFrames: () => 0,
+  models: () => ({
+    requests: [{ provider: 'anthropic', status: '200', count: 4 }],
+    tokens: [{ provider: 'anthropic', kind: 'input', count: 1_200 }],
+    costUsd: [{ provider: 'anthropic', usd: 0.25 }],
+  }),
 };
 
 const usual: DoorOptions = {
@@ -161,7 +167,10 @@ async function storageOf(
   const config = readConfig({ ...env, AGENTIC_DATA_DIR: dir }, dir, dir);
   const share = await openAgentshare({ config, clock, log: silentLog });
   await share.prepare({ instanceId: LOCAL_ID, name: 'local', owner: null, isSameUser: false });
-  return { share, desk: storageDesk({ share, fleet: onlyLocal, config, clock, log: silentLog }) };
+  return {
+    share,
+    desk: storageDesk({ share, fleet: onlyLocal, config, clock, log: silentLog, runtimes: new Map() }),
+  };
 }
 
 export async function world({ options = {}, speed = 1, env = {} }: Wanted = {}): Promise<World> {
@@ -222,6 +231,7 @@ export async function world({ options = {}, speed = 1, env = {} }: Wanted = {}):
       storage: storage.desk,
       events: eventDesk(),
       health: healthDesk(),
+      usage: { report: (wanted) => usageReport(wanted.agent ?? 'local') },
     },
     dashboard,
     options: { ...usual, ...options },

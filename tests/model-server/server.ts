@@ -15,6 +15,8 @@ export interface ModelRequest {
   /** Null for requests that are no conversation. */
   readonly conversation: Conversation | null;
   readonly status: number;
+  /** What the answer said that it used; null where it said nothing. */
+  readonly usage: { readonly input_tokens: number; readonly output_tokens: number } | null;
   /** Why it was refused, when the scenario did not foresee it. */
   readonly fault: string | null;
 }
@@ -32,6 +34,7 @@ const REQUESTS_MAX = 1_000;
 interface Answer {
   readonly response: Response;
   readonly conversation?: Conversation;
+  readonly usage?: ModelRequest['usage'];
   readonly fault?: string;
 }
 
@@ -47,13 +50,15 @@ export function startModelServer(
     async fetch(request) {
       const { pathname: path } = new URL(request.url);
       if (request.method === 'GET' && path === '/requests') return Response.json({ requests });
-      const { response, conversation = null, fault = null } = await answer(scenario, request, path);
+      const answered = await answer(scenario, request, path);
+      const { response, conversation = null, usage = null, fault = null } = answered;
       requests.push({
         at: new Date().toISOString(),
         method: request.method,
         path,
         conversation,
         status: response.status,
+        usage,
         fault,
       });
       if (requests.length > REQUESTS_MAX) requests.shift();
@@ -100,9 +105,11 @@ async function turnAnswer(scenario: Scenario, conversation: Conversation): Promi
   if (turn.delayMs > 0) await Bun.sleep(turn.delayMs);
   if (turn.error !== null)
     return { response: problem(turn.error.status, turn.error.type, turn.error.message) };
-  if (conversation.stream) return { response: streamed(messageEvents(turn, conversation), turn) };
+  const message = wholeMessage(turn, conversation);
+  const { usage } = message;
+  if (conversation.stream) return { response: streamed(messageEvents(turn, message), turn), usage };
   if (turn.hang) await new Promise<never>(() => {});
-  return { response: Response.json(wholeMessage(turn, conversation)) };
+  return { response: Response.json(message), usage };
 }
 
 function turnOf(scenario: Scenario, conversation: Conversation): Turn | string {

@@ -41,8 +41,8 @@ export function wholeMessage(turn: Turn, conversation: Conversation) {
 }
 
 /** Every event of the message; one that hangs lacks its end. */
-export function messageEvents(turn: Turn, conversation: Conversation): WireEvent[] {
-  const { content, stop_reason, usage, ...message } = wholeMessage(turn, conversation);
+export function messageEvents(turn: Turn, whole: ReturnType<typeof wholeMessage>): WireEvent[] {
+  const { content, stop_reason, usage, ...message } = whole;
   const start = { ...message, content: [], stop_reason: null, usage: { ...usage, output_tokens: 1 } };
   const events: WireEvent[] = [
     { type: 'message_start', message: start },

@@ -327,6 +327,17 @@ function serverIn(world: HouseWorld): Server {
     unwritten: new Map(),
     tallies: new Map(),
     signals: signals(),
+    credentials: {
+      resolve: async () => new Map(),
+      files: {
+        put: async () => ({}),
+        lodging: async () => null,
+        drop: async () => {},
+        sweep: async () => {},
+      },
+      models: null,
+      hide: (text) => text,
+    },
     get fleet(): Fleet {
       return late.fleet;
     },

@@ -113,6 +113,7 @@ const refuse = (name: string, signal: AbortSignal | null): void => {
 
 class Door implements Runtime {
   readonly kind = 'host';
+  readonly shares = null;
   readonly #all: FakeRuntimes;
   readonly #world: Runtimes;
   readonly #server: Owner;
@@ -130,6 +131,8 @@ class Door implements Runtime {
   async inventory(): Promise<readonly Found[]> {
     return this.#all.inventory();
   }
+
+  async check(): Promise<void> {}
 
   create(spec: InstanceSpec, signal: AbortSignal): Promise<Handle> {
     return this.#call(spec.name, signal, () => {

@@ -33,6 +33,7 @@ async function staged(subpath: string | null = null) {
     attempt: 1,
     dirs,
     env: process.env,
+    resolve: async () => new Map(),
     clock: systemClock,
     signal,
     log: silentLog,

@@ -119,6 +119,8 @@ describe('the manifest', () => {
         allowed_hosts: [],
       },
       secrets: [],
+      gateway: 'auto',
+      budget: null,
       lifecycle: {
         timeout: '24h',
         failure_action: 'destroy',
@@ -202,7 +204,7 @@ describe('the manifest', () => {
     expect(faults['agent.promt']).toContain('did you mean "prompt"?');
     expect(faults['prompt']).toContain('agent.prompt');
     expect(faults['agent.tool']).toContain('not in this version');
-    expect(faults['secrets[0].source']).toContain('not implemented');
+    expect(faults['secrets[0].source']).toContain('configures a command');
     expect(faults['lifecycle.timeout']).toContain('1s to 168h');
   });
 

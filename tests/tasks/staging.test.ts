@@ -7,6 +7,7 @@ import { Failure } from '../../src/failure.ts';
 import { silentLog } from '../../src/log.ts';
 import { taskDirs } from '../../src/tasks/dirs.ts';
 import type { RepositoryWish } from '../../src/tasks/manifest.ts';
+import { resolveSecrets } from '../../src/tasks/secrets.ts';
 import { type Staging, stage } from '../../src/tasks/staging.ts';
 import { git, gitServer, ground, manifest, put, source } from './ground.ts';
 
@@ -26,11 +27,13 @@ function staging(
   over: Partial<Staging> & { secrets?: object[] } = {},
 ): Staging {
   const { secrets = [], ...rest } = over;
+  const { env = process.env } = rest;
   return {
     manifest: manifest({ repository, secrets }),
     attempt: 1,
     dirs: taskDirs(here.dir, `task-${++tasks}`),
     env: process.env,
+    resolve: (refs) => resolveSecrets(refs, { env, names: ['THE_*'], dirs: [], commands: {} }),
     clock: hurried,
     signal: new AbortController().signal,
     log: silentLog,

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type ClientReadableStream, Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import {
@@ -18,7 +18,7 @@ import { type Clock, systemClock } from '../../src/clock.ts';
 import { Failure } from '../../src/failure.ts';
 import { socketPathOf } from '../../src/transport/socket-path.ts';
 import type { SessionView } from '../../src/views.ts';
-import { clientOf, greeted } from './caller.ts';
+import { Caller, clientOf, greeted } from './caller.ts';
 import { type Rig, rig, until } from './house.ts';
 
 let on: Rig;
@@ -331,5 +331,43 @@ describe('the Unix socket', () => {
     );
     expect(thrown).toBeInstanceOf(Failure);
     expect((thrown as Failure).message).toContain(socketPath);
+  });
+});
+
+describe('the socket of one instance', () => {
+  const door = async () => {
+    const path = join(dirname(on.unix.slice('unix:'.length)), 'guest.sock');
+    await on.server.openGuest('web-1', path);
+    return { path, address: `unix:${path}` };
+  };
+
+  test('[G33] its agent comes by it with its secret, whoever the kernel says it is', async () => {
+    const { path, address } = await door();
+    expect(statSync(path).mode & 0o777).toBe(0o666);
+    await on.server.openGuest('web-1', path);
+    const agent = await greeted(address);
+    closings.push(() => agent.close());
+    expect(on.house.proofs.map(({ kind }) => kind)).toEqual(['secret']);
+    agent.output('s-1', 'from inside', 0);
+    await until('its output', () => on.house.all('output').length === 1);
+    await on.server.closeGuest('web-1');
+    await until('the loss', () => on.house.all('lost').length === 1);
+    expect(() => statSync(path)).toThrow();
+  });
+
+  test('[G33] nobody comes by it without a secret, or as another agent, or to run a command', async () => {
+    const { address } = await door();
+    for (const options of [{ secret: null }, { agent: 'web-2' }]) {
+      const caller = new Caller(address, options);
+      closings.push(() => caller.close());
+      caller.register();
+      const { code } = await caller.ended;
+      expect([status.UNAUTHENTICATED, status.PERMISSION_DENIED]).toContain(code);
+    }
+    expect((await exec(make, { at: address }).ended).code).toBe(status.PERMISSION_DENIED);
+    expect((await exec(make, { at: address, token: 'for-operators' }).ended).code).toBe(
+      status.PERMISSION_DENIED,
+    );
+    expect(on.desk.wanted).toEqual([]);
   });
 });

@@ -227,7 +227,7 @@ test('[C8, O1] attempts stand in the audit log, chained, with who asked and with
 test('hole B2: no two doors have one port, whichever is the first', () => {
   for (const listen of ['127.0.0.1:8120', '127.0.0.1:9000']) {
     const { listen: first, identity } = readConfig({ LISTEN_ADDR: listen }, '/', '/');
-    // WebSockets and HTTP are one and two above, as main-doors.ts has them.
+    // WebSockets and HTTP are one and two above, as main/doors.ts has them.
     const ports = [first.port, first.port + 1, first.port + 2, identity.tls?.port, identity.enrol?.port];
     expect(ports).toEqual([0, 1, 2, 3, 4].map((step) => first.port + step));
   }

@@ -9,16 +9,20 @@ import { SimulatedClock } from 'xstate';
 import { type Fleet, fleet as makeFleet } from '../../src/actors/fleet.ts';
 import type { AgentLink, AgentListener, Launch, Registration } from '../../src/agent-link.ts';
 import { systemClock } from '../../src/clock.ts';
-import { readConfig } from '../../src/config.ts';
+import { type Config, readConfig } from '../../src/config.ts';
 import type { AgentId, SessionId } from '../../src/ids.ts';
 import { type MemoryJournal, memoryJournal } from '../../src/journal/memory.ts';
 import { jsonLog } from '../../src/log.ts';
+import { secretFiles } from '../../src/tasks/secret-files.ts';
+import { resolveSecrets } from '../../src/tasks/secrets.ts';
 import { keysFor } from '../../src/terminal/asking-keys.ts';
 import { terminals } from '../../src/terminal/terminals.ts';
 import type { AskedOnScreen } from '../../src/terminal.ts';
+import { veil } from '../../src/veil.ts';
 import { changed, terminalListener } from '../../src/wiring/data-plane.ts';
 import { type House, signals } from '../../src/wiring/house.ts';
 import { forgetLinks, presence, reopenTerminals } from '../../src/wiring/presence.ts';
+import type { Credentials } from '../../src/wiring/proofs.ts';
 import { wire } from '../../src/wiring/wire.ts';
 
 export const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -77,6 +81,29 @@ export class HandLink implements AgentLink {
   shutdown(): void {}
 }
 
+/** Secrets by their references, and a gateway whose keys can be told apart. */
+function credentials(config: Config): Credentials {
+  const { secrets, memoryDirs, models } = config.credentials;
+  const hidden = veil();
+  let minted = 0;
+  return {
+    async resolve(refs) {
+      const values = await resolveSecrets(refs, { env: config.env, ...secrets });
+      hidden.add(values.values());
+      return values;
+    },
+    files: secretFiles({ places: memoryDirs, dataDir: config.dataDir, uid: process.getuid?.() ?? 0 }),
+    hide: hidden.hide,
+    models: models.anthropic && {
+      providers: new Set(['anthropic'] as const),
+      url: () => 'http://127.0.0.1:1',
+      mint: async ({ session }) => `key-${++minted}-of-${session}`,
+      forget: async () => {},
+      sweep: async () => {},
+    },
+  };
+}
+
 export interface Rig {
   readonly house: House;
   readonly journal: MemoryJournal;
@@ -113,10 +140,12 @@ export async function rig(
     listener: { ...listening, asking: () => {} },
     read: () => null,
   });
+  const config = readConfig({ ...env, AGENTIC_DATA_DIR: dir }, dir, dir);
   const house: House = {
     clock,
     log: lines,
-    config: readConfig({ ...env, AGENTIC_DATA_DIR: dir }, dir, dir),
+    config,
+    credentials: credentials(config),
     runtimes: new Map(),
     share: null,
     terminals: data,

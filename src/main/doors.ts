@@ -3,47 +3,49 @@
  * answer to who is there.
  */
 import { join } from 'node:path';
-import packageJson from '../package.json' with { type: 'json' };
-import { bundleDashboard, contentSecurityPolicy } from '../ui/build.ts';
-import type { Audit } from './audit.ts';
-import type { Audited } from './certificates.ts';
-import type { Clock } from './clock.ts';
-import type { Config } from './config.ts';
-import { browsers } from './http/browsers.ts';
-import { type Certificate, certificate } from './http/certificate.ts';
-import { httpDoors } from './http/doors.ts';
-import { ENROL_PATH, type EnrolDoor, enrolDoor } from './http/enrol.ts';
-import { refuseOpenDoors } from './http/gate.ts';
-import { operators } from './http/operators.ts';
-import { tokenPathIn } from './http/token-file.ts';
-import type { OpenIdentity } from './identity/open.ts';
-import type { Lock } from './journal/sqlite-lock.ts';
-import type { Journal } from './journal.ts';
-import type { Log } from './log.ts';
-import type { HostRuntime } from './runtime/host.ts';
-import type { Agentshare } from './share/store.ts';
-import { keysFor } from './terminal/asking-keys.ts';
-import type { terminals as makeTerminals } from './terminal/terminals.ts';
-import type { ExecDoor } from './transport/exec.ts';
-import { type AgentServer, agentServer } from './transport/server.ts';
-import { vsockProbe } from './transport/vsock.ts';
-import { agentDesk } from './wiring/agents.ts';
-import { type Cut, type IdentityPlaces, identityDesk, identityPlaces } from './wiring/certificates.ts';
-import { eventDesk } from './wiring/events.ts';
-import { execDesk } from './wiring/exec.ts';
-import { gauges, healthDesk } from './wiring/health.ts';
-import { hitlDesk } from './wiring/hitl.ts';
-import type { House } from './wiring/house.ts';
-import { admission, type Secrets } from './wiring/identity.ts';
-import { instanceDesk } from './wiring/instances.ts';
-import { decorated } from './wiring/observed.ts';
-import { presence } from './wiring/presence.ts';
-import { recordingDesk, recordingWorld } from './wiring/recordings.ts';
-import { actorDesk } from './wiring/replay.ts';
-import { sessionDesk } from './wiring/sessions.ts';
-import { storageDesk } from './wiring/storage.ts';
-import { taskDesk } from './wiring/task-desk.ts';
-import { logsOf } from './wiring/task-story.ts';
+import packageJson from '../../package.json' with { type: 'json' };
+import { bundleDashboard, contentSecurityPolicy } from '../../ui/build.ts';
+import type { Audit } from '../audit.ts';
+import type { Audited } from '../certificates.ts';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config.ts';
+import { browsers } from '../http/browsers.ts';
+import { type Certificate, certificate } from '../http/certificate.ts';
+import { httpDoors } from '../http/doors.ts';
+import { ENROL_PATH, type EnrolDoor, enrolDoor } from '../http/enrol.ts';
+import { refuseOpenDoors } from '../http/gate.ts';
+import { operators } from '../http/operators.ts';
+import { tokenPathIn } from '../http/token-file.ts';
+import type { OpenIdentity } from '../identity/open.ts';
+import type { Lock } from '../journal/sqlite-lock.ts';
+import type { Journal } from '../journal.ts';
+import type { Log } from '../log.ts';
+import type { Agentshare } from '../share/store.ts';
+import { keysFor } from '../terminal/asking-keys.ts';
+import type { terminals as makeTerminals } from '../terminal/terminals.ts';
+import type { ExecDoor } from '../transport/exec.ts';
+import { type AgentServer, agentServer } from '../transport/server.ts';
+import { vsockProbe } from '../transport/vsock.ts';
+import { agentDesk } from '../wiring/agents.ts';
+import { type Cut, type IdentityPlaces, identityDesk, identityPlaces } from '../wiring/certificates.ts';
+import { eventDesk } from '../wiring/events.ts';
+import { execDesk } from '../wiring/exec.ts';
+import { gauges, healthDesk } from '../wiring/health.ts';
+import { hitlDesk } from '../wiring/hitl.ts';
+import type { House } from '../wiring/house.ts';
+import { admission, type Secrets } from '../wiring/identity.ts';
+import { instanceDesk } from '../wiring/instances.ts';
+import { decorated } from '../wiring/observed.ts';
+import { presence } from '../wiring/presence.ts';
+import { recordingDesk, recordingWorld } from '../wiring/recordings.ts';
+import { actorDesk } from '../wiring/replay.ts';
+import { sessionDesk } from '../wiring/sessions.ts';
+import { storageDesk } from '../wiring/storage.ts';
+import { taskDesk } from '../wiring/task-desk.ts';
+import { logsOf } from '../wiring/task-story.ts';
+import { usageDesk } from '../wiring/usage.ts';
+import type { Composed } from './credentials.ts';
+import type { Runtimes } from './runtimes.ts';
 
 export interface Ground {
   readonly clock: Clock;
@@ -54,6 +56,7 @@ export interface Ground {
   readonly journal: Journal;
   readonly share: Agentshare;
   readonly secrets: Secrets;
+  readonly proofs: Composed;
   readonly socketPath: string | null;
   /** `host:port` of the gRPC server, once it listens. */
   readonly grpc: { address: string };
@@ -67,7 +70,7 @@ export interface Ground {
 
 export interface Built {
   readonly house: House;
-  readonly host: HostRuntime;
+  readonly runtimes: Runtimes;
   readonly data: ReturnType<typeof makeTerminals>;
 }
 
@@ -84,10 +87,10 @@ export interface Doors {
 type AgentDoors = Pick<Doors, 'grpc' | 'enrol' | 'places'>;
 
 /** Where agents come in: by gRPC, and for their first certificate. */
-async function agentDoors(on: Ground, { house, host }: Built, door: ExecDoor): Promise<AgentDoors> {
+async function agentDoors(on: Ground, { house, runtimes }: Built, door: ExecDoor): Promise<AgentDoors> {
   const { clock, config, log, secrets, identity, audited } = on;
   const certificates = identity.register;
-  const kinOf = (pid: number) => host.kinOf(pid);
+  const kinOf = (pid: number) => runtimes.host.kinOf(pid);
   const admit = admission({ secrets, fleet: () => house.fleet, kinOf, uid: uid(), certificates });
   const { host: address, port } = config.listen;
   const grpc = await agentServer({
@@ -159,10 +162,11 @@ export async function openDoors(on: Ground, built: Built, startedAt: number): Pr
       tasks: taskDesk(house, logsOf(house, journal)),
       hitl: hitlDesk(house, keysFor),
       storage: storageDesk(house),
+      usage: usageDesk(house),
       events: eventDesk(house.fleet, journal, decorated(house)),
       health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
     },
-    gauges: gauges(house, data.numbers),
+    gauges: gauges(house, data.numbers, on.proofs.counts),
     operators: people,
     access,
     audit,

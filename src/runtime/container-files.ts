@@ -1,0 +1,166 @@
+/**
+ * The directories of a container's instance on this host, and whose they are.
+ *
+ *     <root>/<name>/{home,work,spool}          the instance's; its user may write there
+ *     <root>/<name>/shares                     ours; what is lent lies in it, and is the instance's so long
+ *     <root>/<name>/credentials                what it may read: its secret
+ *     <sockets>/<sum>/{a,e,m}/                 a socket each: agent, way out, models; in a directory, so that
+ *                                              a new one is seen inside
+ *
+ * All of it lies below directories that only the server's user may enter; who is inside sees what is mounted.
+ * The instance is hostile: nothing here follows a link that it may have made. Where the server may not give
+ * files away itself, or what is inside belongs to users it cannot act for, a helper container does it.
+ */
+import { createHash } from 'node:crypto';
+import { lstatSync, mkdirSync } from 'node:fs';
+import { chmod, copyFile, lchown, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { Failure } from '../failure.ts';
+import { instanceDir, removeInstanceDir } from './instance-dir.ts';
+
+/** sockaddr_un holds 108 bytes on Linux with the zero at its end (unix(7)). */
+const SOCKET_BYTES_MAX = 104;
+
+export interface ContainerDirs {
+  readonly path: string;
+  readonly home: string;
+  readonly work: string;
+  readonly spool: string;
+  readonly shares: string;
+  readonly credentials: string;
+  /** Directories that are mounted, with one socket in each. */
+  readonly socket: string;
+  readonly socketPath: string;
+  readonly egress: string;
+  readonly egressPath: string;
+  readonly models: string;
+  readonly modelsPath: string;
+}
+
+/** `sockets`: a short private directory, the same after every start of the server. */
+export function containerDirs(root: string, sockets: string, name: string): ContainerDirs {
+  const { path, home, work, spool } = instanceDir(root, name);
+  const own = join(sockets, createHash('sha256').update(name).digest('hex').slice(0, 12));
+  const [socket, egress, models] = [join(own, 'a'), join(own, 'e'), join(own, 'm')];
+  const dirs = {
+    path,
+    home,
+    work,
+    spool,
+    shares: join(path, 'shares'),
+    credentials: join(path, 'credentials'),
+    socket,
+    socketPath: join(socket, 's'),
+    egress,
+    egressPath: join(egress, 's'),
+    models,
+    modelsPath: join(models, 's'),
+  };
+  if (Buffer.byteLength(dirs.socketPath) > SOCKET_BYTES_MAX)
+    throw new Failure(
+      'bad-input',
+      `${dirs.socketPath} is too long for a socket; choose a shorter AGENTIC_DATA_DIR`,
+    );
+  return dirs;
+}
+
+/** Makes what is missing. A symlink in the place of one is refused: it would lead us out. */
+export async function makeContainerDirs(dirs: ContainerDirs): Promise<void> {
+  for (const path of [dirs.path, dirname(dirs.socket)]) await makePrivate(path);
+  for (const path of [dirs.home, dirs.work, dirs.spool]) await makePrivate(path);
+  // Open to whoever comes this far, which outside is only the server's user.
+  for (const path of [dirs.shares, dirs.credentials, dirs.socket, dirs.egress, dirs.models]) {
+    await makePrivate(path);
+    await chmod(path, 0o755);
+  }
+}
+
+async function makePrivate(path: string): Promise<void> {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there && !there.isDirectory()) {
+    throw new Failure(
+      'runtime-failed',
+      `create ${path}: something that is no directory is in its place; remove it`,
+    );
+  }
+  if (!there) mkdirSync(path, { recursive: true, mode: 0o700 });
+}
+
+/** Puts files where the instance reads them, each whole or not at all. `files`: name → path on this host. */
+export async function placeCredentials(
+  dirs: ContainerDirs,
+  files: Readonly<Record<string, string>>,
+): Promise<void> {
+  for (const [name, source] of Object.entries(files)) {
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
+      throw new Failure('bad-input', `"${name}" is no name for a credential file`);
+    const target = join(dirs.credentials, name);
+    await copyFile(source, `${target}.new`);
+    await chmod(`${target}.new`, 0o444);
+    await rename(`${target}.new`, target);
+  }
+  for (const stale of await readdir(dirs.credentials))
+    if (!(stale in files)) await rm(join(dirs.credentials, stale), { recursive: true, force: true });
+}
+
+/** Who may hand out and take back what is inside: this process itself, or only a helper container. */
+export interface Owner {
+  /** The user inside, as it is known outside; null: only the engine can say. */
+  readonly uid: number | null;
+  /** Runs as root of the container's world on one directory: gives it to a user, or empties it. */
+  help(what: 'give' | 'take' | 'empty', dir: string): Promise<void>;
+}
+
+/** Gives a directory and what is below it to the user inside. */
+export async function give(path: string, owner: Owner): Promise<void> {
+  if (owner.uid === null) return await owner.help('give', path);
+  await chownBelow(path, owner.uid);
+}
+
+/** Makes it ours again, so that we may read and remove what is in it. */
+export async function take(path: string, owner: Owner): Promise<void> {
+  if (owner.uid === null) return await owner.help('take', path);
+  await chownBelow(path, process.getuid?.() ?? 0);
+}
+
+async function chownBelow(path: string, uid: number): Promise<void> {
+  await lchown(path, uid, uid);
+  if (!(await lstat(path)).isDirectory()) return;
+  for (const name of await readdir(path)) await chownBelow(join(path, name), uid);
+}
+
+export async function removeContainerDirs(dirs: ContainerDirs, owner: Owner): Promise<void> {
+  const there = lstatSync(dirs.path, { throwIfNoEntry: false });
+  if (owner.uid === null && there?.isDirectory())
+    for (const path of [dirs.home, dirs.work, dirs.spool, dirs.shares])
+      if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) await owner.help('empty', path);
+  await removeInstanceDir(dirs);
+  await rm(dirname(dirs.socket), { recursive: true, force: true });
+}
+
+/** Where a directory below `sharesRoot` is while it is lent; null when it is not below it. */
+export function lentPath(dirs: ContainerDirs, sharesRoot: string, path: string): string | null {
+  const name = relative(sharesRoot, path);
+  return name === '' || name.startsWith('..') ? null : join(dirs.shares, name);
+}
+
+/** Moves a directory; what is there already, or gone already, is left. */
+export async function moveDir(from: string, to: string): Promise<void> {
+  if (!isDir(from) || lstatSync(to, { throwIfNoEntry: false })) return;
+  await mkdir(dirname(to), { recursive: true, mode: 0o755 });
+  await rename(from, to);
+}
+
+export const isDir = (path: string): boolean =>
+  lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
+/** Directories that are lent: two levels below, as `<task>/<directory>`. */
+export async function lent(dirs: ContainerDirs): Promise<readonly string[]> {
+  if (!isDir(dirs.shares)) return [];
+  const found: string[] = [];
+  for (const outer of await readdir(dirs.shares))
+    if (isDir(join(dirs.shares, outer)))
+      for (const inner of await readdir(join(dirs.shares, outer)))
+        if (isDir(join(dirs.shares, outer, inner))) found.push(join(outer, inner));
+  return found;
+}

@@ -1,0 +1,307 @@
+/**
+ * Instances as containers of an engine on this machine that speaks Docker's API: Docker or Podman.
+ *
+ * A container is found by its name, which is made from the instance's and the data directory's, and known by
+ * its labels, so that every call finds what it already did, also after a `kill -9` of the server. What
+ * confines it is in container-spec.ts. The server is reached by a socket that is mounted, so the strictest
+ * network is none; with an allowlist there is none either, but a second socket to a proxy of ours.
+ */
+import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import type Docker from 'dockerode';
+import { Failure } from '../failure.ts';
+import type { Found, Handle, InstanceSpec, Probe, Runtime, RuntimeExit } from '../runtime.ts';
+import { give, makeContainerDirs, placeCredentials, removeContainerDirs } from './container-files.ts';
+import { IMAGE_DEFAULT, imageIn } from './container-images.ts';
+import { ownerOf } from './container-owner.ts';
+import { bringAllBack, giveFile, hostPath, lend, takeBack } from './container-shares.ts';
+import { checkSpec, containerOptions, inside, labelOf, modelsUrl } from './container-spec.ts';
+import {
+  anyEngine,
+  type ContainerHandle,
+  type ContainerRuntimeOptions,
+  containerName,
+  dirsOf,
+  engineOf,
+  HANDLE_VERSION,
+  inspected,
+  mine,
+  type State,
+  seekEngine,
+} from './container-state.ts';
+import { usageOf, watchtower } from './container-watch.ts';
+import { egressDoors } from './egress.ts';
+import { type Engine, engineFailure, factsOf, isMissing, isSame } from './engine.ts';
+
+export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
+  const { clock, log, resolve } = options;
+  const state: State = {
+    options,
+    egress: egressDoors({ clock, log, ...(resolve ? { resolve } : {}) }),
+    engines: new Map(),
+    found: { engine: null, notes: [] },
+    towers: new Map(),
+    turns: new Map(),
+    times: new Map(),
+  };
+  const inTurn = <T>({ name }: { readonly name: string }, act: () => Promise<T>): Promise<T> => {
+    const turn = (state.turns.get(name) ?? Promise.resolve()).then(act);
+    const over = turn.catch(() => {});
+    state.turns.set(name, over);
+    void over.then(() => {
+      if (state.turns.get(name) === over) state.turns.delete(name);
+    });
+    return turn;
+  };
+  return {
+    kind: 'container',
+    probe: () => probe(state),
+    inventory: () => inventory(state),
+    check: (spec) => check(state, spec),
+    create: (spec, signal) => inTurn(spec, () => create(state, spec, signal)),
+    start: (handle, signal) => inTurn(handle, () => start(state, mine(handle), signal)),
+    stop: (handle, graceMs) => inTurn(handle, () => stop(state, mine(handle), graceMs)),
+    destroy: (handle) => inTurn(handle, () => destroy(state, handle)),
+    recover: (handle) => recover(state, mine(handle)),
+    watch: (handle, onExit) => watch(state, mine(handle), onExit),
+    usage: async (handle) => {
+      const { container, engine } = mine(handle);
+      const found = await engineOf(state, engine);
+      return await usageOf(found, container, { clock, times: state.times }).catch((thrown) => {
+        throw engineFailure(`look at ${handle.name}`, thrown);
+      });
+    },
+    shares: {
+      user: async () => {
+        const { engine } = await seekEngine(state);
+        return engine === null ? null : ownerOf(engine, IMAGE_DEFAULT).uid;
+      },
+      lend: (handle, path) => inTurn(handle, () => lend(state, handle, path)),
+      takeBack: (handle, path) => inTurn(handle, () => takeBack(state, handle, path)),
+      give: (handle, path) => inTurn(handle, () => giveFile(state, handle, path)),
+      hostPath: (handle, path) => hostPath(state, handle, path),
+    },
+  };
+}
+
+async function probe(state: State): Promise<Probe> {
+  const { engine, notes } = await seekEngine(state);
+  const isolation = 'shared-kernel';
+  const instead = 'create the instance with runtime "host" instead';
+  return engine === null
+    ? { runtime: 'container', available: false, isolation, reasons: [...notes, instead] }
+    : { runtime: 'container', available: true, isolation, reasons: [...factsOf(engine), ...notes] };
+}
+
+function refuseWhenCancelled(signal: AbortSignal, what: string): void {
+  if (signal.aborted) throw new Failure('cancelled', `${what}: it was cancelled before it began`);
+}
+
+async function check(state: State, spec: InstanceSpec): Promise<void> {
+  const engine = await anyEngine(state);
+  checkSpec(spec, engine);
+  await imageIn(engine, state.options.imagesDir, spec.image ?? IMAGE_DEFAULT);
+}
+
+async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Promise<Handle> {
+  const { options } = state;
+  const what = `create ${spec.name}`;
+  refuseWhenCancelled(signal, what);
+  const dirs = dirsOf(state, spec.name);
+  const engine = await anyEngine(state);
+  checkSpec(spec, engine);
+  const name = containerName(state, spec.name);
+  const there = await inspected(engine.docker, name);
+  const owner = there?.Config.Labels[labelOf.instanceId];
+  if (there && owner !== spec.instanceId)
+    throw new Failure('already-exists', `${what}: container ${name} belongs to another instance (${owner})`);
+  if (there) return handleOf(spec, engine, there);
+  const image = await imageIn(engine, options.imagesDir, spec.image ?? IMAGE_DEFAULT);
+  refuseWhenCancelled(signal, what);
+  await makeContainerDirs(dirs);
+  const files = ownerOf(engine, image);
+  for (const path of [dirs.home, dirs.work, dirs.spool]) await give(path, files);
+  // Where we could, they are its user's already.
+  if (files.uid === null)
+    for (const { source, readOnly } of spec.mounts ?? []) if (!readOnly) await give(source, files);
+  const { seccompPath, dataDir, sharesRoot } = options;
+  const seccomp = { path: seccompPath, text: JSON.stringify(JSON.parse(readFileSync(seccompPath, 'utf8'))) };
+  const network = await networkOf(engine, spec, name);
+  const secrets = await options.secretsDir(spec.name);
+  const wanted = {
+    spec,
+    engine,
+    image,
+    containerName: name,
+    dirs,
+    secrets,
+    dataDir,
+    sharesRoot,
+    seccomp,
+    network,
+  };
+  try {
+    const made = await engine.docker.createContainer(containerOptions(wanted));
+    options.log(
+      `instance ${spec.name}: container ${made.id.slice(0, 12)} made from ${spec.image ?? IMAGE_DEFAULT}`,
+    );
+    return handleOf(spec, engine, await made.inspect());
+  } catch (thrown) {
+    throw engineFailure(what, thrown);
+  }
+}
+
+const handleOf = (
+  spec: InstanceSpec,
+  engine: Engine,
+  { Id: container, Mounts }: Docker.ContainerInspectInfo,
+): ContainerHandle => ({
+  version: HANDLE_VERSION,
+  runtime: 'container',
+  name: spec.name,
+  instanceId: spec.instanceId,
+  container,
+  engine: engine.socket,
+  image: spec.image ?? IMAGE_DEFAULT,
+  home: inside.home,
+  workingDir: inside.work,
+  models: modelsUrl,
+  secrets: Mounts.some(({ Destination }) => Destination === inside.secrets) ? inside.secrets : null,
+});
+
+/** A network of its own where it may reach everything, so that it shares none with another instance. */
+async function networkOf(engine: Engine, spec: InstanceSpec, name: string): Promise<string> {
+  if (spec.network?.mode !== 'full') return 'none';
+  // Every container has a user-mode network of its own there.
+  if (engine.kind === 'podman' && engine.isRootless) return 'slirp4netns';
+  try {
+    await engine.docker.getNetwork(name).inspect();
+    return name;
+  } catch (thrown) {
+    if (!isMissing(thrown)) throw engineFailure(`create ${spec.name}: look for its network`, thrown);
+  }
+  try {
+    await engine.docker.createNetwork({
+      Name: name,
+      Driver: 'bridge',
+      CheckDuplicate: true,
+      Labels: { [labelOf.instance]: spec.name },
+    });
+    return name;
+  } catch (thrown) {
+    throw engineFailure(`create ${spec.name}: make its network`, thrown);
+  }
+}
+
+async function start(state: State, handle: ContainerHandle, signal: AbortSignal): Promise<Handle> {
+  const { options } = state;
+  const what = `start ${handle.name}`;
+  refuseWhenCancelled(signal, what);
+  const { docker } = await engineOf(state, handle.engine);
+  const there = await inspected(docker, handle.container);
+  if (!there) throw new Failure('runtime-failed', `${what}: its container is gone; reprovision the instance`);
+  const dirs = dirsOf(state, handle.name);
+  await makeContainerDirs(dirs);
+  // What was in memory is gone when this machine was started again.
+  await options.secretsDir(handle.name);
+  await openDoors(state, handle.name, there);
+  if (there.State.Running) return handle;
+  await placeCredentials(dirs, await options.issueCredentials(handle.name, handle.instanceId));
+  refuseWhenCancelled(signal, what);
+  try {
+    await docker.getContainer(handle.container).start();
+  } catch (thrown) {
+    if (!isSame(thrown)) throw engineFailure(what, thrown);
+  }
+  options.log(`instance ${handle.name}: container ${handle.container.slice(0, 12)} started`);
+  return handle;
+}
+
+/** The sockets that it sees: to the server, to models, and to the proxy when it has an allowlist. */
+async function openDoors(state: State, name: string, there: Docker.ContainerInspectInfo): Promise<void> {
+  const dirs = dirsOf(state, name);
+  await state.options.doors.open(name, dirs.socketPath);
+  await state.options.models.open(name, dirs.modelsPath);
+  const { network } = specIn(there.Config.Labels);
+  if (network?.mode === 'allowlist') await state.egress.open(name, dirs.egressPath, network.allow ?? []);
+}
+
+async function stop(state: State, handle: ContainerHandle, graceMs: number): Promise<void> {
+  const { docker } = await engineOf(state, handle.engine);
+  try {
+    await docker.getContainer(handle.container).stop({ t: Math.ceil(graceMs / 1_000) });
+    state.options.log(`instance ${handle.name}: stopped`);
+  } catch (thrown) {
+    if (!isSame(thrown) && !isMissing(thrown)) throw engineFailure(`stop ${handle.name}`, thrown);
+  }
+  state.times.delete(handle.container);
+}
+
+/** By its name: what a lost handle named is found as well. */
+async function destroy(state: State, handle: Handle): Promise<void> {
+  const dirs = dirsOf(state, handle.name);
+  const socket = typeof handle['engine'] === 'string' ? handle['engine'] : null;
+  const engine = socket === null ? await anyEngine(state) : await engineOf(state, socket);
+  const name = containerName(state, handle.name);
+  const there = await inspected(engine.docker, name);
+  if (there) await removed(engine.docker.getContainer(name).remove({ force: true, v: true }), handle.name);
+  await removed(engine.docker.getNetwork(name).remove(), handle.name);
+  await state.options.doors.close(handle.name);
+  await state.options.models.close(handle.name);
+  await state.egress.close(handle.name);
+  const owner = ownerOf(engine, there?.Image ?? IMAGE_DEFAULT);
+  await bringAllBack({ state, dirs, owner });
+  await removeContainerDirs(dirs, owner);
+  const secrets = await state.options.secretsDir(handle.name);
+  if (secrets !== null) await rm(secrets, { recursive: true, force: true });
+  if (there) state.times.delete(there.Id);
+}
+
+async function removed(removal: Promise<unknown>, name: string): Promise<void> {
+  await removal.catch((thrown) => {
+    if (!isMissing(thrown)) throw engineFailure(`destroy ${name}`, thrown);
+  });
+}
+
+async function recover(state: State, handle: ContainerHandle): Promise<boolean> {
+  const { docker } = await engineOf(state, handle.engine);
+  const there = await inspected(docker, handle.container);
+  if (!there?.State.Running) return false;
+  // Those of a server that was killed are gone with it.
+  await openDoors(state, handle.name, there);
+  return true;
+}
+
+function watch(state: State, handle: ContainerHandle, onExit: (exit: RuntimeExit) => void): () => void {
+  const { clock, log } = state.options;
+  let stopped = false;
+  let end = () => {};
+  engineOf(state, handle.engine).then(
+    (engine) => {
+      if (stopped) return;
+      const tower = state.towers.get(engine.socket) ?? watchtower(engine, { clock, log });
+      state.towers.set(engine.socket, tower);
+      end = tower.watch(handle.container, onExit);
+    },
+    (thrown) => {
+      if (!stopped) onExit({ code: null, signal: null, at: clock.now(), reason: String(thrown) });
+    },
+  );
+  return () => {
+    stopped = true;
+    end();
+  };
+}
+
+async function inventory(state: State): Promise<readonly Found[]> {
+  const { engine } = await seekEngine(state);
+  if (engine === null) return [];
+  const label = [`${labelOf.dataDir}=${state.options.dataDir}`];
+  const found = await engine.docker.listContainers({ all: true, filters: { label } }).catch((thrown) => {
+    throw engineFailure('look for containers', thrown);
+  });
+  return found.map(({ Labels, State: state }) => ({ spec: specIn(Labels), runs: state === 'running' }));
+}
+
+const specIn = (labels: Readonly<Record<string, string>>): InstanceSpec =>
+  JSON.parse(labels[labelOf.spec] ?? '{}') as InstanceSpec;

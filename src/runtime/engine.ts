@@ -1,0 +1,193 @@
+/**
+ * Engines that speak the Docker API on a socket of this machine: which there are, and what each can enforce.
+ *
+ * Looked for in this order: what the operator names (DOCKER_HOST, CONTAINER_HOST), rootless ones of this
+ * user, then those of root. The first that answers is taken. An engine over the network is not: instances
+ * reach the server by a socket that is mounted into them.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import Docker from 'dockerode';
+import type { Clock } from '../clock.ts';
+import { Failure } from '../failure.ts';
+
+/** How long an engine may take to answer. */
+const ANSWER_MS = 10_000;
+/** Podman looks up which package each of its programs is of: seconds on a quiet machine. */
+const FACTS_MS = 60_000;
+
+export interface EngineOptions {
+  /** Where programs are looked for. */
+  readonly path: string;
+  /** Of the server's user, for rootless sockets: `/run/user/<uid>` or what XDG_RUNTIME_DIR says. */
+  readonly runtimeDir: string | null;
+  /** DOCKER_HOST and CONTAINER_HOST, as far as they are set. */
+  readonly engineHosts: readonly string[];
+  readonly clock: Clock;
+}
+
+/** What an engine told of itself. */
+export interface Engine {
+  readonly docker: Docker;
+  readonly socket: string;
+  readonly kind: 'docker' | 'podman';
+  readonly version: string;
+  readonly isRootless: boolean;
+  /** Users inside are other users outside. */
+  readonly hasUserNamespace: boolean;
+  readonly seccomp: boolean;
+  readonly storageDriver: string;
+  readonly limits: { readonly cpus: boolean; readonly memory: boolean; readonly processes: boolean };
+  readonly cgroup: string;
+  /** The most open files and processes that this server may have itself; null: without end, or not known. */
+  readonly most: { readonly nofile: number | null; readonly nproc: number | null };
+}
+
+export interface Search {
+  readonly engine: Engine | null;
+  /** What was looked at, and what did not answer. */
+  readonly notes: readonly string[];
+}
+
+export async function findEngine(options: EngineOptions): Promise<Search> {
+  const notes: string[] = [];
+  for (const host of options.engineHosts)
+    if (!host.startsWith('unix://'))
+      notes.push(`${host} is not used: the engine must be on this machine, on a Unix socket (unix://…)`);
+  for (const socket of socketsOf(options)) {
+    if (!existsSync(socket)) continue;
+    try {
+      return { engine: await engineAt(socket, options.clock), notes };
+    } catch (thrown) {
+      notes.push(`no engine answers on ${socket} (${thrown instanceof Error ? thrown.message : thrown})`);
+    }
+  }
+  return { engine: null, notes: [...notes, whatToDo(options.path)] };
+}
+
+function socketsOf({ engineHosts, runtimeDir }: EngineOptions): readonly string[] {
+  const named = engineHosts.flatMap((host) => (host.startsWith('unix://') ? [host.slice(7)] : []));
+  const rootless = runtimeDir ? [`${runtimeDir}/podman/podman.sock`, `${runtimeDir}/docker.sock`] : [];
+  return [...new Set([...named, ...rootless, '/var/run/docker.sock', '/run/podman/podman.sock'])];
+}
+
+function whatToDo(path: string): string {
+  const programs = ['podman', 'docker'].filter((program) => Bun.which(program, { PATH: path }));
+  return programs.length > 0
+    ? `${programs.join(' and ')} installed, but no engine has a socket here; ` +
+        'start it, for instance with `systemctl --user start podman.socket`'
+    : 'neither Docker nor Podman is installed; install one of them, rootless for choice';
+}
+
+/** Throws what the connection throws, or Failure('timed-out'). */
+export async function engineAt(socket: string, clock: Clock): Promise<Engine> {
+  const docker = new Docker({ socketPath: socket });
+  const version = (await within(docker.version(), ANSWER_MS, clock)) as Version;
+  const info = (await within(docker.info(), FACTS_MS, clock)) as Info;
+  return told({ docker, socket, version, info });
+}
+
+async function within<T>(asked: Promise<T>, ms: number, clock: Clock): Promise<T> {
+  asked.catch(() => {});
+  const late = Promise.withResolvers<never>();
+  const timer = clock.setTimeout(() => late.reject(new Failure('timed-out', `silent for ${ms} ms`)), ms);
+  try {
+    return await Promise.race([asked, late.promise]);
+  } finally {
+    clock.clearTimeout(timer);
+  }
+}
+
+interface Version {
+  readonly Version?: string;
+  readonly Components?: readonly { readonly Name: string }[];
+}
+
+interface Info {
+  readonly SecurityOptions?: readonly string[] | null;
+  readonly Driver?: string;
+  readonly MemoryLimit?: boolean;
+  readonly CpuCfsQuota?: boolean;
+  readonly PidsLimit?: boolean;
+  readonly CgroupVersion?: string;
+  readonly CgroupDriver?: string;
+}
+
+function told(given: { docker: Docker; socket: string; version: Version; info: Info }): Engine {
+  const { docker, socket, version, info } = given;
+  const security = (info.SecurityOptions ?? []).map((option) => /name=([\w-]+)/.exec(option)?.[1] ?? '');
+  const isPodman = (version.Components ?? []).some(({ Name }) => /podman/i.test(Name));
+  const isRootless = security.includes('rootless');
+  return {
+    docker,
+    socket,
+    kind: isPodman ? 'podman' : 'docker',
+    version: version.Version ?? 'unknown',
+    isRootless,
+    hasUserNamespace: isRootless || security.includes('userns'),
+    seccomp: security.includes('seccomp'),
+    storageDriver: info.Driver ?? 'unknown',
+    limits: {
+      cpus: info.CpuCfsQuota === true,
+      memory: info.MemoryLimit === true,
+      processes: info.PidsLimit === true,
+    },
+    cgroup: `v${info.CgroupVersion ?? '?'}, ${info.CgroupDriver || 'none'}`,
+    most: { nofile: hardLimit('Max open files'), nproc: hardLimit('Max processes') },
+  };
+}
+
+function hardLimit(name: string): number | null {
+  try {
+    const line = readFileSync('/proc/self/limits', 'utf8')
+      .split('\n')
+      .find((one) => one.startsWith(name));
+    const [, hard = ''] = /^\s*\S+\s+(\S+)/.exec(line?.slice(name.length) ?? '') ?? [];
+    return /^\d+$/.test(hard) ? Number(hard) : null;
+  } catch {
+    return null; // Not Linux.
+  }
+}
+
+/** For the probe: what is enforced here and what is not. */
+export function factsOf(engine: Engine): readonly string[] {
+  const { kind, version, socket, isRootless, limits, cgroup, storageDriver } = engine;
+  const names = { cpus: 'CPU', memory: 'memory', processes: 'processes' } as const;
+  const can = (wanted: boolean) =>
+    Object.entries(names).flatMap(([key, name]) =>
+      limits[key as keyof typeof names] === wanted ? [name] : [],
+    );
+  const [set, missing] = [can(true), can(false)];
+  return [
+    `${kind} ${version} answers on ${socket}, ${isRootless ? 'rootless' : 'as root'}`,
+    set.length > 0
+      ? `limits of ${set.join(', ')} are enforced (cgroup ${cgroup})`
+      : `no limits are enforced (cgroup ${cgroup})`,
+    ...(missing.length > 0
+      ? [`limits of ${missing.join(', ')} are not: this host gives the engine no control group for them`]
+      : []),
+    `limits of disk are not enforced: storage driver ${storageDriver}, and writable places are directories of ` +
+      'this host; tmpfs places have sizes',
+    engine.hasUserNamespace
+      ? 'users inside are other users outside (user namespace)'
+      : 'no user namespace: the user inside, 10001, is 10001 outside; run the engine rootless or with userns-remap',
+    engine.seccomp ? 'system calls are limited by our seccomp profile' : 'this engine has no seccomp',
+    'networks: isolated (none at all), allowlist (none but a proxy of the server), full',
+  ];
+}
+
+/** The engine's own status codes, and a connection that is not there, in our words. */
+export function engineFailure(what: string, thrown: unknown): Failure {
+  if (thrown instanceof Failure) return thrown;
+  const { message, statusCode, code } = thrown as { message?: string; statusCode?: number; code?: string };
+  const why = (message ?? String(thrown)).trim();
+  if (statusCode === 409) return new Failure('already-exists', `${what}: ${why}`, { cause: thrown });
+  if (statusCode === 404) return new Failure('not-found', `${what}: ${why}`, { cause: thrown });
+  const cure = code === undefined ? '' : '; is the container engine running?';
+  return new Failure('runtime-failed', `${what}: ${why}${cure}`, { cause: thrown });
+}
+
+export const isMissing = (thrown: unknown): boolean =>
+  (thrown as { statusCode?: number } | null)?.statusCode === 404;
+/** 304: it is so already. */
+export const isSame = (thrown: unknown): boolean =>
+  (thrown as { statusCode?: number } | null)?.statusCode === 304;
