@@ -47,7 +47,7 @@ const inTheHouse: readonly Sabotage[] = [
     {
       breaks: 'J29',
       what: 'a batch is in although the one before it is not',
-      noticedBy: ['S9', 'S1', 'S2', 'S3'],
+      noticedBy: ['S9', 'S1', 'S2', 'S3', 'N5', 'S16'],
       within: 100,
     },
     { journal: unordered },
