@@ -105,7 +105,7 @@ export function victim(dir: string, env: Readonly<Record<string, string>>): Vict
       await child?.exited;
     },
     cutLinks() {
-      for (const pid of ours(dir)) if (roleOf(pid) === 'holder') signal(pid, 'SIGHUP');
+      for (const pid of holdersIn(dir)) signal(pid, 'SIGHUP');
     },
     killClients() {
       const pids = ours(dir).filter((pid) => roleOf(pid) === 'network side');
@@ -144,6 +144,17 @@ function ours(dir: string): number[] {
     if (!Number.isInteger(pid) || pid === process.pid) return [];
     return read(`/proc/${pid}/environ`).includes(`${dir}/`) ? [pid] : [];
   });
+}
+
+/**
+ * The holders of agents. A child that one has just forked still shows its parent's words until it becomes
+ * what it is to be, and a signal would reach that.
+ */
+function holdersIn(dir: string): number[] {
+  const holders = ours(dir).filter((pid) => roleOf(pid) === 'holder');
+  const isChild = (pid: number) =>
+    holders.includes(Number(/^PPid:\s*(\d+)$/m.exec(read(`/proc/${pid}/status`))?.[1]));
+  return holders.filter((pid) => !isChild(pid));
 }
 
 /** What a process that does not come on is doing, in the kernel's words. */
