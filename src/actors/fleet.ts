@@ -42,6 +42,8 @@ interface Actor {
   /** The newest entry that is durable. */
   durable: number;
   deaths: readonly number[];
+  /** After a bug its ports stay closed until then. */
+  wakesAt: number;
   view: unknown;
 }
 
@@ -169,10 +171,10 @@ class Root implements Fleet {
     return !this.#closed && this.#apply(id, event);
   }
 
-  together(apply: () => void) {
+  async together(apply: () => void) {
     this.#commit.mayPromise();
     apply();
-    return this.#commit.promised();
+    await this.#commit.promised();
   }
 
   can(id: string, event: Told) {
@@ -227,7 +229,7 @@ class Root implements Fleet {
     const spec = record.spec as ChildSpec;
     const view = this.#world.kinds[record.kind].view(living.snapshot);
     const { live, seq: durable } = record;
-    this.#actors.enter({ spec, kept: spec, living, live, durable, deaths: [], view });
+    this.#actors.enter({ spec, kept: spec, living, live, durable, deaths: [], wakesAt: 0, view });
     if (!record.live) this.#forgetOld(record.kind);
   }
 
@@ -242,6 +244,7 @@ class Root implements Fleet {
       live: next.snapshot.status === 'active',
       durable: before?.durable ?? 0,
       deaths: [],
+      wakesAt: 0,
       view: view(next.snapshot),
     };
     this.#actors.enter(actor);
@@ -310,7 +313,7 @@ class Root implements Fleet {
   /** Runs and ends ports so that exactly the durable ones run. */
   #openPortsOf(id: string) {
     const actor = this.#actors.get(id);
-    if (!actor || this.#closed) return;
+    if (!actor || this.#closed || this.#world.clock.now() < actor.wakesAt) return;
     this.#ports.match(actor.spec, actor.live ? actor.living.ports : {}, actor.durable);
   }
 
@@ -333,8 +336,12 @@ class Root implements Fleet {
     actor.living = { ...actor.living, seq: actor.living.seq + 1 };
     if (verdict.do === 'restart') {
       actor.deaths = verdict.history;
+      actor.wakesAt = at + verdict.afterMs;
       this.#record(actor, { type: 'actor.died', at, message, verdict: verdict.do } as Told);
-      clock.setTimeout(() => this.#openPortsOf(id), verdict.afterMs);
+      clock.setTimeout(() => {
+        actor.wakesAt = 0;
+        this.#openPortsOf(id);
+      }, verdict.afterMs);
       return;
     }
     actor.live = false;

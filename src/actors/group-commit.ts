@@ -84,6 +84,8 @@ export class GroupCommit {
   readonly #given: Committing;
   #open: Open | null = null;
   readonly #sealed: Sealed[] = [];
+  /** Entries of each actor that are not durable yet. */
+  readonly #pending = new Map<string, number>();
   #waiting = 0;
   #onTheirWay = 0;
   #number = 0;
@@ -109,9 +111,9 @@ export class GroupCommit {
     return trouble && toFailureInfo(trouble);
   }
 
-  /** Its record is still to be asked for. */
+  /** Something of it is not durable yet. */
   isPending(actor: string): boolean {
-    return this.#open?.touched.has(actor) ?? false;
+    return this.#pending.has(actor);
   }
 
   /** Puts one entry into the batch of this turn. */
@@ -124,7 +126,14 @@ export class GroupCommit {
     }
     this.#open.kept.push(kept);
     this.#open.touched.add(kept.entry.actor);
+    this.#count(kept.entry.actor, 1);
     this.#waiting += 1;
+  }
+
+  #count(actor: string, more: number): void {
+    const now = (this.#pending.get(actor) ?? 0) + more;
+    if (now <= 0) this.#pending.delete(actor);
+    else this.#pending.set(actor, now);
   }
 
   /**
@@ -174,6 +183,8 @@ export class GroupCommit {
     while (this.#onTheirWay > 0 || this.#waiting > 0) {
       this.#flush();
       await this.#written;
+      // Nothing more will be sent: the journal is away, and nobody waits for it any longer.
+      if (this.#onTheirWay === 0 && this.#away) return this.#abandon([]);
     }
   }
 
@@ -191,7 +202,7 @@ export class GroupCommit {
 
   #flush(): void {
     // What cannot go yet gathers, and goes together.
-    if (this.#onTheirWay < ON_THEIR_WAY_MAX) this.#seal();
+    if (this.#onTheirWay < ON_THEIR_WAY_MAX && !this.#away) this.#seal();
     this.#send();
   }
 
@@ -239,10 +250,17 @@ export class GroupCommit {
     });
     this.#onTheirWay -= 1;
     if (cursor === null) return this.#abandon(batches);
-    this.#flush();
     const kept = batches.flatMap((one) => one.kept);
     const touched = new Set(batches.flatMap((one) => [...one.touched]));
-    onWritten({ kept, records: sent.batch.records, touched, first: cursor - kept.length + 1 });
+    for (const { entry } of kept) this.#count(entry.actor, -1);
+    // A bug of whoever looks on is none of the next batches'.
+    try {
+      this.#flush();
+      onWritten({ kept, records: sent.batch.records, touched, first: cursor - kept.length + 1 });
+    } catch (thrown) {
+      const why = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+      world.log.error('a bug: what is durable could not be told', { why });
+    }
     for (const { done } of batches) done.resolve();
   }
 
@@ -263,7 +281,7 @@ export class GroupCommit {
         // What was refused only because it came behind one that failed is written as soon as that is.
         const isBehind = this.#failures !== seen;
         if (!isBehind) this.#fail(failure);
-        if (this.#isClosed) return null;
+        if (this.#isClosed && !isBehind) return null;
         if (!isBehind) await new Promise<void>((resolve) => clock.setTimeout(resolve, RETRY_MS));
       }
       [attempt, since, seen] = [journal.append(batch), clock.now(), this.#failures];
@@ -293,5 +311,6 @@ export class GroupCommit {
     this.#sealed.length = 0;
     this.#open = null;
     this.#waiting = 0;
+    this.#pending.clear();
   }
 }

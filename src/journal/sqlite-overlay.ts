@@ -15,14 +15,16 @@ export interface Overlay {
 const columns = 'actor, kind, version, seq, live, spec, snapshot, ended_at';
 
 export function overlayOn(db: Database): Overlay {
-  const newest = db.query<{ id: number | null; first: number | null }, []>(
-    'SELECT max(id) AS id, min(id) AS first FROM main.tail',
+  // Ids begin anew with a file that was opened with an empty tail: what stands in its last row tells them
+  // apart.
+  const newest = db.query<{ id: number | null; first: number; after: number; length: number }, []>(
+    `SELECT max(id) AS id, (SELECT min(id) FROM main.tail) AS first, after, length(text) AS length FROM main.tail`,
   );
   let shown = '';
   return {
     refresh() {
-      const { id = null, first = null } = newest.get() ?? {};
-      const now = id === null ? '' : `${first}-${id}`;
+      const last = newest.get() ?? { id: null };
+      const now = last.id === null ? '' : Object.values(last).join('-');
       if (now === shown) return;
       for (const name of ['entry', 'actor']) {
         db.run(`DROP VIEW IF EXISTS temp.${name}`);

@@ -19,13 +19,9 @@ export function isSqliteEmpty(path: string): boolean {
   const db = new Database(path, { readonly: true });
   try {
     if (!isJournal(db)) throw new Failure('bad-input', `${path} is no journal`);
-    return (
-      db
-        .query(
-          'SELECT 1 FROM entry UNION ALL SELECT 1 FROM tail UNION ALL SELECT 1 FROM sqlite_sequence LIMIT 1',
-        )
-        .get() === null
-    );
+    const hasTail = db.query("SELECT 1 FROM sqlite_schema WHERE name = 'tail'").get() !== null;
+    const places = ['entry', 'sqlite_sequence', ...(hasTail ? ['tail'] : [])];
+    return places.every((place) => db.query(`SELECT 1 FROM ${place} LIMIT 1`).get() === null);
   } catch (thrown) {
     if (thrown instanceof Failure) throw thrown;
     throw new Failure('bad-input', `${path} cannot be read as a journal: ${(thrown as Error).message}`);

@@ -43,6 +43,8 @@ export interface Store extends StoreReads {
   settleSome(): void;
   /** All of it. */
   settle(): void;
+  /** A clean end: everything is in the tables, if it can be. `close` throws the connection away as it is. */
+  end(): void;
   archive(actors: readonly string[]): number;
   /** Nothing was written for a while: what is in the write-ahead log goes into the file. */
   rest(): void;
@@ -104,23 +106,37 @@ function storeOver(db: Database, path: string): Store {
   const putAway = db.transaction((actors: readonly string[]) => archive.put(actors));
   const overlay = overlayOn(db);
   const settleIfPossible = () => {
-    try {
-      tail.settle();
-    } catch {
-      // What cannot go into the tables is shown beside them; the next append says what is wrong.
+    if (!tail.isSettled()) {
+      // Whoever holds the file by hand makes no reader wait.
+      db.run('PRAGMA busy_timeout = 0');
+      try {
+        tail.settle();
+      } catch {
+        // What cannot go into the tables is shown beside them; the next append says what is wrong.
+      } finally {
+        db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+      }
     }
     overlay.refresh();
   };
   settleIfPossible();
   return {
     ...seeing(reads, settleIfPossible),
-    close() {
-      settleIfPossible();
-      reads.close();
+    end() {
+      try {
+        // A log that is not ours any more is found here as well, and nothing is written behind its back.
+        place.check();
+        tail.settle();
+      } catch {
+        // What is in the tail stays there, for whoever opens the file next.
+      } finally {
+        reads.close();
+      }
     },
     cursor: tail.cursor,
     append(text) {
       place.check();
+      tail.makeRoom();
       let isDurable = false;
       try {
         const cursor = add.immediate(text);

@@ -37,6 +37,11 @@ export interface Tail {
   add(text: string): number | null;
   /** The batch that was added last is durable, or not. */
   added(isDurable: boolean): void;
+  /**
+   * Before `add`, outside its transaction: where the tables took nothing, or too much waits for them, they
+   * must take it first. Throws what SQLite does.
+   */
+  makeRoom(): void;
   /** A part of what is due; does nothing while little has gathered. */
   settleSome(): void;
   /** All of it. Throws what SQLite does. */
@@ -64,6 +69,8 @@ export function tailOf(db: Database, tables: TailTables): Tail {
   const known = new Map<string, number>();
   let gathering: Backlog = tailIn(db);
   let settling: Settling | null = null;
+  /** The last part did not get into the tables. */
+  let isTroubled = false;
   let lastRow = gathering.last;
   let cursor = gathering.entries.at(-1)?.cursor ?? tables.cursor();
   for (const { actor, seq } of gathering.entries) known.set(actor, seq);
@@ -72,17 +79,19 @@ export function tailOf(db: Database, tables: TailTables): Tail {
     null;
 
   const part = (most: number): void => {
+    isTroubled = true;
     if (!settling) {
       settling = { backlog: gathering, order: [...gathering.entries].sort(byActor), at: 0 };
       gathering = { entries: [], records: new Map(), last: lastRow };
     }
     if (settlement(settling, most)) settling = null;
+    isTroubled = false;
   };
   const size = () => gathering.entries.length + gathering.records.size;
+  const entries = () => gathering.entries.length + (settling?.order.length ?? 0);
 
   const self: Tail = {
     add(text) {
-      if (gathering.entries.length >= GATHERED_MAX) self.settle();
       if (known.size > KNOWN_MAX && self.isSettled()) known.clear();
       const rows = rowsIn(text);
       const seqs = new Map<string, number>();
@@ -103,6 +112,9 @@ export function tailOf(db: Database, tables: TailTables): Tail {
         for (const [actor, seq] of doubtful.seqs) known.set(actor, seq);
       }
       doubtful = null;
+    },
+    makeRoom() {
+      if (isTroubled || entries() >= GATHERED_MAX) self.settle();
     },
     settleSome() {
       if (settling || gathering.entries.length >= GATHERED) part(PART);
@@ -131,7 +143,8 @@ const byActor = (a: FeedRow, b: FeedRow): number =>
 function settlementIn(db: Database) {
   // A kill between two parts leaves the rows of the tail: some entries come again.
   const addEntry = db.query<null, [number, string, string, number, number, string]>(
-    'INSERT OR IGNORE INTO main.entry (cursor, actor, kind, seq, at, event) VALUES (?, ?, ?, ?, ?, ?)',
+    `INSERT INTO main.entry (cursor, actor, kind, seq, at, event) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (cursor) DO NOTHING`,
   );
   const putRecord = db.query<null, [string, string, number, number, number, string, string, number]>(
     `INSERT INTO main.actor (actor, kind, version, seq, live, spec, snapshot, ended_at)

@@ -162,7 +162,7 @@ function letGo(): void {
 function close(): null {
   systemClock.clearTimeout(resting);
   systemClock.clearTimeout(settling);
-  store?.close();
+  store?.end();
   store = null;
   lock?.release();
   lock = null;

@@ -107,6 +107,39 @@ test('[S4] an actor that dies of a bug comes back with its ports, and not more o
   expect(w.fleet.isLive('hitl:h1')).toBe(false);
 });
 
+test('[S4] an actor that dies again and again waits longer each time', async () => {
+  const w = world();
+  await asking(w);
+  await w.fleet.send('hitl:h1', answer);
+  await w.settle();
+  for (const waitMs of [0, 200, 1_000]) {
+    await w.asked[0]?.fail(new TypeError('x is undefined'));
+    if (waitMs > 0) {
+      w.clock.increment(waitMs - 1);
+      await w.settle();
+      expect(w.asked).toEqual([]);
+    }
+    w.clock.increment(1);
+    await w.settle();
+    expect(w.asked.map(({ port }) => port)).toEqual(['deliver']);
+  }
+});
+
+test('[S2] whoever looks on and throws keeps no later promise from being kept', async () => {
+  const w = world();
+  await asking(w);
+  let told = 0;
+  w.fleet.watch(() => {
+    told += 1;
+    throw new TypeError('no such view');
+  });
+  await w.fleet.send('session:s1', { type: 'link.lost', at: 300 } as Told);
+  await w.fleet.send('hitl:h1', answer);
+  expect(told).toBeGreaterThan(1);
+  expect(w.fleet.away()).toBeNull();
+  expect(stateOf(await w.crash(), 'hitl:h1')).toBe('answering');
+});
+
 test('[S5] a failure is not a bug: it becomes data and the actor lives by it', async () => {
   const w = world();
   await asking(w);
@@ -130,6 +163,9 @@ test('[S6] while the journal is away commands are refused, facts are kept, and b
     code: 'journal-away',
     retryAfterSeconds: 2,
   });
+  // Refused as a promise that can be waited for, and not thrown at whoever only attached a handler.
+  const refused = w.fleet.together(() => {}).catch((thrown: Failure) => thrown.code);
+  expect(await refused).toBe('journal-away');
   w.journal.knobs.away = null;
   w.clock.increment(1_000);
   await w.settle();

@@ -121,11 +121,13 @@ test('[J30] tables that take nothing hide nothing that is in the tail', () => {
   const seen = all(store);
   expect(seen.feed).toHaveLength(5);
   expect(seen.live.map(({ actor }) => actor)).toEqual(['b', 'c']);
-  expect(store.append(batch('c', 2))).toBe(6);
-  expect(store.record('c')?.seq).toBe(2);
+  // Whoever writes next is told, and nothing of that is in.
+  expect(() => store.append(batch('c', 2))).toThrow('no room');
+  expect(store.record('c')?.seq).toBe(1);
   expect(count('entry')).toBe(2);
   db.run('DROP TRIGGER full');
   db.close();
+  expect(store.append(batch('c', 2))).toBe(6);
   expect(store.feed(0, 10)).toHaveLength(6);
   expect(count('entry')).toBe(6);
   store.close();

@@ -159,6 +159,46 @@ describe('the write-ahead log', () => {
   });
 });
 
+describe('the write-ahead log, while somebody else has the file open', () => {
+  /** Idle, as a reader between two looks. */
+  const beside = async (test: () => Promise<void>): Promise<void> => {
+    const reader = new Database(path, { readonly: true });
+    reader.query('SELECT count(*) FROM entry').get();
+    try {
+      await test();
+    } finally {
+      reader.close();
+    }
+  };
+  const three = [1, 2, 3].map((seq) => ({ entries: [entry('a', seq)], records: [record('a', seq)] }));
+
+  test('[J26] deleted while something is only in the tail, it costs nothing, and writing goes on', async () => {
+    const journal = await open();
+    await journal.append(three[0] as (typeof three)[0]);
+    await beside(async () => {
+      await journal.append(three[1] as (typeof three)[0]);
+      rmSync(`${path}-wal`);
+      const last = three[2] as (typeof three)[0];
+      expect(await journal.append(last).catch(String)).toContain('it goes on by itself');
+      expect(await journal.append(last)).toBe(3);
+      expect((await journal.history('a', 1, 10)).map(({ seq }) => seq)).toEqual([1, 2, 3]);
+    });
+    await journal.close();
+  });
+
+  test('[J26] deleted before a clean end, it costs nothing', async () => {
+    const journal = await open();
+    for (const batch of three) await journal.append(batch);
+    await beside(async () => {
+      rmSync(`${path}-wal`);
+      await journal.close();
+    });
+    const next = await open();
+    expect((await next.history('a', 1, 10)).map(({ seq }) => seq)).toEqual([1, 2, 3]);
+    await next.close();
+  });
+});
+
 describe('trouble with the disk', () => {
   test('[J12] a full disk is journal-away, and once there is room it goes on without a restart', async () => {
     const shell = `trap '' XFSZ; ulimit -S -f 400; `;
