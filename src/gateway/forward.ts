@@ -65,7 +65,8 @@ export function forwarding(on: Forwarding): Forward {
     };
   };
   return async (request, agent) => {
-    const { pathname, search } = new URL(request.url);
+    // What asks for a tunnel names no path.
+    const { pathname, search } = URL.parse(request.url) ?? { pathname: '', search: '' };
     const route = routeOf(request, pathname);
     const provider = route?.provider ?? providerByPath(request, pathname);
     let free = () => {};

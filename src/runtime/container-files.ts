@@ -12,11 +12,13 @@
  * files away itself, or what is inside belongs to users it cannot act for, a helper container does it.
  */
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync } from 'node:fs';
-import { chmod, copyFile, lchown, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { constants, lstatSync, mkdirSync } from 'node:fs';
+import { chmod, copyFile, lchown, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { Failure } from '../failure.ts';
 import { instanceDir, removeInstanceDir } from './instance-dir.ts';
+
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 
 /** sockaddr_un holds 108 bytes on Linux with the zero at its end (unix(7)). */
 const SOCKET_BYTES_MAX = 104;
@@ -123,11 +125,43 @@ export async function take(path: string, owner: Owner): Promise<void> {
   await chownBelow(path, process.getuid?.() ?? 0);
 }
 
-async function chownBelow(path: string, uid: number): Promise<void> {
-  await lchown(path, uid, uid);
-  if (!(await lstat(path)).isDirectory()) return;
-  for (const name of await readdir(path)) await chownBelow(join(path, name), uid);
+/** Directories in one another that are followed; each is open while what is below it is given. */
+const DEPTH_MAX = 512;
+
+/**
+ * The instance may exchange what is below while we go through it: each directory is opened by its name in the
+ * one above it, following no link, and what is in it is named by that descriptor. What vanishes meanwhile is
+ * passed over.
+ */
+async function chownBelow(path: string | Buffer, uid: number, depth = 0): Promise<void> {
+  if (depth > DEPTH_MAX)
+    throw new Failure(
+      'runtime-failed',
+      `${path}: more than ${DEPTH_MAX} directories in one another; remove some`,
+    );
+  try {
+    await lchown(path, uid, uid);
+  } catch (thrown) {
+    if (depth > 0 && isGone(thrown)) return;
+    throw thrown;
+  }
+  const dir = await open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK).catch((thrown) => {
+    if (isGone(thrown)) return null;
+    throw thrown;
+  });
+  if (dir === null) return;
+  try {
+    const here = `/proc/self/fd/${dir.fd}`;
+    for (const name of await readdir(`${here}/.`, { encoding: 'buffer' }))
+      await chownBelow(Buffer.concat([Buffer.from(`${here}/`), name]), uid, depth + 1);
+  } finally {
+    await dir.close();
+  }
 }
+
+/** Not there any more, a link, or no directory. */
+const isGone = (thrown: unknown): boolean =>
+  ['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO'].includes((thrown as NodeJS.ErrnoException).code ?? '');
 
 export async function removeContainerDirs(dirs: ContainerDirs, owner: Owner): Promise<void> {
   const there = lstatSync(dirs.path, { throwIfNoEntry: false });

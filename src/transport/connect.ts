@@ -39,8 +39,9 @@ export interface Limits {
   /** How long a stream may take to register. */
   readonly registerMs: number;
   readonly agentsMax: number;
-  /** Streams that have not registered yet. */
+  /** Streams that have not registered yet; those on the sockets of instances are counted for each of them. */
   readonly unregisteredMax: number;
+  readonly unregisteredOfGuestMax: number;
   /** One message from an agent. */
   readonly messageBytesMax: number;
   readonly unsentBytesMax: number;
@@ -53,7 +54,8 @@ export interface Serving {
   readonly log: Log;
   readonly limits: Limits;
   readonly links: Map<AgentId, Link>;
-  readonly unregistered: Set<AgentStream>;
+  /** Each with the agent whose socket it came by; null: by a door that all share. */
+  readonly unregistered: Map<AgentStream, string | null>;
   /** Null: output comes on the stream. */
   readonly output: OutputDoor | null;
   /** False once the server is closing: nothing of what happens then is told to the house. */
@@ -154,9 +156,9 @@ export function serveAgent(serving: Serving, stream: AgentStream, origin: Origin
   if (!serving.isOpen) return fail(new Failure('busy', 'the server is shutting down'));
   if (serving.links.size >= limits.agentsMax)
     return fail(new Failure('over-quota', `${limits.agentsMax} agents are connected`));
-  if (unregistered.size >= limits.unregisteredMax)
-    return fail(new Failure('over-quota', 'too many streams wait to register'));
-  unregistered.add(stream);
+  const door = origin.kind === 'guest' ? origin.agent : null;
+  if (isCrowded(serving, door)) return fail(new Failure('over-quota', 'too many streams wait to register'));
+  unregistered.set(stream, door);
   stream.on('data', (said: AgentMessage) => {
     if (isOver) return;
     waiting.push(said);
@@ -170,6 +172,13 @@ export function serveAgent(serving: Serving, stream: AgentStream, origin: Origin
   stream.on('cancelled', () => over('the stream was cut'));
   stream.on('error', (thrown: Error) => over(thrown.message));
   stream.on('close', () => over('the connection was lost'));
+}
+
+/** A hostile instance can only keep itself out. */
+function isCrowded({ unregistered, limits }: Serving, door: string | null): boolean {
+  let waiting = 0;
+  for (const one of unregistered.values()) if (one === door) waiting += 1;
+  return waiting >= (door === null ? limits.unregisteredMax : limits.unregisteredOfGuestMax);
 }
 
 interface Admitting {

@@ -66,6 +66,7 @@ const limitsDefault: Limits = {
   registerMs: 10_000,
   agentsMax: 10_000,
   unregisteredMax: 64,
+  unregisteredOfGuestMax: 8,
   messageBytesMax: 4 << 20,
   unsentBytesMax: 16 << 20,
 };
@@ -97,7 +98,7 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
     log,
     limits,
     links: new Map(),
-    unregistered: new Set(),
+    unregistered: new Map(),
     output,
     isOpen: true,
   };

@@ -124,6 +124,12 @@ export async function submit(house: House, wish: Wish): Promise<string> {
   return answer.task_id;
 }
 
+/**
+ * An instance in a container has to be made and removed meanwhile, beside whatever else this machine does.
+ */
+const END_MS = 120_000;
+const ASK_MS = 60_000;
+
 const ended = ['COMPLETED', 'FAILED', 'FAILED_PRESERVED', 'CANCELLED'];
 
 export const taskOf = (house: House, id: string): Promise<TaskView> => house.get<TaskView>(`tasks/${id}`);
@@ -137,7 +143,7 @@ export function end(house: House, id: string, model: ModelServer): Promise<TaskV
     return ended.includes(task.state) ? task : null;
   };
   const seen = (): string => `${last}\n${model.faults().join('\n')}\n${house.log().slice(-8_000)}`;
-  return until(`task ${id} has ended`, look, { seen });
+  return until(`task ${id} has ended`, look, { seen, withinMs: END_MS });
 }
 
 /** The open question of a task; `after` is one that has been dealt with. */
@@ -147,7 +153,7 @@ export async function question(house: House, task: string, after?: HitlView): Pr
     return requests.find((one) => one.task_id === task && one.hitl_id !== after?.hitl_id);
   };
   try {
-    return await until(`task ${task} asks`, look, { withinMs: 30_000 });
+    return await until(`task ${task} asks`, look, { withinMs: ASK_MS });
   } catch (thrown) {
     throw new Error(`${thrown instanceof Error ? thrown.message : thrown}\n${await scene(house, task)}`);
   }

@@ -1,0 +1,49 @@
+/** Files that change hands while whoever had them still changes them. */
+import { afterEach, expect, test } from 'bun:test';
+import { chownSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { give } from '../../src/runtime/container-files.ts';
+
+const THEIRS = 10_001;
+const made: string[] = [];
+afterEach(() => {
+  for (const dir of made.splice(0)) rmSync(dir, { recursive: true, force: true });
+});
+
+const place = (): string => {
+  const dir = mkdtempSync(join(tmpdir(), 'hands-'));
+  made.push(dir);
+  return dir;
+};
+const nobody = { uid: THEIRS, help: async () => {} };
+
+test.if(process.getuid?.() === 0)(
+  '[R30] a directory that is exchanged for a link while it is given leads to nothing of ours',
+  async () => {
+    const [lent, ours] = [place(), place()];
+    writeFileSync(join(ours, 'kept.txt'), 'ours');
+    mkdirSync(join(lent, 'real'));
+    writeFileSync(join(lent, 'real', 'kept.txt'), 'theirs');
+    const swap = `cd "$1" && while [ ! -e stop ]; do mv -T real door; mv -T door real; ln -s "$2" door; rm door; done`;
+    const swapping = Bun.spawn(['sh', '-c', swap, 'sh', lent, ours], { stdout: 'ignore', stderr: 'ignore' });
+    for (let i = 0; i < 400; i++) await give(lent, nobody);
+    writeFileSync(join(lent, 'stop'), '');
+    expect(await swapping.exited).toBe(0);
+    await give(lent, nobody);
+    expect(statSync(join(lent, 'real', 'kept.txt')).uid).toBe(THEIRS);
+    expect(statSync(join(ours, 'kept.txt')).uid).toBe(0);
+    expect(statSync(ours).uid).toBe(0);
+  },
+  60_000,
+);
+
+test.if(process.getuid?.() === 0)(
+  '[R30] more directories in one another than anybody needs are refused',
+  async () => {
+    const lent = place();
+    mkdirSync(join(lent, ...Array.from({ length: 600 }, () => 'd')), { recursive: true });
+    chownSync(lent, 0, 0);
+    await expect(give(lent, nobody)).rejects.toThrow('more than 512 directories');
+  },
+);
