@@ -82,6 +82,8 @@ export interface Register {
   enrol(wanted: EnrolWanted, from: string): Promise<NewCertificate>;
   /** The same id again, under a key of the agent's own. Throws as `standing` and `enrol` do. */
   renew(shown: ShownCertificate, csr: string): Promise<NewCertificate>;
+  /** Whether an instance has a certificate that is good now, and a token that is. */
+  held(instanceId: string): { readonly certificate: boolean; readonly token: boolean };
   /** A token that is good for one certificate of that instance, for minutes. */
   grant(instanceId: string, by: string): Grant;
   /** Nothing that was issued or granted to the instance so far is good any more. */

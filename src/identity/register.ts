@@ -97,6 +97,7 @@ export function register(world: RegisterWorld): Register {
         return told({ ...event, what: 'certificate.refused', thrown });
       }
     },
+    held: (instanceId) => ledger.held(spiffeIdOf(trustDomain, instanceId), clock.now()),
     grant(instanceId, by) {
       const token = `${TOKEN_PREFIX}${newSecret()}`;
       const spiffeId = spiffeIdOf(trustDomain, instanceId);

@@ -136,7 +136,7 @@ describe('enrolment', () => {
     const { url, heard } = server(by, refuse);
     const on = ground(by, url);
     chmodSync(on.bootstrap.tokenFile, 0o644);
-    expect(() => tokenIn(on.bootstrap.tokenFile)).toThrow('chmod 600');
+    expect(() => tokenIn(on.bootstrap)).toThrow('chmod 600');
     chmodSync(on.bootstrap.tokenFile, 0o600);
     const me = identity({
       options: { dir: on.tls, bootstrap: on.bootstrap },
