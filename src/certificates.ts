@@ -70,6 +70,9 @@ export interface Revoked {
 /** Who has a certificate, and whether it is still good. What it promises is durable when it is answered. */
 export interface Register {
   readonly trustDomain: string;
+  /** The name that this server's certificate has whatever its address is. */
+  readonly serverName: string;
+  spiffeId(instanceId: string): string;
   /**
    * The instance that a certificate is for. Throws Failure('unauthenticated') for one of another trust
    * domain, one that has expired and one that was revoked, 'forbidden' when its instance is no more.

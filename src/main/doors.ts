@@ -4,7 +4,6 @@
  */
 import { join } from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
-import { spiffeIdOf } from '../../proto/spiffe.ts';
 import { bundleDashboard, contentSecurityPolicy } from '../../ui/build.ts';
 import type { Audit } from '../audit.ts';
 import type { Audited } from '../certificates.ts';
@@ -114,8 +113,7 @@ async function agentDoors(on: Ground, { house, runtimes }: Built, door: ExecDoor
   const world = at && { ...at, ...identity.server, register: certificates, clock, log };
   const enrol = await (world && enrolDoor(world).catch(closing(grpc)));
   const ports = { tls: grpc.tlsPort, enrol: enrol?.port ?? null };
-  const spiffeId = (instanceId: string) => spiffeIdOf(certificates.trustDomain, instanceId);
-  const guests = makeGuests({ grpc, identity, spiffeId, clock, log });
+  const guests = makeGuests({ grpc, identity, clock, log });
   return { grpc, guests, enrol, places: identityPlaces(config.identity, { ports, path: ENROL_PATH }) };
 }
 

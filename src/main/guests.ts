@@ -15,8 +15,6 @@ import type { AgentServer } from '../transport/server.ts';
 export interface GuestWorld {
   readonly grpc: Pick<AgentServer, 'openGuest' | 'closeGuest'>;
   readonly identity: Pick<OpenIdentity, 'register' | 'server'>;
-  /** The SPIFFE id of an instance. */
-  readonly spiffeId: (instanceId: string) => string;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -69,9 +67,9 @@ export function guests(world: GuestWorld): Guests {
 function ownRegister(
   agent: string,
   { instanceId, enrolled }: Certified,
-  { identity, spiffeId, log }: GuestWorld,
+  { identity, log }: GuestWorld,
 ): Pick<Register, 'enrol'> {
-  const own = spiffeId(instanceId);
+  const own = identity.register.spiffeId(instanceId);
   const from = `the socket of ${agent}`;
   return {
     async enrol(wanted) {

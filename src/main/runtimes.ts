@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { serverNameOf, spiffeIdOf } from '../../proto/spiffe.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import type { GatewayServer } from '../gateway/server.ts';
@@ -105,11 +104,10 @@ const BY = 'house';
 
 function identitiesOf({ config, identity, secrets }: RuntimeGround): Identities {
   const { register, server } = identity;
-  const { trustDomain } = register;
   return {
     isWanted: config.identity.tls !== null && config.identity.enrol !== null,
-    enrolUrl: `https://${serverNameOf(trustDomain)}${ENROL_PATH}`,
-    spiffeId: (instanceId) => spiffeIdOf(trustDomain, instanceId),
+    enrolUrl: `https://${register.serverName}${ENROL_PATH}`,
+    spiffeId: (instanceId) => register.spiffeId(instanceId),
     caPem: () => server.current().ca,
     held: (instanceId) => register.held(instanceId),
     grant: (instanceId) => register.grant(instanceId, BY).token,
