@@ -110,7 +110,8 @@ test('[C20] a revocation ends the connection for good, also across a restart of 
   const revoked = await house.post<{ certificates: number; connections: number }>('instances/proved/revoke', {
     reason: 'a test',
   });
-  expect(revoked).toMatchObject({ certificates: 1, connections: 1 });
+  // One that it is just leaving is ended too.
+  expect([revoked.certificates, revoked.connections > 0]).toEqual([1, true]);
   await lost();
   await house.kill9();
   await house.start();

@@ -40,6 +40,8 @@ function world() {
     told,
     async look() {
       asked = Promise.withResolvers();
+      // The one before may not have set its timer yet.
+      await new Promise((resolve) => setImmediate(resolve));
       clock.move(LOOK_MS);
       await asked.promise;
     },

@@ -198,6 +198,21 @@ describe('the socket of one instance, with certificates', () => {
     await joined(at, { ca: on.ca, cert: own?.cert ?? '', key: own?.key ?? '', serverName: SERVER_NAME });
   });
 
+  test('[C19] whoever was turned away and leaves keeps no place, however often', async () => {
+    const { at } = await door();
+    const tls = await enrolled();
+    for (let i = 0; i < 12; i++) {
+      const caller = new Caller(at, asAgent(tls, { agent: 'web-2' }));
+      caller.register({ instanceId: uuidOf('web-2') });
+      expect((await caller.ended).code).toBe(status.PERMISSION_DENIED);
+      caller.close();
+    }
+    await joined(at, tls);
+    const gone = new Failure('unauthenticated', 'revoked');
+    const open = on.rig.server.cut({ agent: 'web-1', instanceId: uuidOf('web-1') }, gone);
+    expect(open).toBe(1);
+  });
+
   test('[C19] one that has expired does not come in by it, and what is closed is gone', async () => {
     const { at, path, enrolPath } = await door();
     const old = forgedUnderOurs(undefined, { ageMs: 7_200_000, leftMs: -3_600_000 });
