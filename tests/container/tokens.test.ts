@@ -20,7 +20,8 @@ function world() {
   const identities = {
     isWanted: true,
     enrolUrl: 'https://server.sandbox.local/api/v1/enrol',
-    spiffeId: (instanceId: string) => `spiffe://sandbox.local/instance/${instanceId}`,
+    // The ids of this ground are none that the agent client would take.
+    spiffeId: () => 'spiffe://sandbox.local/instance/01920000-0000-7000-8000-000000000001',
     caPem: () => 'roots\n',
     held: () => {
       asked.resolve();
