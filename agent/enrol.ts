@@ -21,6 +21,10 @@ export interface Bootstrap {
   /** A file with the roots to trust, whatever the server says. */
   readonly caFile: string;
   readonly spiffeId: string;
+  /** A Unix socket that leads to where `url` says; absent: the network does. */
+  readonly socket?: string;
+  /** The token lies in a mount of this instance alone: whoever put it there takes it away again. */
+  readonly isMounted?: boolean;
 }
 
 /** `isFinal`: the same token will not do next time either. */
@@ -36,8 +40,8 @@ export class EnrolFailed extends Error {
 const WITHIN_MS = 20_000;
 const ANSWER_CHARS_MAX = 256 << 10;
 
-/** Throws an Error when others may read it. */
-export function tokenIn(path: string): string | null {
+/** Throws an Error when others may read it, unless nobody else sees it anyway. */
+export function tokenIn({ tokenFile: path, isMounted = false }: Bootstrap): string | null {
   let mode: number;
   try {
     mode = statSync(path).mode;
@@ -45,7 +49,8 @@ export function tokenIn(path: string): string | null {
     if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw thrown;
   }
-  if ((mode & 0o077) !== 0) throw new EnrolFailed(`others may read ${path}: chmod 600 it`, false);
+  if (!isMounted && (mode & 0o077) !== 0)
+    throw new EnrolFailed(`others may read ${path}: chmod 600 it`, false);
   return readFileSync(path, 'utf8').trim() || null;
 }
 
@@ -73,7 +78,7 @@ interface Given {
   readonly ca_pem?: unknown;
 }
 
-async function ask({ url, spiffeId }: Bootstrap, said: object, pinned: string): Promise<Given> {
+async function ask({ url, spiffeId, socket }: Bootstrap, said: object, pinned: string): Promise<Given> {
   const domain = instanceOf(spiffeId)?.domain ?? '';
   const checkServerIdentity = (_: string, { subjectaltname }: { subjectaltname?: string }) => {
     const shown = onlyUriOf(subjectaltname);
@@ -90,6 +95,7 @@ async function ask({ url, spiffeId }: Bootstrap, said: object, pinned: string): 
       redirect: 'error',
       signal: AbortSignal.timeout(WITHIN_MS),
       tls: { ca: pinned, checkServerIdentity },
+      ...(socket === undefined ? {} : { unix: socket }),
     } as RequestInit);
     text = await response.text();
   } catch (thrown) {
@@ -108,9 +114,12 @@ async function ask({ url, spiffeId }: Bootstrap, said: object, pinned: string): 
   throw new EnrolFailed(`no certificate: ${detail}`, isFinal);
 }
 
-/** Throws EnrolFailed. When it resolves, key, certificate and roots are in `dir` and the token is gone. */
+/**
+ * Throws EnrolFailed. When it resolves, key, certificate and roots are in `dir` and the token is of no more
+ * use.
+ */
 export async function enrol(bootstrap: Bootstrap, token: string, dir: string): Promise<void> {
-  const { spiffeId, caFile, tokenFile } = bootstrap;
+  const { spiffeId, caFile, tokenFile, isMounted = false } = bootstrap;
   const ca = readFileSync(caFile, 'utf8');
   const { key, csr } = newRequest(spiffeId);
   const given = await ask(bootstrap, { token, spiffe_id: spiffeId, csr_pem: csr }, ca);
@@ -125,5 +134,5 @@ export async function enrol(bootstrap: Bootstrap, token: string, dir: string): P
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     throw new EnrolFailed(why, true, { cause: thrown });
   }
-  scrub(tokenFile);
+  if (!isMounted) scrub(tokenFile);
 }

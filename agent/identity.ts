@@ -52,8 +52,8 @@ export function renewAt({ cert, since, until }: Pick<Held, 'cert' | 'since' | 'u
 
 export function identity({ options, log, running, changeOver }: IdentityWorld): Identity {
   const { dir, bootstrap } = options;
-  /** A token that the server has refused is not shown to it again. */
-  let refused: { readonly token: string; readonly why: string } | null = null;
+  /** A token that was used, or that the server has refused, is not shown to it again. */
+  let spent: { readonly token: string; readonly why: string } | null = null;
   let client: Client | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -91,27 +91,39 @@ export function identity({ options, log, running, changeOver }: IdentityWorld): 
     };
     look();
   };
+  /** A token that was not tried yet is a new beginning, whatever is held. Null: there is none. */
+  const begin = async (from: Bootstrap): Promise<'enrolled' | null> => {
+    const token = tokenIn(from);
+    if (!token || token === spent?.token) return null;
+    try {
+      await enrol(from, token, dir);
+      spent = { token, why: 'that token was used' };
+    } catch (thrown) {
+      if (thrown instanceof EnrolFailed && thrown.isFinal)
+        spent = { token, why: `${thrown.message} (put a new one-time token into ${from.tokenFile})` };
+      throw thrown;
+    }
+    log('info', 'enrolled', { spiffe_id: from.spiffeId, dir });
+    return 'enrolled';
+  };
   return {
     async ready() {
       try {
         const now = held(dir);
-        if (now && now.until > Date.now()) return null;
-        const token = bootstrap && tokenIn(bootstrap.tokenFile);
-        if (token === refused?.token && refused) return refused.why;
-        if (!bootstrap || !token) {
-          const state = now ? `expired at ${new Date(now.until).toISOString()}` : 'is missing';
-          const where = bootstrap ? `put a new one-time token into ${bootstrap.tokenFile}` : 'enrol again';
-          return `the certificate in ${dir} ${state}: ${where}`;
+        const isGood = now !== null && now.until > Date.now();
+        try {
+          if (bootstrap && (await begin(bootstrap))) return null;
+        } catch (thrown) {
+          if (!isGood) throw thrown;
+          log('warn', 'not enrolled anew', {
+            why: thrown instanceof Error ? thrown.message : String(thrown),
+          });
         }
-        await enrol(bootstrap, token, dir).catch((thrown: unknown) => {
-          if (thrown instanceof EnrolFailed && thrown.isFinal) {
-            const why = `${thrown.message} (put a new one-time token into ${bootstrap.tokenFile})`;
-            refused = { token, why };
-          }
-          throw thrown;
-        });
-        log('info', 'enrolled', { spiffe_id: bootstrap.spiffeId, dir });
-        return null;
+        if (isGood) return null;
+        if (spent && bootstrap && tokenIn(bootstrap) === spent.token) return spent.why;
+        const state = now ? `expired at ${new Date(now.until).toISOString()}` : 'is missing';
+        const where = bootstrap ? `put a new one-time token into ${bootstrap.tokenFile}` : 'enrol again';
+        return `the certificate in ${dir} ${state}: ${where}`;
       } catch (thrown) {
         return thrown instanceof Error ? thrown.message : String(thrown);
       }

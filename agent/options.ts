@@ -51,7 +51,8 @@ export const version = '0.1.0';
 
 export const help = `agent-client ${version}: runs inside an instance and does what the server asks.
 
-  -s, --server HOST:PORT       the server (MANAGEMENT_SERVER; host.internal:8120)
+  -s, --server HOST:PORT       the server, or unix:PATH for TLS by a socket (MANAGEMENT_SERVER;
+                               host.internal:8120)
       --uds-path PATH          the server's Unix socket (AGENT_GRPC_UDS_PATH)
       --transport NAME         auto, tcp, uds or tls (AGENT_TRANSPORT; auto: uds, then tls, then tcp)
   -i, --agent-id ID            who this is (AGENT_ID; the host name)
@@ -59,7 +60,8 @@ export const help = `agent-client ${version}: runs inside an instance and does w
       --tls-server-name NAME   the name in the server's certificate (AGENT_GRPC_TLS_SERVER_NAME; that of
                                our certificate's trust domain)
   -H, --heartbeat SECONDS      between heartbeats (HEARTBEAT_INTERVAL; what the server says)
-      --env-file FILE          read into the environment first (/etc/agentic-sandbox/agent.env)
+      --env-file FILE          read into the environment first (AGENT_ENV_FILE;
+                               /etc/agentic-sandbox/agent.env)
       --version, --help
 
 Other variables: AGENT_INSTANCE_ID, AGENT_SECRET_FILE (a file with this instance's secret, mode 0600),
@@ -76,7 +78,9 @@ die, and is started again; sessions only end with this one.
 To enrol with a one-time token and renew the certificate ever after: AGENT_BOOTSTRAP_TOKEN_FILE (mode 0600;
 emptied once it is used), AGENT_BOOTSTRAP_URL (https://…), AGENT_BOOTSTRAP_CA (the roots to trust),
 AGENT_BOOTSTRAP_SPIFFE_ID; AGENT_BOOTSTRAP_TLS_DIR holds key.pem, cert.pem and ca.pem
-(/etc/agentic-sandbox/grpc-mtls). With a certificate there already, the last one alone is enough.
+(/etc/agentic-sandbox/grpc-mtls). With a certificate there already, the last one alone is enough. A new token
+is a new beginning, whatever is held. AGENT_BOOTSTRAP_SOCKET is a Unix socket that leads to that URL, and
+AGENT_BOOTSTRAP_TOKEN_MOUNTED=1 says that the token is in a mount of this instance alone, to be read only.
 `;
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -128,7 +132,10 @@ export function readOptions(args: readonly string[], given: Env = process.env): 
     return null;
   }
   const base = values['network-side'] ?? process.cwd();
-  const envFile = resolve(base, values['env-file'] ?? '/etc/agentic-sandbox/agent.env');
+  const envFile = resolve(
+    base,
+    values['env-file'] ?? given['AGENT_ENV_FILE'] ?? '/etc/agentic-sandbox/agent.env',
+  );
   const env: Env = { ...fromFile(envFile), ...given };
   const heartbeat = values.heartbeat ?? env['HEARTBEAT_INTERVAL'];
   const agentId = values['agent-id'] ?? env['AGENT_ID'] ?? hostname();
@@ -184,7 +191,15 @@ function identityOf(env: Env, base: string): IdentityOptions | null {
   if (missing) throw new Error(`${missing} is missing: give all of ${names.join(', ')} or none`);
   const [tokenFile, url, caFile, spiffeId] = names.map((name) => env[name] as string);
   const file = (path: string | undefined) => resolve(base, path ?? '');
-  const bootstrap = { tokenFile: file(tokenFile), url, caFile: file(caFile), spiffeId } as Bootstrap;
+  const socket = env['AGENT_BOOTSTRAP_SOCKET'];
+  const bootstrap = {
+    tokenFile: file(tokenFile),
+    url,
+    caFile: file(caFile),
+    spiffeId,
+    ...(socket ? { socket: file(socket) } : {}),
+    isMounted: env['AGENT_BOOTSTRAP_TOKEN_MOUNTED'] === '1',
+  } as Bootstrap;
   if (!bootstrap.url.startsWith('https://'))
     throw new Error(`AGENT_BOOTSTRAP_URL: "${url}" does not begin with https://`);
   if (!instanceOf(bootstrap.spiffeId))

@@ -70,6 +70,9 @@ export interface Revoked {
 /** Who has a certificate, and whether it is still good. What it promises is durable when it is answered. */
 export interface Register {
   readonly trustDomain: string;
+  /** The name that this server's certificate has whatever its address is. */
+  readonly serverName: string;
+  spiffeId(instanceId: string): string;
   /**
    * The instance that a certificate is for. Throws Failure('unauthenticated') for one of another trust
    * domain, one that has expired and one that was revoked, 'forbidden' when its instance is no more.
@@ -82,6 +85,8 @@ export interface Register {
   enrol(wanted: EnrolWanted, from: string): Promise<NewCertificate>;
   /** The same id again, under a key of the agent's own. Throws as `standing` and `enrol` do. */
   renew(shown: ShownCertificate, csr: string): Promise<NewCertificate>;
+  /** Whether an instance has a certificate that is good now, and a token that is. */
+  held(instanceId: string): { readonly certificate: boolean; readonly token: boolean };
   /** A token that is good for one certificate of that instance, for minutes. */
   grant(instanceId: string, by: string): Grant;
   /** Nothing that was issued or granted to the instance so far is good any more. */

@@ -231,7 +231,7 @@ async function main(): Promise<void> {
     await on.audit.close();
     throw thrown;
   });
-  await built.runtimes.listen(doors.grpc, gateway);
+  await built.runtimes.listen(doors.guests, gateway);
   const stopOpening = reopenTerminals(house);
   const { httpPort, wsPort } = doors.http;
   const url = await publish(on.config, { httpPort, wsPort, grpc: on.grpc.address, ...doors.places });
@@ -244,6 +244,7 @@ async function main(): Promise<void> {
     stopOpening();
     doors.grpc.stopAccepting();
     doors.enrol?.close();
+    await doors.guests.close();
     await Promise.all([doors.http.close(DRAIN_MS), gateway?.close(DRAIN_MS)]);
     await fleet.close();
     await doors.grpc.close(DRAIN_MS);

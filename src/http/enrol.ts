@@ -5,7 +5,7 @@
  * show is the same certificate as on the gRPC port, and changes with it.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { t } from 'elysia';
 import type { Register } from '../certificates.ts';
 import { type Clock, rfc3339 } from '../clock.ts';
@@ -23,9 +23,6 @@ export interface EnrolMaterial {
 
 export interface EnrolWorld {
   readonly register: Pick<Register, 'enrol'>;
-  readonly host: string;
-  /** 0: any free one. */
-  readonly port: number;
   current(): EnrolMaterial;
   /** Returns how to stop. */
   watch(listener: (material: EnrolMaterial) => void): () => void;
@@ -34,14 +31,28 @@ export interface EnrolWorld {
   readonly rate?: RateLimits;
 }
 
-export interface EnrolDoor {
+export interface EnrolAddress {
+  readonly host: string;
+  /** 0: any free one. */
   readonly port: number;
+}
+
+/** A Unix socket that one instance alone sees. */
+export interface EnrolPlace {
+  readonly path: string;
+}
+
+export interface EnrolDoor {
+  /** Null: it is no port. */
+  readonly port: number | null;
   close(): void;
 }
 
 export const ENROL_PATH = '/api/v1/enrol';
 const BODY_BYTES_MAX = 16 << 10;
 const SOCKETS_MAX = 128;
+/** By the socket of one instance. */
+const GUEST_SOCKETS_MAX = 8;
 /** From the first byte of a connection to its last. */
 const CONNECTION_MS = 30_000;
 /** A fleet behind one address may come at once. */
@@ -54,8 +65,9 @@ const body = strict({
 });
 
 /** Throws Failure('already-exists') when the port is taken. */
-export async function enrolDoor(world: EnrolWorld): Promise<EnrolDoor> {
-  const { clock, host, port } = world;
+export async function enrolDoor(world: EnrolWorld & (EnrolAddress | EnrolPlace)): Promise<EnrolDoor> {
+  const { clock } = world;
+  const socketsMax = 'path' in world ? GUEST_SOCKETS_MAX : SOCKETS_MAX;
   const answer = enrolling(world);
   const http = createServer((request, response) => void answer(request, response));
   const open = new Set<TLSSocket>();
@@ -68,7 +80,7 @@ export async function enrolDoor(world: EnrolWorld): Promise<EnrolDoor> {
   door.on('tlsClientError', (_, socket: TLSSocket) => socket?.destroy());
   // In Bun it is the same object before its handshake and after.
   door.on('connection', (socket: TLSSocket) => {
-    if (open.size >= SOCKETS_MAX) return void socket.destroy();
+    if (open.size >= socketsMax) return void socket.destroy();
     open.add(socket);
     const timer = clock.setTimeout(() => socket.destroy(), CONNECTION_MS);
     socket.on('error', () => socket.destroy());
@@ -82,26 +94,31 @@ export async function enrolDoor(world: EnrolWorld): Promise<EnrolDoor> {
     else socket.destroy();
   });
   const stop = world.watch((material) => door.setSecureContext(secure(material)));
-  await new Promise<void>((resolve, reject) => {
-    door.once('error', (thrown: NodeJS.ErrnoException) => {
-      const isTaken = thrown.code === 'EADDRINUSE' || /in use/i.test(thrown.message);
-      const cure = 'end what uses it, or set AGENTIC_ENROL_LISTEN to another address, or to "off"';
-      const what = `${host}:${port}, for agents that enrol,`;
-      const why = isTaken
-        ? `${what} is taken: ${cure}`
-        : `${what} cannot be used: ${thrown.message}; ${cure}`;
-      reject(new Failure(isTaken ? 'already-exists' : 'bad-input', why));
-    });
-    door.listen(port, host, resolve);
-  });
+  await listening(door, world);
   return {
-    port: (door.address() as { readonly port: number }).port,
+    port: 'path' in world ? null : (door.address() as { readonly port: number }).port,
     close() {
       stop();
       door.close();
       for (const socket of open) socket.destroy();
     },
   };
+}
+
+function listening(door: TlsServer, at: EnrolAddress | EnrolPlace): Promise<void> {
+  return new Promise((resolve, reject) => {
+    door.once('error', (thrown: NodeJS.ErrnoException) => {
+      const isTaken = thrown.code === 'EADDRINUSE' || /in use/i.test(thrown.message);
+      const cure = 'end what uses it, or set AGENTIC_ENROL_LISTEN to another address, or to "off"';
+      const what = `${'path' in at ? at.path : `${at.host}:${at.port}`}, for agents that enrol,`;
+      const why = isTaken
+        ? `${what} is taken: ${cure}`
+        : `${what} cannot be used: ${thrown.message}; ${cure}`;
+      reject(new Failure(isTaken ? 'already-exists' : 'bad-input', why));
+    });
+    if ('path' in at) door.listen(at.path, () => resolve());
+    else door.listen(at.port, at.host, () => resolve());
+  });
 }
 
 const onlyPost: Problem = {

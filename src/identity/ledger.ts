@@ -36,6 +36,8 @@ export interface Ledger {
   ofKey(key: string): readonly CertificateRow[];
   /** How many were issued for an id since then. */
   issuedSince(spiffeId: string, since: number): number;
+  /** Whether an id has a certificate that is good at that time, and a token that is. */
+  held(spiffeId: string, at: number): { readonly certificate: boolean; readonly token: boolean };
   /** When an id was last revoked, and how often it ever was; null: never. */
   revoked(spiffeId: string): { readonly at: number; readonly count: number } | null;
   revoke(spiffeId: string, why: { at: number; by: string; reason: string }): Counts;
@@ -166,6 +168,13 @@ function ledgerOver(db: Database): Ledger {
         spiffeId,
         since,
       )?.n ?? 0,
+    held(spiffeId, at) {
+      const is = (sql: string) => get(`${sql} LIMIT 1`, spiffeId, at) !== null;
+      return {
+        certificate: is('SELECT 1 FROM certificate WHERE spiffe_id = ? AND revoked_at IS NULL AND until > ?'),
+        token: is('SELECT 1 FROM token WHERE spiffe_id = ? AND consumed_at IS NULL AND expires_at > ?'),
+      };
+    },
     revoked: (spiffeId) =>
       get<{ at: number; count: number }>('SELECT at, count FROM revocation WHERE spiffe_id = ?', spiffeId),
     revoke: (spiffeId, { at, by, reason }) =>

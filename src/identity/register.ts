@@ -6,7 +6,7 @@
  * Every attempt is audited, whatever became of it; a certificate is given out when that is on the disk.
  */
 import { createHash } from 'node:crypto';
-import { instanceOf, spiffeIdOf } from '../../proto/spiffe.ts';
+import { instanceOf, serverNameOf, spiffeIdOf } from '../../proto/spiffe.ts';
 import type {
   Audited,
   CertificateAuthority,
@@ -63,8 +63,11 @@ export function register(world: RegisterWorld): Register {
     checkNotRevoked(ledger, shown);
     return { instanceId: livingOf(world, shown.spiffeId) };
   };
+  const idOf = (instanceId: string) => spiffeIdOf(trustDomain, instanceId);
   return {
     trustDomain,
+    serverName: serverNameOf(trustDomain),
+    spiffeId: idOf,
     standing,
     async enrol(wanted, from) {
       const { spiffeId } = wanted;
@@ -97,9 +100,10 @@ export function register(world: RegisterWorld): Register {
         return told({ ...event, what: 'certificate.refused', thrown });
       }
     },
+    held: (instanceId) => ledger.held(idOf(instanceId), clock.now()),
     grant(instanceId, by) {
       const token = `${TOKEN_PREFIX}${newSecret()}`;
-      const spiffeId = spiffeIdOf(trustDomain, instanceId);
+      const spiffeId = idOf(instanceId);
       const at = clock.now();
       const expiresAt = at + world.tokenTtlMs;
       ledger.addToken({ hash: hashOf(token), spiffeId, by, at, expiresAt });
@@ -109,7 +113,7 @@ export function register(world: RegisterWorld): Register {
     },
     revoke(instanceId, { by, reason }) {
       const at = clock.now();
-      const spiffeId = spiffeIdOf(trustDomain, instanceId);
+      const spiffeId = idOf(instanceId);
       const { certificates, tokens } = ledger.revoke(spiffeId, { at, by, reason });
       const details = { certificates, tokens, reason };
       audited.tell({ what: 'identity.revoked', outcome: 'success', actor: by, spiffeId, details });

@@ -45,6 +45,7 @@ import { taskDesk } from '../wiring/task-desk.ts';
 import { logsOf } from '../wiring/task-story.ts';
 import { usageDesk } from '../wiring/usage.ts';
 import type { Composed } from './credentials.ts';
+import { type Guests, guests as makeGuests } from './guests.ts';
 import type { Runtimes } from './runtimes.ts';
 
 export interface Ground {
@@ -77,6 +78,8 @@ export interface Built {
 export interface Doors {
   readonly http: Awaited<ReturnType<typeof httpDoors>>;
   readonly grpc: AgentServer;
+  /** Sockets of instances. */
+  readonly guests: Guests;
   /** Null: off. */
   readonly enrol: EnrolDoor | null;
   readonly places: IdentityPlaces;
@@ -84,7 +87,7 @@ export interface Doors {
   readonly tls: Certificate | null;
 }
 
-type AgentDoors = Pick<Doors, 'grpc' | 'enrol' | 'places'>;
+type AgentDoors = Pick<Doors, 'grpc' | 'guests' | 'enrol' | 'places'>;
 
 /** Where agents come in: by gRPC, and for their first certificate. */
 async function agentDoors(on: Ground, { house, runtimes }: Built, door: ExecDoor): Promise<AgentDoors> {
@@ -98,6 +101,7 @@ async function agentDoors(on: Ground, { house, runtimes }: Built, door: ExecDoor
     port,
     socketPath: on.socketPath,
     tls: config.identity.tls && { ...config.identity.tls, ...identity.server, audited },
+    guests: { ...identity.server, audited },
     certificates,
     listener: presence(house, admit),
     ...door,
@@ -109,7 +113,8 @@ async function agentDoors(on: Ground, { house, runtimes }: Built, door: ExecDoor
   const world = at && { ...at, ...identity.server, register: certificates, clock, log };
   const enrol = await (world && enrolDoor(world).catch(closing(grpc)));
   const ports = { tls: grpc.tlsPort, enrol: enrol?.port ?? null };
-  return { grpc, enrol, places: identityPlaces(config.identity, { ports, path: ENROL_PATH }) };
+  const guests = makeGuests({ grpc, identity, clock, log });
+  return { grpc, guests, enrol, places: identityPlaces(config.identity, { ports, path: ENROL_PATH }) };
 }
 
 /** What is open when the next door cannot be opened. */

@@ -4,13 +4,15 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
+import type { GatewayServer } from '../gateway/server.ts';
+import { ENROL_PATH } from '../http/enrol.ts';
+import type { OpenIdentity } from '../identity/open.ts';
 import type { Log } from '../log.ts';
 import { absentRuntime } from '../runtime/absent.ts';
 import { containerRuntime } from '../runtime/container.ts';
-import type { GuestDoors } from '../runtime/container-state.ts';
+import type { AgentDoors, Certified, Identities } from '../runtime/container-state.ts';
 import { type HostRuntime, hostRuntime } from '../runtime/host.ts';
 import type { Runtime, RuntimeKind } from '../runtime.ts';
-import type { AgentServer } from '../transport/server.ts';
 import type { Secrets } from '../wiring/identity.ts';
 import type { Credentials } from '../wiring/proofs.ts';
 
@@ -20,6 +22,7 @@ export interface RuntimeGround {
   readonly clock: Clock;
   readonly secrets: Secrets;
   readonly proofs: { readonly credentials: Pick<Credentials, 'files'> };
+  readonly identity: Pick<OpenIdentity, 'register' | 'server'>;
   readonly socketPath: string | null;
   /** `host:port` of the gRPC server, once it listens. */
   readonly grpc: { readonly address: string };
@@ -32,7 +35,7 @@ export interface Runtimes {
    * Opens the sockets that instances wait for, and from then on those that they ask for. `models` null: this
    * server has no gateway, and nobody listens there.
    */
-  listen(server: Guests, models: Guests | null): Promise<void>;
+  listen(agents: AgentDoors, models: ModelGuests | null): Promise<void>;
 }
 
 export function runtimesOf(on: RuntimeGround): Runtimes {
@@ -65,6 +68,7 @@ export function runtimesOf(on: RuntimeGround): Runtimes {
     seccompPath: config.seccompPath,
     sharesRoot,
     issueCredentials: async (name) => ({ secret: await secrets.issue(name) }),
+    identities: identitiesOf(on),
     doors,
     models,
     secretsDir: (name) => on.proofs.credentials.files.lodging(name),
@@ -78,9 +82,13 @@ export function runtimesOf(on: RuntimeGround): Runtimes {
   return {
     host,
     all,
-    async listen(server, gateway) {
-      await doors.listen(server);
-      if (gateway) await models.listen(gateway);
+    async listen(agents, gateway) {
+      await doors.listen(agents);
+      if (gateway)
+        await models.listen({
+          open: (agent, path) => gateway.openGuest(agent, path),
+          close: (agent) => gateway.closeGuest(agent),
+        });
     },
   };
 }
@@ -91,24 +99,40 @@ function socketsDir(dataDir: string, socketPath: string | null): string {
   return join(dirname(socketPath ?? join(dataDir, 'agent.sock')), `s-${sum}`);
 }
 
-type Guests = Pick<AgentServer, 'openGuest' | 'closeGuest'>;
+/** Whose tokens these are in the audit log. */
+const BY = 'house';
+
+function identitiesOf({ config, identity, secrets }: RuntimeGround): Identities {
+  const { register, server } = identity;
+  return {
+    isWanted: config.identity.tls !== null && config.identity.enrol !== null,
+    enrolUrl: `https://${register.serverName}${ENROL_PATH}`,
+    spiffeId: (instanceId) => register.spiffeId(instanceId),
+    caPem: () => server.current().ca,
+    held: (instanceId) => register.held(instanceId),
+    grant: (instanceId) => register.grant(instanceId, BY).token,
+    isRevoked: (name) => secrets.isRevoked(name),
+  };
+}
+
+type ModelGuests = Pick<GatewayServer, 'openGuest' | 'closeGuest'>;
 
 /** An instance may be found before the server listens. */
-function waitingDoors(): GuestDoors & { listen(server: Guests): Promise<void> } {
-  const wanted = new Map<string, string>();
-  let listening: Guests | null = null;
+function waitingDoors(): AgentDoors & { listen(doors: AgentDoors): Promise<void> } {
+  const wanted = new Map<string, readonly [path: string, certified: Certified | null]>();
+  let listening: AgentDoors | null = null;
   return {
-    async open(agent, path) {
-      wanted.set(agent, path);
-      await listening?.openGuest(agent, path);
+    async open(agent, path, certified = null) {
+      wanted.set(agent, [path, certified]);
+      await listening?.open(agent, path, certified);
     },
     async close(agent) {
       wanted.delete(agent);
-      await listening?.closeGuest(agent);
+      await listening?.close(agent);
     },
-    async listen(server) {
-      listening = server;
-      for (const [agent, path] of wanted) await server.openGuest(agent, path);
+    async listen(doors) {
+      listening = doors;
+      for (const [agent, at] of wanted) await doors.open(agent, ...at);
     },
   };
 }

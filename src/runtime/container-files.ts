@@ -3,9 +3,10 @@
  *
  *     <root>/<name>/{home,work,spool}          the instance's; its user may write there
  *     <root>/<name>/shares                     ours; what is lent lies in it, and is the instance's so long
- *     <root>/<name>/credentials                what it may read: its secret
- *     <sockets>/<sum>/{a,e,m}/                 a socket each: agent, way out, models; in a directory, so that
- *                                              a new one is seen inside
+ *     <root>/<name>/credentials                what it may read: roots and a token, or its secret
+ *     <root>/<name>/identity                   its own: the key that it made, and its certificate
+ *     <sockets>/<sum>/{a,e,m}/                 sockets: agent and its enrolment, way out, models; each in a
+ *                                              directory, so that a new one is seen inside
  *
  * All of it lies below directories that only the server's user may enter; who is inside sees what is mounted.
  * The instance is hostile: nothing here follows a link that it may have made. Where the server may not give
@@ -13,7 +14,7 @@
  */
 import { createHash } from 'node:crypto';
 import { constants, lstatSync, mkdirSync } from 'node:fs';
-import { chmod, copyFile, lchown, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { chmod, lchown, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { Failure } from '../failure.ts';
 import { instanceDir, removeInstanceDir } from './instance-dir.ts';
@@ -30,9 +31,11 @@ export interface ContainerDirs {
   readonly spool: string;
   readonly shares: string;
   readonly credentials: string;
-  /** Directories that are mounted, with one socket in each. */
+  readonly identity: string;
+  /** Directories that are mounted, with sockets in them. */
   readonly socket: string;
   readonly socketPath: string;
+  readonly enrolPath: string;
   readonly egress: string;
   readonly egressPath: string;
   readonly models: string;
@@ -51,8 +54,10 @@ export function containerDirs(root: string, sockets: string, name: string): Cont
     spool,
     shares: join(path, 'shares'),
     credentials: join(path, 'credentials'),
+    identity: join(path, 'identity'),
     socket,
     socketPath: join(socket, 's'),
+    enrolPath: join(socket, 'n'),
     egress,
     egressPath: join(egress, 's'),
     models,
@@ -66,10 +71,18 @@ export function containerDirs(root: string, sockets: string, name: string): Cont
   return dirs;
 }
 
+/** What its user has for itself. */
+export const ownDirs = ({ home, work, spool, identity }: ContainerDirs): readonly string[] => [
+  home,
+  work,
+  spool,
+  identity,
+];
+
 /** Makes what is missing. A symlink in the place of one is refused: it would lead us out. */
 export async function makeContainerDirs(dirs: ContainerDirs): Promise<void> {
   for (const path of [dirs.path, dirname(dirs.socket)]) await makePrivate(path);
-  for (const path of [dirs.home, dirs.work, dirs.spool]) await makePrivate(path);
+  for (const path of ownDirs(dirs)) await makePrivate(path);
   // Open to whoever comes this far, which outside is only the server's user.
   for (const path of [dirs.shares, dirs.credentials, dirs.socket, dirs.egress, dirs.models]) {
     await makePrivate(path);
@@ -88,21 +101,26 @@ async function makePrivate(path: string): Promise<void> {
   if (!there) mkdirSync(path, { recursive: true, mode: 0o700 });
 }
 
-/** Puts files where the instance reads them, each whole or not at all. `files`: name → path on this host. */
+/** Puts files where the instance reads them, and takes away all others but those to `keep`. */
 export async function placeCredentials(
   dirs: ContainerDirs,
   files: Readonly<Record<string, string>>,
+  keep: readonly string[] = [],
 ): Promise<void> {
-  for (const [name, source] of Object.entries(files)) {
-    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
-      throw new Failure('bad-input', `"${name}" is no name for a credential file`);
-    const target = join(dirs.credentials, name);
-    await copyFile(source, `${target}.new`);
-    await chmod(`${target}.new`, 0o444);
-    await rename(`${target}.new`, target);
-  }
+  for (const [name, text] of Object.entries(files)) await placeFile(dirs, name, text);
   for (const stale of await readdir(dirs.credentials))
-    if (!(stale in files)) await rm(join(dirs.credentials, stale), { recursive: true, force: true });
+    if (!(stale in files || keep.includes(stale)))
+      await rm(join(dirs.credentials, stale), { recursive: true, force: true });
+}
+
+/** Whole or not at all: the agent may read it at any moment. */
+export async function placeFile(dirs: ContainerDirs, name: string, text: string): Promise<void> {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
+    throw new Failure('bad-input', `"${name}" is no name for a credential file`);
+  const target = join(dirs.credentials, name);
+  await writeFile(`${target}.new`, text, { mode: 0o600 });
+  await chmod(`${target}.new`, 0o444);
+  await rename(`${target}.new`, target);
 }
 
 /** Who may hand out and take back what is inside: this process itself, or only a helper container. */
@@ -166,7 +184,7 @@ const isGone = (thrown: unknown): boolean =>
 export async function removeContainerDirs(dirs: ContainerDirs, owner: Owner): Promise<void> {
   const there = lstatSync(dirs.path, { throwIfNoEntry: false });
   if (owner.uid === null && there?.isDirectory())
-    for (const path of [dirs.home, dirs.work, dirs.spool, dirs.shares])
+    for (const path of [...ownDirs(dirs), dirs.shares])
       if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) await owner.help('empty', path);
   await removeInstanceDir(dirs);
   await rm(dirname(dirs.socket), { recursive: true, force: true });

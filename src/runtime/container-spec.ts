@@ -24,6 +24,7 @@ export const inside = {
   work: '/srv/work',
   spool: '/opt/agentic/spool',
   credentials: '/opt/agentic/credentials',
+  identity: '/opt/agentic/identity',
   socket: '/opt/agentic/socket',
   egress: '/opt/agentic/egress',
   models: '/opt/agentic/models',
@@ -34,6 +35,8 @@ export const inside = {
 const PROXY_PORT = 3_128;
 /** Where tools inside reach models: likewise carried, to the server's gateway. */
 const MODELS_PORT = 3_129;
+/** Names the file that says how the agent proves itself; it is written at every start. */
+export const ENV_FILE_VARIABLE = 'AGENT_ENV_FILE';
 export const modelsUrl = `http://127.0.0.1:${MODELS_PORT}`;
 
 export const labelOf = {
@@ -208,6 +211,7 @@ function mounts({ dirs, spec, sharesRoot, secrets }: Asked) {
     bind(dirs.shares, sharesRoot, false),
     ...(spec.mounts ?? []).map(({ source, target, readOnly }) => bind(source, target, readOnly)),
     bind(dirs.credentials, inside.credentials, true),
+    bind(dirs.identity, inside.identity, false),
     bind(dirs.socket, inside.socket, true),
     bind(dirs.models, inside.models, true),
     ...(secrets === null ? [] : [bind(secrets, inside.secrets, true)]),
@@ -236,9 +240,7 @@ function environment({ spec, dirs }: Asked): string[] {
     AGENT_SETUP_COMPLETE: '1',
     AGENT_WORKING_DIR: inside.work,
     AGENT_SPOOL_DIR: inside.spool,
-    AGENT_SECRET_FILE: `${inside.credentials}/secret`,
-    AGENT_TRANSPORT: 'uds',
-    AGENT_GRPC_UDS_PATH: `${inside.socket}/${basename(dirs.socketPath)}`,
+    [ENV_FILE_VARIABLE]: `${inside.credentials}/agent.env`,
     AGENT_EGRESS: ways.join(','),
     ...Object.fromEntries(
       (spec.mounts ?? []).map(({ name, target }) => [`AGENTSHARE_${name.toUpperCase()}`, target]),

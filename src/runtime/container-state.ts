@@ -22,11 +22,14 @@ export interface ContainerRuntimeOptions extends EngineOptions {
   /** Directories below it can be lent to instances: `<data>/agentshare/tasks`. */
   readonly sharesRoot: string;
   /**
-   * The files an agent proves itself with, name → path here; `secret` at least. The same when asked again.
+   * The files an agent without a certificate proves itself with, name → path here; `secret` at least. The
+   * same when asked again; what was revoked begins anew.
    */
   issueCredentials(name: string, instanceId: string): Promise<Readonly<Record<string, string>>>;
-  /** A socket of the server for this one instance. */
-  readonly doors: GuestDoors;
+  /** Null, or not given: agents have no certificates. */
+  readonly identities?: Identities | null;
+  /** Sockets of the server for this one instance. */
+  readonly doors: AgentDoors;
   /** A socket of the gateway to models for this one instance. */
   readonly models: GuestDoors;
   /**
@@ -37,6 +40,39 @@ export interface ContainerRuntimeOptions extends EngineOptions {
   readonly resolve?: (name: string) => Promise<readonly string[]>;
   readonly clock: Clock;
   readonly log: (message: string) => void;
+}
+
+/** Certificates of agents, as far as a runtime hands out what leads to one. */
+export interface Identities {
+  /** False: who starts from now on shows a secret. */
+  readonly isWanted: boolean;
+  /** Where a token is taken for a certificate, as the server's own certificate calls it. */
+  readonly enrolUrl: string;
+  spiffeId(instanceId: string): string;
+  /** The roots to trust. */
+  caPem(): string;
+  /** Whether a certificate of an instance is good, and whether a token of it is. */
+  held(instanceId: string): { readonly certificate: boolean; readonly token: boolean };
+  /** A one-time token. */
+  grant(instanceId: string): string;
+  /** True from a revocation on until the next start. */
+  isRevoked(name: string): Promise<boolean>;
+}
+
+/** What the socket of an agent with certificates needs to know. */
+export interface Certified {
+  /** Nobody else comes by it. */
+  readonly instanceId: string;
+  /** A second socket, for one-time tokens. */
+  readonly enrolPath: string;
+  /** The token was used. */
+  enrolled(): Promise<void>;
+}
+
+export interface AgentDoors {
+  /** As GuestDoors. `certified`: only by a certificate, for which `enrolPath` is opened too. */
+  open(agent: string, path: string, certified?: Certified | null): Promise<void>;
+  close(agent: string): Promise<void>;
 }
 
 export interface GuestDoors {
@@ -72,6 +108,8 @@ export interface State {
   readonly towers: Map<string, Watchtower>;
   readonly turns: Map<string, Promise<unknown>>;
   readonly times: CpuTimes;
+  /** Looking after tokens, by instance. */
+  readonly looks: Map<string, { timer: unknown }>;
 }
 
 export function mine(handle: Handle): ContainerHandle {

@@ -11,9 +11,10 @@ import { rm } from 'node:fs/promises';
 import type Docker from 'dockerode';
 import { Failure } from '../failure.ts';
 import type { Found, Handle, InstanceSpec, Probe, Runtime, RuntimeExit } from '../runtime.ts';
-import { give, makeContainerDirs, placeCredentials, removeContainerDirs } from './container-files.ts';
+import { give, makeContainerDirs, ownDirs, removeContainerDirs } from './container-files.ts';
 import { IMAGE_DEFAULT, imageIn } from './container-images.ts';
 import { ownerOf } from './container-owner.ts';
+import { certifiedOf, forgetToken, keepToken, placeProof } from './container-proof.ts';
 import { bringAllBack, giveFile, hostPath, lend, takeBack } from './container-shares.ts';
 import { checkSpec, containerOptions, inside, labelOf, modelsUrl } from './container-spec.ts';
 import {
@@ -43,6 +44,7 @@ export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
     towers: new Map(),
     turns: new Map(),
     times: new Map(),
+    looks: new Map(),
   };
   const inTurn = <T>({ name }: { readonly name: string }, act: () => Promise<T>): Promise<T> => {
     const turn = (state.turns.get(name) ?? Promise.resolve()).then(act);
@@ -120,7 +122,7 @@ async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Pr
   refuseWhenCancelled(signal, what);
   await makeContainerDirs(dirs);
   const files = ownerOf(engine, image);
-  for (const path of [dirs.home, dirs.work, dirs.spool]) await give(path, files);
+  for (const path of ownDirs(dirs)) await give(path, files);
   // Where we could, they are its user's already.
   if (files.uid === null)
     for (const { source, readOnly } of spec.mounts ?? []) if (!readOnly) await give(source, files);
@@ -204,9 +206,9 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
   await makeContainerDirs(dirs);
   // What was in memory is gone when this machine was started again.
   await options.secretsDir(handle.name);
-  await openDoors(state, handle.name, there);
-  if (there.State.Running) return handle;
-  await placeCredentials(dirs, await options.issueCredentials(handle.name, handle.instanceId));
+  if (!there.State.Running) await placeProof(state, handle, there);
+  await openDoors(state, handle, there);
+  if (there.State.Running) return await kept(state, handle);
   refuseWhenCancelled(signal, what);
   try {
     await docker.getContainer(handle.container).start();
@@ -214,19 +216,30 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
     if (!isSame(thrown)) throw engineFailure(what, thrown);
   }
   options.log(`instance ${handle.name}: container ${handle.container.slice(0, 12)} started`);
+  return await kept(state, handle);
+}
+
+async function kept(state: State, handle: ContainerHandle): Promise<Handle> {
+  await keepToken(state, handle);
   return handle;
 }
 
 /** The sockets that it sees: to the server, to models, and to the proxy when it has an allowlist. */
-async function openDoors(state: State, name: string, there: Docker.ContainerInspectInfo): Promise<void> {
+async function openDoors(
+  state: State,
+  handle: ContainerHandle,
+  there: Docker.ContainerInspectInfo,
+): Promise<void> {
+  const { name } = handle;
   const dirs = dirsOf(state, name);
-  await state.options.doors.open(name, dirs.socketPath);
+  await state.options.doors.open(name, dirs.socketPath, certifiedOf(state, handle));
   await state.options.models.open(name, dirs.modelsPath);
   const { network } = specIn(there.Config.Labels);
   if (network?.mode === 'allowlist') await state.egress.open(name, dirs.egressPath, network.allow ?? []);
 }
 
 async function stop(state: State, handle: ContainerHandle, graceMs: number): Promise<void> {
+  forgetToken(state, handle.name);
   const { docker } = await engineOf(state, handle.engine);
   try {
     await docker.getContainer(handle.container).stop({ t: Math.ceil(graceMs / 1_000) });
@@ -239,6 +252,7 @@ async function stop(state: State, handle: ContainerHandle, graceMs: number): Pro
 
 /** By its name: what a lost handle named is found as well. */
 async function destroy(state: State, handle: Handle): Promise<void> {
+  forgetToken(state, handle.name);
   const dirs = dirsOf(state, handle.name);
   const socket = typeof handle['engine'] === 'string' ? handle['engine'] : null;
   const engine = socket === null ? await anyEngine(state) : await engineOf(state, socket);
@@ -268,7 +282,8 @@ async function recover(state: State, handle: ContainerHandle): Promise<boolean> 
   const there = await inspected(docker, handle.container);
   if (!there?.State.Running) return false;
   // Those of a server that was killed are gone with it.
-  await openDoors(state, handle.name, there);
+  await openDoors(state, handle, there);
+  await keepToken(state, handle);
   return true;
 }
 

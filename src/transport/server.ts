@@ -3,11 +3,9 @@
  * certificates.
  *
  * grpc-js tells nobody which socket a call came by, so every connection on the Unix socket and on TLS gets a
- * server of its own, which knows its peer.
+ * server of its own, which knows its peer. Instances that see a socket of their own come by that.
  */
 
-import { chmod, rm } from 'node:fs/promises';
-import { createServer, type Socket, type Server as SocketServer } from 'node:net';
 import { logVerbosity, Server, ServerCredentials, type sendUnaryData, setLogVerbosity } from '@grpc/grpc-js';
 import { channelPath } from '../../proto/channel.ts';
 import type { RenewCertificateResponse } from '../../proto/gen/agent_pb.ts';
@@ -17,15 +15,15 @@ import type { Register } from '../certificates.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId } from '../ids.ts';
-import type { Log } from '../log.ts';
 import { type Limits, type Serving, serveAgent, statusOf } from './connect.ts';
 import { type ExecCall, type ExecDoor, serveExec } from './exec.ts';
+import { type GuestTls, guestDoors } from './guests.ts';
 import type { Origin } from './identity.ts';
 import type { AgentStream } from './link.ts';
 import { outputDoor } from './output.ts';
-import { peerOf } from './peer.ts';
 import { type RenewCall, serveRenew } from './renew.ts';
-import { type TlsOptions, tlsDoor } from './tls-door.ts';
+import { type Address, type TlsOptions, tlsDoor } from './tls-door.ts';
+import { unixDoor } from './unix-door.ts';
 
 export interface AgentServerOptions
   extends ExecDoor,
@@ -36,7 +34,9 @@ export interface AgentServerOptions
   /** Null: no Unix socket. What is there is replaced: the journal's lock says that nobody else uses it. */
   readonly socketPath: string | null;
   /** Null, or not given: no TLS. */
-  readonly tls?: TlsOptions | null;
+  readonly tls?: (TlsOptions & Address) | null;
+  /** For sockets of instances, also where no port has TLS. Null, or not given: secrets only. */
+  readonly guests?: Omit<GuestTls, 'trustDomain'> | null;
   readonly certificates?: Pick<Register, 'renew' | 'trustDomain'> | null;
   readonly limits?: Partial<Limits>;
 }
@@ -52,9 +52,10 @@ export interface AgentServer {
   cut(who: { readonly agent: string; readonly instanceId: string }, reason: Failure): number;
   /**
    * A socket for the one agent of this name, in a directory that only its instance sees. No commands by it,
-   * and who is at the other end proves itself by more than being there. A second call finds it.
+   * and who is at the other end proves itself by more than being there: with `instanceId` by TLS and a
+   * certificate of that instance, else by its secret. A second call finds it.
    */
-  openGuest(agent: string, path: string): Promise<void>;
+  openGuest(agent: string, path: string, instanceId?: string | null): Promise<void>;
   closeGuest(agent: string): Promise<void>;
   /** New streams and commands are refused from now on. */
   stopAccepting(): void;
@@ -70,9 +71,6 @@ const limitsDefault: Limits = {
   messageBytesMax: 4 << 20,
   unsentBytesMax: 16 << 20,
 };
-
-/** Connections on the Unix socket; each has a small server of its own. */
-const SOCKETS_MAX = 1_024;
 
 /** Throws Failure('already-exists') when the port is taken. */
 export async function agentServer(options: AgentServerOptions): Promise<AgentServer> {
@@ -127,18 +125,20 @@ export async function agentServer(options: AgentServerOptions): Promise<AgentSer
         return await undo(thrown);
       })
     : null;
-  const guests = guestDoors({ make: (agent) => make({ kind: 'guest', agent }), log });
+  const trustDomain = options.certificates?.trustDomain ?? null;
+  const guestTls = options.guests && trustDomain !== null ? { ...options.guests, trustDomain } : null;
+  const guests = guestDoors({ make, tls: guestTls, clock, log });
   return {
     port,
     socketPath: options.socketPath,
-    openGuest: (agent, path) => guests.open(agent, path),
+    openGuest: (agent, path, instanceId = null) => guests.open(agent, path, instanceId),
     closeGuest: (agent) => guests.close(agent),
     tlsPort: tls?.port ?? null,
     cut({ agent, instanceId }, reason) {
       const link = serving.links.get(agent as AgentId);
       link?.cut(reason);
-      const domain = options.certificates?.trustDomain;
-      const connections = domain ? (tls?.cut(spiffeIdOf(domain, instanceId)) ?? 0) : 0;
+      const id = trustDomain === null ? null : spiffeIdOf(trustDomain, instanceId);
+      const connections = id === null ? 0 : (tls?.cut(id) ?? 0) + guests.cut(agent, id);
       return Math.max(connections, link ? 1 : 0);
     },
     stopAccepting() {
@@ -202,100 +202,4 @@ async function bound(server: Server, host: string, port: number): Promise<number
         : `cannot listen for agents on ${address}: ${why}; ${cure}`,
     );
   }
-}
-
-interface UnixDoor {
-  close(): Promise<void>;
-}
-
-/** Connections on a guest's socket: an agent has one, and one that it is about to leave. */
-const GUEST_SOCKETS_MAX = 8;
-
-interface GuestDoors {
-  open(agent: string, path: string): Promise<void>;
-  close(agent: string): Promise<void>;
-  closeAll(): Promise<void>;
-}
-
-function guestDoors({ make, log }: { make: (agent: string) => Server; log: Log }): GuestDoors {
-  const doors = new Map<string, { readonly path: string; readonly door: Promise<UnixDoor> }>();
-  const close = async (agent: string) => {
-    const known = doors.get(agent);
-    doors.delete(agent);
-    await (await known?.door)?.close();
-  };
-  return {
-    async open(agent, path) {
-      if (doors.get(agent)?.path !== path) {
-        await close(agent);
-        // Its directory keeps everybody out but the instance, whose user is another than ours.
-        const behind = { make: () => make(agent), log, mode: 0o666, socketsMax: GUEST_SOCKETS_MAX };
-        const door = unixDoor(path, behind);
-        door.catch(() => doors.delete(agent));
-        doors.set(agent, { path, door });
-      }
-      await doors.get(agent)?.door;
-    },
-    close,
-    async closeAll() {
-      for (const agent of [...doors.keys()]) await close(agent);
-    },
-  };
-}
-
-interface Behind {
-  readonly make: (origin: Origin) => Server;
-  readonly log: Log;
-  /** Of the socket; 0600 when absent. */
-  readonly mode?: number;
-  readonly socketsMax?: number;
-}
-
-async function unixDoor(
-  path: string,
-  { make, log, mode = 0o600, socketsMax = SOCKETS_MAX }: Behind,
-): Promise<UnixDoor> {
-  const open = new Map<Socket, Server>();
-  const door = createServer((socket) => {
-    socket.on('error', () => socket.destroy());
-    const peer = peerOf(socket);
-    if (!peer || open.size >= socketsMax) {
-      log.warn('connection turned away', { why: peer ? `${socketsMax} are open` : 'its peer is unknown' });
-      return void socket.destroy();
-    }
-    const server = make({ kind: 'unix', peer });
-    open.set(socket, server);
-    socket.on('close', () => {
-      open.delete(socket);
-      server.forceShutdown();
-    });
-    server.createConnectionInjector(ServerCredentials.createInsecure()).injectConnection(socket);
-  });
-  try {
-    await rm(path, { force: true });
-    await listening(door, path);
-    await chmod(path, mode);
-  } catch (thrown) {
-    door.close();
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
-    const cure = 'set AGENTIC_DATA_DIR to a directory of yours';
-    throw new Failure('bad-input', `cannot listen for agents on ${path}: ${why}; ${cure}`, { cause: thrown });
-  }
-  return {
-    async close() {
-      door.close();
-      for (const [socket, server] of open) {
-        server.forceShutdown();
-        socket.destroy();
-      }
-      await rm(path, { force: true });
-    },
-  };
-}
-
-function listening(door: SocketServer, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    door.once('error', reject);
-    door.listen(path, () => resolve());
-  });
 }

@@ -3,7 +3,7 @@
  *
  * As on the Unix socket, every connection gets a server of its own, which knows who is at the other end. What
  * we show and whom we trust is changed without touching what is open. A connection ends when its identity is
- * revoked and when its certificate expires.
+ * revoked and when its certificate expires. A socket that one instance alone sees is such a door too.
  */
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { type Server, ServerCredentials } from '@grpc/grpc-js';
@@ -21,10 +21,21 @@ export interface TlsMaterial {
   readonly ca: string;
 }
 
-export interface TlsOptions {
+export interface Address {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+}
+
+/** A Unix socket, of one instance. */
+export interface Place {
+  readonly path: string;
+  /** Nobody else comes in there; `from` is what the audit log calls it. */
+  readonly only: { readonly spiffeId: string; readonly from: string };
+  readonly socketsMax: number;
+}
+
+export interface TlsOptions {
   current(): TlsMaterial;
   /** Returns how to stop. */
   watch(listener: (material: TlsMaterial) => void): () => void;
@@ -32,7 +43,8 @@ export interface TlsOptions {
 }
 
 export interface TlsDoor {
-  readonly port: number;
+  /** Null: it is no port. */
+  readonly port: number | null;
   /** Ends what is open for an id, once its streams have had their word. Returns how many. */
   cut(spiffeId: string): number;
   close(): Promise<void>;
@@ -57,8 +69,14 @@ interface Open {
 }
 
 /** Throws Failure('already-exists') when the port is taken. */
-export async function tlsDoor(options: TlsOptions, { make, clock, log }: Behind): Promise<TlsDoor> {
+export async function tlsDoor(
+  options: TlsOptions & (Address | Place),
+  { make, clock, log }: Behind,
+): Promise<TlsDoor> {
+  const { only = null, socketsMax = SOCKETS_MAX } = 'path' in options ? options : {};
   const open = new Map<TLSSocket, Open>();
+  const fromOf = (socket?: TLSSocket) => only?.from ?? socket?.remoteAddress ?? 'unknown';
+  const crowd = () => (open.size >= socketsMax ? `${socketsMax} connections are open` : null);
   const refused = (from: string, reason: string, spiffeId: string | null = null) =>
     options.audited.tell({
       what: 'connection.refused',
@@ -77,17 +95,18 @@ export async function tlsDoor(options: TlsOptions, { make, clock, log }: Behind)
     ALPNProtocols: ['h2'],
   });
   const door = createServer({ ...secure(options.current()), handshakeTimeout: HANDSHAKE_MS });
-  const shaking = handshakes(door);
+  const shaking = handshakes(door, Math.min(socketsMax, HANDSHAKES_MAX));
   door.on('tlsClientError', (thrown: NodeJS.ErrnoException, socket: TLSSocket) => {
-    refused(socket?.remoteAddress ?? 'unknown', reasonOf(thrown));
+    refused(fromOf(socket), reasonOf(thrown));
     socket?.destroy();
   });
   door.on('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => socket.destroy());
-    const from = socket.remoteAddress ?? 'unknown';
+    const from = fromOf(socket);
     const certificate = certificateOf(socket);
-    if (!certificate || open.size >= SOCKETS_MAX) {
-      refused(from, certificate ? `${SOCKETS_MAX} connections are open` : 'the certificate names no one id');
+    const why = faultOf(certificate, only?.spiffeId ?? null) ?? crowd();
+    if (!certificate || why !== null) {
+      refused(from, why ?? '', certificate?.spiffeId);
       return void socket.destroy();
     }
     const server = make({ kind: 'certificate', certificate });
@@ -112,9 +131,8 @@ export async function tlsDoor(options: TlsOptions, { make, clock, log }: Behind)
     }
   });
   await listening(door, options);
-  const { port } = door.address() as { readonly port: number };
   return {
-    port,
+    port: 'path' in options ? null : (door.address() as { readonly port: number }).port,
     cut(spiffeId) {
       const found = [...open].filter(([, { certificate }]) => certificate.spiffeId === spiffeId);
       for (const [socket] of found) clock.setTimeout(() => socket.destroy(), LAST_WORD_MS);
@@ -133,10 +151,10 @@ export async function tlsDoor(options: TlsOptions, { make, clock, log }: Behind)
 }
 
 /** Bounds how many connections have begun and not yet shown who they are. */
-function handshakes(door: TlsServer) {
+function handshakes(door: TlsServer, max: number) {
   const begun = new Set<{ destroy(): unknown }>();
   door.on('connection', (socket) => {
-    if (begun.size >= HANDSHAKES_MAX) return void socket.destroy();
+    if (begun.size >= max) return void socket.destroy();
     begun.add(socket);
     socket.on('close', () => begun.delete(socket));
     socket.on('error', () => begun.delete(socket));
@@ -148,6 +166,11 @@ function handshakes(door: TlsServer) {
       for (const socket of begun) socket.destroy();
     },
   };
+}
+
+function faultOf(certificate: ShownCertificate | null, only: string | null): string | null {
+  if (certificate === null) return 'the certificate names no one id';
+  return only === null || certificate.spiffeId === only ? null : `the certificate is not of ${only}`;
 }
 
 function certificateOf(socket: TLSSocket): ShownCertificate | null {
@@ -177,22 +200,27 @@ const reasons: Readonly<Record<string, string>> = {
 
 const reasonOf = ({ code, message }: NodeJS.ErrnoException): string => reasons[code ?? ''] ?? code ?? message;
 
-async function listening(door: TlsServer, { host, port }: TlsOptions): Promise<void> {
+async function listening(door: TlsServer, at: Address | Place): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const fail = (thrown: NodeJS.ErrnoException) => {
       const isTaken = thrown.code === 'EADDRINUSE' || /in use/i.test(thrown.message);
-      const cure = 'end what uses it, or set AGENTIC_GRPC_TLS_LISTEN to another address, or to "off"';
-      const what = `${host}:${port}, for agents with certificates,`;
+      const where = 'path' in at ? at.path : `${at.host}:${at.port}`;
+      const other = 'path' in at ? 'AGENTIC_DATA_DIR to another directory' : ELSEWHERE;
+      const what = `${where}, for agents with certificates,`;
       const why = isTaken
-        ? `${what} is taken: ${cure}`
-        : `${what} cannot be used: ${thrown.message}; ${cure}`;
+        ? `${what} is taken: end what uses it, or set ${other}`
+        : `${what} cannot be used: ${thrown.message}; end what uses it, or set ${other}`;
       reject(new Failure(isTaken ? 'already-exists' : 'bad-input', why));
     };
-    door.once('error', fail);
-    door.listen(port, host, () => {
+    const heard = () => {
       door.off('error', fail);
       door.on('error', () => {});
       resolve();
-    });
+    };
+    door.once('error', fail);
+    if ('path' in at) door.listen(at.path, heard);
+    else door.listen(at.port, at.host, heard);
   });
 }
+
+const ELSEWHERE = 'AGENTIC_GRPC_TLS_LISTEN to another address, or to "off"';

@@ -136,7 +136,7 @@ describe('enrolment', () => {
     const { url, heard } = server(by, refuse);
     const on = ground(by, url);
     chmodSync(on.bootstrap.tokenFile, 0o644);
-    expect(() => tokenIn(on.bootstrap.tokenFile)).toThrow('chmod 600');
+    expect(() => tokenIn(on.bootstrap)).toThrow('chmod 600');
     chmodSync(on.bootstrap.tokenFile, 0o600);
     const me = identity({
       options: { dir: on.tls, bootstrap: on.bootstrap },
@@ -150,6 +150,37 @@ describe('enrolment', () => {
     await me.ready();
     expect(heard.length).toBe(2);
   });
+});
+
+test('[C20] a new token is a new beginning, and one that is of no use takes nothing away', async () => {
+  const by = root();
+  let refuses = false;
+  const { url, heard } = server(by, ({ csr_pem }) =>
+    refuses
+      ? Response.json({ detail: 'that token is unknown' }, { status: 401 })
+      : given(signed(by, csr_pem), by.pem),
+  );
+  const on = ground(by, url);
+  const bootstrap = { ...on.bootstrap, isMounted: true };
+  const me = identity({
+    options: { dir: on.tls, bootstrap },
+    log: () => {},
+    running: () => 0,
+    changeOver: () => {},
+  });
+  chmodSync(on.bootstrap.tokenFile, 0o644);
+  expect(await me.ready()).toBeNull();
+  const first = held(on.tls)?.cert;
+  // It lies there still, and is not shown twice.
+  expect([await me.ready(), heard.length, held(on.tls)?.cert]).toEqual([null, 1, first]);
+  writeFileSync(on.bootstrap.tokenFile, 'asbt_another\n');
+  expect(await me.ready()).toBeNull();
+  const second = held(on.tls)?.cert;
+  expect([heard.length, second !== first]).toEqual([2, true]);
+  refuses = true;
+  writeFileSync(on.bootstrap.tokenFile, 'asbt_wrong\n');
+  for (let i = 0; i < 2; i++) expect(await me.ready()).toBeNull();
+  expect([heard.length, held(on.tls)?.cert]).toEqual([3, second]);
 });
 
 describe('the files of an agent', () => {

@@ -6,9 +6,9 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import Docker from 'dockerode';
-import { systemClock } from '../../src/clock.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import { containerRuntime } from '../../src/runtime/container.ts';
-import type { GuestDoors } from '../../src/runtime/container-state.ts';
+import type { GuestDoors, Identities } from '../../src/runtime/container-state.ts';
 import type { Handle, InstanceSpec, Runtime } from '../../src/runtime.ts';
 import { secretFiles } from '../../src/tasks/secret-files.ts';
 import { fileSecrets } from '../../src/wiring/identity.ts';
@@ -39,10 +39,18 @@ export const noDoors: GuestDoors = { open: async () => {}, close: async () => {}
 interface Wish {
   readonly doors?: GuestDoors;
   readonly images?: string;
+  readonly identities?: Identities;
+  readonly clock?: Clock;
   readonly resolve?: (name: string) => Promise<readonly string[]>;
 }
 
-export function openGround({ doors = noDoors, images = imagesDir, resolve }: Wish = {}): Ground {
+export function openGround({
+  doors = noDoors,
+  images = imagesDir,
+  resolve,
+  identities,
+  clock = systemClock,
+}: Wish = {}): Ground {
   const socket = engineSocket;
   if (!existsSync(socket))
     throw new Error(`no engine at CONTAINER_TEST_SOCKET (${socket}): run bin/check container`);
@@ -65,10 +73,11 @@ export function openGround({ doors = noDoors, images = imagesDir, resolve }: Wis
       seccompPath: join(root, 'images', 'seccomp.json'),
       sharesRoot,
       issueCredentials: async (name) => ({ secret: await secrets.issue(name) }),
+      ...(identities ? { identities } : {}),
       doors,
       models: noDoors,
       secretsDir: (name) => files.lodging(name),
-      clock: systemClock,
+      clock,
       log: () => {},
     });
   const runtime = again();

@@ -155,7 +155,7 @@ describe('an isolated instance', () => {
       'a program in /run': 'cp /bin/true /run/x && /run/x',
     });
     const own =
-      'for d in ~ /srv/work /opt/agentic/spool /tmp /var/tmp /dev/shm; do touch $d/x || exit 1; done';
+      'for d in ~ /srv/work /opt/agentic/spool /opt/agentic/identity /tmp /var/tmp /dev/shm; do touch $d/x || exit 1; done';
     expect(await inside(cell, own)).toEqual({ code: 0, output: '' });
   }, 60_000);
 
@@ -182,7 +182,7 @@ describe('an isolated instance', () => {
       cell,
       'cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr "\\0" "\\n"; env',
     );
-    expect(output).toContain('AGENT_SECRET_FILE=/opt/agentic/credentials/secret');
+    expect(output).toContain('AGENT_ENV_FILE=/opt/agentic/credentials/agent.env');
     expect(output).not.toContain(secret);
   }, 60_000);
 });
@@ -204,6 +204,7 @@ test('[R25] only places of the instance itself are mounted, and none of them is 
   ).toEqual([
     ['/home/agent', true],
     ['/opt/agentic/credentials', false],
+    ['/opt/agentic/identity', true],
     ['/opt/agentic/models', false],
     ['/opt/agentic/secrets', false],
     ['/opt/agentic/socket', false],

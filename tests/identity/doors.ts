@@ -97,7 +97,8 @@ async function open({
   const house = new House();
   house.admit = admission({ secrets, fleet: () => fleet, kinOf: () => null, uid: 1_000, certificates });
   const tls = { host: '127.0.0.1', port: 0, ...identity.server, audited };
-  const made = await rig({ listener: house, tls, certificates, ...(access && { access }) });
+  const guests = { ...identity.server, audited };
+  const made = await rig({ listener: house, tls, guests, certificates, ...(access && { access }) });
   const enrol = await enrolDoor({
     host: '127.0.0.1',
     port: 0,
