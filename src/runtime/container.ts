@@ -29,9 +29,10 @@ import {
   type State,
   seekEngine,
 } from './container-state.ts';
+import { specIn, wallsOf } from './container-walls.ts';
 import { usageOf, watchtower } from './container-watch.ts';
 import { egressDoors } from './egress.ts';
-import { type Engine, engineFailure, factsOf, isMissing, isSame } from './engine.ts';
+import { type Engine, engineFailure, factsOf, isMissing, isSame, unenforcedBy } from './engine.ts';
 
 export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
   const { clock, log, resolve } = options;
@@ -89,8 +90,14 @@ async function probe(state: State): Promise<Probe> {
   const isolation = 'shared-kernel';
   const instead = 'create the instance with runtime "host" instead';
   return engine === null
-    ? { runtime: 'container', available: false, isolation, reasons: [...notes, instead] }
-    : { runtime: 'container', available: true, isolation, reasons: [...factsOf(engine), ...notes] };
+    ? { runtime: 'container', available: false, isolation, reasons: [...notes, instead], unenforced: [] }
+    : {
+        runtime: 'container',
+        available: true,
+        isolation,
+        reasons: [...factsOf(engine), ...notes],
+        unenforced: unenforcedBy(engine),
+      };
 }
 
 function refuseWhenCancelled(signal: AbortSignal, what: string): void {
@@ -154,19 +161,20 @@ async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Pr
 const handleOf = (
   spec: InstanceSpec,
   engine: Engine,
-  { Id: container, Mounts }: Docker.ContainerInspectInfo,
+  there: Docker.ContainerInspectInfo,
 ): ContainerHandle => ({
   version: HANDLE_VERSION,
   runtime: 'container',
   name: spec.name,
   instanceId: spec.instanceId,
-  container,
+  container: there.Id,
   engine: engine.socket,
   image: spec.image ?? IMAGE_DEFAULT,
   home: inside.home,
   workingDir: inside.work,
   models: modelsUrl,
-  secrets: Mounts.some(({ Destination }) => Destination === inside.secrets) ? inside.secrets : null,
+  secrets: there.Mounts.some(({ Destination }) => Destination === inside.secrets) ? inside.secrets : null,
+  walls: wallsOf(engine, there),
 });
 
 /** A network of its own where it may reach everything, so that it shares none with another instance. */
@@ -197,7 +205,8 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
   const { options } = state;
   const what = `start ${handle.name}`;
   refuseWhenCancelled(signal, what);
-  const { docker } = await engineOf(state, handle.engine);
+  const engine = await engineOf(state, handle.engine);
+  const { docker } = engine;
   const there = await inspected(docker, handle.container);
   if (!there) throw new Failure('runtime-failed', `${what}: its container is gone; reprovision the instance`);
   const dirs = dirsOf(state, handle.name);
@@ -205,7 +214,8 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
   // What was in memory is gone when this machine was started again.
   await options.secretsDir(handle.name);
   await openDoors(state, handle.name, there);
-  if (there.State.Running) return handle;
+  const found = { ...handle, walls: wallsOf(engine, there) };
+  if (there.State.Running) return found;
   await placeCredentials(dirs, await options.issueCredentials(handle.name, handle.instanceId));
   refuseWhenCancelled(signal, what);
   try {
@@ -214,7 +224,7 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
     if (!isSame(thrown)) throw engineFailure(what, thrown);
   }
   options.log(`instance ${handle.name}: container ${handle.container.slice(0, 12)} started`);
-  return handle;
+  return found;
 }
 
 /** The sockets that it sees: to the server, to models, and to the proxy when it has an allowlist. */
@@ -302,6 +312,3 @@ async function inventory(state: State): Promise<readonly Found[]> {
   });
   return found.map(({ Labels, State: state }) => ({ spec: specIn(Labels), runs: state === 'running' }));
 }
-
-const specIn = (labels: Readonly<Record<string, string>>): InstanceSpec =>
-  JSON.parse(labels[labelOf.spec] ?? '{}') as InstanceSpec;
