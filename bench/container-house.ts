@@ -34,7 +34,9 @@ export interface ContainerHouse extends House {
   destroy(names: readonly string[]): Promise<void>;
 }
 
-/** The engine's socket. Without an engine the bench is run again beside one, and this process ends with it. */
+/**
+ * The engine's socket. Without an engine the bench is run again beside one, and this process ends with it.
+ */
 export async function engineSocket(): Promise<string> {
   const { DOCKER_HOST: host, CONTAINER_TEST_SOCKET: given } = process.env;
   if (given) return given;

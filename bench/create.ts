@@ -135,7 +135,11 @@ function print({ ours, bare, crowd }: Measured, load: number): void {
   };
   const complete = crowd.ours.length === atOnce;
   const targets = [
-    { target: `our overhead <= ${OVERHEAD_MS} ms at the median`, figure: overhead, ok: overhead <= OVERHEAD_MS },
+    {
+      target: `our overhead <= ${OVERHEAD_MS} ms at the median`,
+      figure: overhead,
+      ok: overhead <= OVERHEAD_MS,
+    },
     { target: `${atOnce} at once complete`, figure: crowd.ours.length, ok: complete },
   ];
   console.log(`create to first answer, median of ${runs}   ${total} ms`);
@@ -149,7 +153,9 @@ function print({ ours, bare, crowd }: Measured, load: number): void {
   for (const { target, figure, ok } of targets)
     console.log(`${ok ? 'ok    ' : 'missed'}  ${target}: ${figure}`);
   const ratio = rounded(total / run, 3);
-  console.log(JSON.stringify({ runs, ours: total, bare: run, ratio, overhead, parts, atOnce, slowest, load, targets }));
+  console.log(
+    JSON.stringify({ runs, ours: total, bare: run, ratio, overhead, parts, atOnce, slowest, load, targets }),
+  );
 }
 
 const socket = await engineSocket();

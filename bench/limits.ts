@@ -54,7 +54,7 @@ interface Outcome {
   readonly oomKills: number;
   /** Events `oom` of the engine meanwhile. */
   readonly oomEvents: number;
-  /** The same container runs and takes a command, and the server is ready. */
+  /** The same life of the container goes on and takes a command, and the server is ready. */
   readonly goesOn: boolean;
 }
 
@@ -86,7 +86,7 @@ async function oomEvents(house: ContainerHouse, container: string, since: number
 
 async function unleash(house: ContainerHouse, keys: Keyboard, { name, script }: Storm): Promise<Outcome> {
   progress(`before the ${name}`);
-  const { Id: container } = await house.container(BAD);
+  const { Id: container, State } = await house.container(BAD);
   const before = echoOf(await idle(keys));
   const [forks, kills, since] = [await counted(house, 'forks'), await counted(house, 'kills'), Date.now()];
   progress(name);
@@ -110,7 +110,10 @@ async function unleash(house: ContainerHouse, keys: Keyboard, { name, script }: 
     refusedForks: (await counted(house, 'forks')) - forks,
     oomKills: (await counted(house, 'kills')) - kills,
     oomEvents: await oomEvents(house, container, since),
-    goesOn: after.Id === container && after.State.Running && (await fetch(`${house.url()}/readyz`)).ok,
+    goesOn:
+      after.State.StartedAt === State.StartedAt &&
+      after.State.Running &&
+      (await fetch(`${house.url()}/readyz`)).ok,
   };
 }
 

@@ -1,5 +1,6 @@
 /** What confines a container is read from what its engine says, not from what was asked for. */
 import { expect, test } from 'bun:test';
+import { type Asked, containerOptions } from '../../src/runtime/container-spec.ts';
 import { wallsOf } from '../../src/runtime/container-walls.ts';
 import type { Engine } from '../../src/runtime/engine.ts';
 
@@ -43,4 +44,20 @@ test('[R31] what the engine was not told to limit is not said to be limited', ()
   );
   expect(without).toMatchObject({ limits: {}, network: { mode: 'isolated' } });
   expect(wallsOf(engine, inspection({ NetworkMode: 'a-bridge' })).network).toEqual({ mode: 'full' });
+});
+
+test('[R23] places in memory leave more than half of it to whoever works there, also when all are full', () => {
+  const dirs = { home: '/h', egressPath: '/e/s', modelsPath: '/m/s', socketPath: '/a/s' };
+  for (const memoryBytes of [64, 256, 1_024, 4_096, 65_536].map((mib) => mib * 1024 * 1024)) {
+    const asked = { spec: { name: 'web-1', limits: { memoryBytes } }, engine, dirs, secrets: null };
+    const { HostConfig: host } = containerOptions({
+      ...asked,
+      seccomp: { text: '', path: '' },
+    } as unknown as Asked);
+    const tmpfs: Readonly<Record<string, string>> = host?.Tmpfs ?? {};
+    const sizes = ['/tmp', '/var/tmp'].map((place) => Number(/size=(\d+),/.exec(tmpfs[place] ?? '')?.[1]));
+    const all = [...sizes, host?.ShmSize ?? Number.NaN].reduce((sum, size) => sum + size, 0);
+    expect(all).toBeGreaterThan(0);
+    expect(all).toBeLessThan(memoryBytes / 2);
+  }
 });
