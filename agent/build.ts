@@ -11,6 +11,9 @@ export async function buildAgent(outfile: string): Promise<void> {
     // What lies in the directory it is started in is a session's, and not for it to run or read.
     compile: { outfile, autoloadDotenv: false, autoloadBunfig: false },
     minify: true,
+    // Parsed at the build and not at every start, of which there are two in an instance.
+    bytecode: true,
+    format: 'esm',
   });
   if (!built.success) throw new Error(`the agent client did not build:\n${built.logs.join('\n')}`);
 }

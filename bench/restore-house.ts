@@ -24,7 +24,13 @@ const same = async (handle: Handle) => handle;
 
 const steady: Runtime = {
   kind: 'host',
-  probe: async () => ({ runtime: 'host', available: true, reasons: [], isolation: 'full-host-access' }),
+  probe: async () => ({
+    runtime: 'host',
+    available: true,
+    reasons: [],
+    unenforced: [],
+    isolation: 'full-host-access',
+  }),
   inventory: async () => [],
   check: async () => {},
   create: async ({ name }) => ({ version: 1, runtime: 'host', name }),

@@ -63,7 +63,24 @@ export interface Handle {
   readonly version: number;
   readonly runtime: RuntimeKind;
   readonly name: string;
+  /** As they stood when it was last made or started; absent: it has none, or they are not known. */
+  readonly walls?: Walls;
   readonly [key: string]: unknown;
+}
+
+/** What confines an instance, as whoever enforces it says that it is set; not as it was asked for. */
+export interface Walls {
+  /** `digest`: the id of the image, by its contents. */
+  readonly image: { readonly name: string; readonly digest: string };
+  /** Absent: not enforced, and `unenforced` says why. */
+  readonly limits: Limits;
+  readonly network: Network;
+  readonly unenforced: readonly Unenforced[];
+}
+
+export interface Unenforced {
+  readonly what: 'cpus' | 'memory' | 'processes' | 'disk' | 'files' | 'network' | 'users' | 'system-calls';
+  readonly why: string;
 }
 
 export interface Probe {
@@ -71,6 +88,8 @@ export interface Probe {
   readonly available: boolean;
   /** Why not, and what would make it work; or what an operator should know although it works. */
   readonly reasons: readonly string[];
+  /** What it cannot enforce here; nothing when it is not available. */
+  readonly unenforced: readonly Unenforced[];
   /** `full-host-access`, `shared-kernel` or `hardware-virtualized`. */
   readonly isolation: string;
 }

@@ -8,6 +8,7 @@ import type { FailureInfo } from './failure.ts';
 import type { RuntimeKind } from './runtime.ts';
 import type { QuestionKind } from './terminal.ts';
 import type { BudgetView, UsageView } from './views-usage.ts';
+import type { WallsView } from './views-walls.ts';
 
 export interface InstanceView {
   name: string;
@@ -39,6 +40,8 @@ export interface InstanceView {
   task_id: string | null;
   /** What it uses of Agentshare; null until it was measured. */
   storage: StorageUseView | null;
+  /** What confines it, as it is really set; null until it is made, and where nothing does. */
+  walls: WallsView | null;
 }
 
 export interface StorageUseView {

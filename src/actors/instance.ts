@@ -10,12 +10,10 @@
  * at most `crashesMax` times inside the window [I2], then raises an alert and waits for an operator; storage
  * is never destroyed by policy [I3]. Knows nothing of processes.
  */
-import { assign, type SnapshotFrom, setup } from 'xstate';
-import { rfc3339 } from '../clock.ts';
+import { assign, setup } from 'xstate';
 import type { FailureInfo } from '../failure.ts';
 import type { TaskId } from '../ids.ts';
 import type { Handle, InstanceSpec } from '../runtime.ts';
-import type { InstanceView } from '../views.ts';
 import type { AlarmInput, AlarmRang } from './alarm.ts';
 import { type ChildSpec, callbackPort, houseActions, promisePort, type Told } from './port.ts';
 import { judge } from './restarts.ts';
@@ -375,26 +373,3 @@ export const instanceMachine = setup({
     destroyed: { type: 'final', entry: { type: 'keepTime', params: ({ event }) => ({ at: atOf(event) }) } },
   },
 });
-
-// ── View ────────────────────────────────────────────────────────────────────
-
-export function instanceView({ value, context: c }: SnapshotFrom<typeof instanceMachine>): InstanceView {
-  return {
-    name: c.spec.name,
-    instance_id: c.spec.instanceId,
-    runtime: c.spec.runtime,
-    state: (typeof value === 'string' ? value : Object.keys(value)[0]) as InstanceView['state'],
-    reason: c.reason,
-    failure: c.failure,
-    created_at: rfc3339(c.createdAt),
-    state_changed_at: rfc3339(c.changedAt),
-    loadout: c.spec.loadout ?? null,
-    profile: c.spec.profile ?? null,
-    labels: { ...c.spec.labels },
-    working_dir: c.spec.workingDir ?? (c.handle?.workingDir as string | undefined) ?? null,
-    crashes: c.crashTimes.length,
-    restarts_total: c.restartsTotal,
-    task_id: c.task,
-    storage: null,
-  };
-}

@@ -2,7 +2,8 @@
 import type { ActorKind } from '../journal.ts';
 import { agentMachine, agentView } from './agent.ts';
 import { hitlMachine, hitlView } from './hitl.ts';
-import { instanceMachine, instanceView } from './instance.ts';
+import { instanceMachine } from './instance.ts';
+import { instanceView } from './instance-view.ts';
 import type { Logic, Migration } from './kinds.ts';
 import { sessionMachine, sessionView } from './session.ts';
 import { taskMachine } from './task.ts';

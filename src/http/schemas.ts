@@ -2,6 +2,7 @@
 import { type TSchema, t } from 'elysia';
 import { auditOutcomes } from '../audit.ts';
 import { integer } from './route.ts';
+import { unenforced, walls } from './schemas-walls.ts';
 
 const orNull = <S extends TSchema>(schema: S) => t.Union([schema, t.Null()]);
 const text = t.String();
@@ -80,6 +81,7 @@ export const instance = t.Object({
   restarts_total: integer(),
   task_id: orNull(text),
   storage: orNull(storageUse),
+  walls: orNull(walls),
 });
 
 export const probe = t.Object({
@@ -87,6 +89,7 @@ export const probe = t.Object({
   available: t.Boolean(),
   isolation: words(['full-host-access', 'shared-kernel', 'hardware-virtualized']),
   reasons: t.Array(text),
+  unenforced,
 });
 
 export const agent = t.Object({

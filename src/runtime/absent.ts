@@ -18,6 +18,7 @@ export function absentRuntime(kind: 'vm', options: AbsentOptions): Runtime {
     runtime: kind,
     available: false,
     isolation: 'hardware-virtualized',
+    unenforced: [],
     reasons: [
       `this version of agentic-sandbox has no ${kind} runtime yet; ${INSTEAD}`,
       ...machineFacts(options),

@@ -143,6 +143,9 @@ export function containerOptions(asked: Asked): ContainerCreateOptions {
 function hostConfig(asked: Asked): NonNullable<ContainerCreateOptions['HostConfig']> {
   const { spec, engine, seccomp, network } = asked;
   const limits = limitsOf(spec, engine);
+  // What lies in them is memory that no killing frees: full, they must leave room for who works there.
+  const share = (most: number, part: number) =>
+    Math.min(most, Math.floor((limits.memoryBytes ?? Number.POSITIVE_INFINITY) / part));
   const profile = engine.kind === 'podman' ? seccomp.path : seccomp.text;
   return {
     // What it could do as root it cannot do, whoever it becomes.
@@ -153,11 +156,11 @@ function hostConfig(asked: Asked): NonNullable<ContainerCreateOptions['HostConfi
     ReadonlyRootfs: true,
     Mounts: mounts(asked),
     Tmpfs: {
-      '/tmp': 'rw,nosuid,nodev,exec,size=1g,mode=1777',
-      '/var/tmp': 'rw,nosuid,nodev,exec,size=256m,mode=1777',
+      '/tmp': `rw,nosuid,nodev,exec,size=${share(1_024 * MIB, 4)},mode=1777`,
+      '/var/tmp': `rw,nosuid,nodev,exec,size=${share(256 * MIB, 8)},mode=1777`,
       '/run': 'rw,nosuid,nodev,noexec,size=16m,mode=0755',
     },
-    ShmSize: 64 * MIB,
+    ShmSize: share(64 * MIB, 16),
     // Nothing is shared with the host or with another container.
     NetworkMode: network,
     IpcMode: 'private',

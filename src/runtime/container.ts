@@ -30,9 +30,10 @@ import {
   type State,
   seekEngine,
 } from './container-state.ts';
+import { specIn, wallsOf } from './container-walls.ts';
 import { usageOf, watchtower } from './container-watch.ts';
 import { egressDoors } from './egress.ts';
-import { type Engine, engineFailure, factsOf, isMissing, isSame } from './engine.ts';
+import { type Engine, engineFailure, factsOf, isMissing, isSame, unenforcedBy } from './engine.ts';
 
 export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
   const { clock, log, resolve } = options;
@@ -91,8 +92,14 @@ async function probe(state: State): Promise<Probe> {
   const isolation = 'shared-kernel';
   const instead = 'create the instance with runtime "host" instead';
   return engine === null
-    ? { runtime: 'container', available: false, isolation, reasons: [...notes, instead] }
-    : { runtime: 'container', available: true, isolation, reasons: [...factsOf(engine), ...notes] };
+    ? { runtime: 'container', available: false, isolation, reasons: [...notes, instead], unenforced: [] }
+    : {
+        runtime: 'container',
+        available: true,
+        isolation,
+        reasons: [...factsOf(engine), ...notes],
+        unenforced: unenforcedBy(engine),
+      };
 }
 
 function refuseWhenCancelled(signal: AbortSignal, what: string): void {
@@ -156,19 +163,20 @@ async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Pr
 const handleOf = (
   spec: InstanceSpec,
   engine: Engine,
-  { Id: container, Mounts }: Docker.ContainerInspectInfo,
+  there: Docker.ContainerInspectInfo,
 ): ContainerHandle => ({
   version: HANDLE_VERSION,
   runtime: 'container',
   name: spec.name,
   instanceId: spec.instanceId,
-  container,
+  container: there.Id,
   engine: engine.socket,
   image: spec.image ?? IMAGE_DEFAULT,
   home: inside.home,
   workingDir: inside.work,
   models: modelsUrl,
-  secrets: Mounts.some(({ Destination }) => Destination === inside.secrets) ? inside.secrets : null,
+  secrets: there.Mounts.some(({ Destination }) => Destination === inside.secrets) ? inside.secrets : null,
+  walls: wallsOf(engine, there),
 });
 
 /** A network of its own where it may reach everything, so that it shares none with another instance. */
@@ -199,7 +207,8 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
   const { options } = state;
   const what = `start ${handle.name}`;
   refuseWhenCancelled(signal, what);
-  const { docker } = await engineOf(state, handle.engine);
+  const engine = await engineOf(state, handle.engine);
+  const { docker } = engine;
   const there = await inspected(docker, handle.container);
   if (!there) throw new Failure('runtime-failed', `${what}: its container is gone; reprovision the instance`);
   const dirs = dirsOf(state, handle.name);
@@ -208,7 +217,8 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
   await options.secretsDir(handle.name);
   if (!there.State.Running) await placeProof(state, handle, there);
   await openDoors(state, handle, there);
-  if (there.State.Running) return await kept(state, handle);
+  const found: ContainerHandle = { ...handle, walls: wallsOf(engine, there) };
+  if (there.State.Running) return await kept(state, found);
   refuseWhenCancelled(signal, what);
   try {
     await docker.getContainer(handle.container).start();
@@ -216,7 +226,7 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
     if (!isSame(thrown)) throw engineFailure(what, thrown);
   }
   options.log(`instance ${handle.name}: container ${handle.container.slice(0, 12)} started`);
-  return await kept(state, handle);
+  return await kept(state, found);
 }
 
 async function kept(state: State, handle: ContainerHandle): Promise<Handle> {
@@ -317,6 +327,3 @@ async function inventory(state: State): Promise<readonly Found[]> {
   });
   return found.map(({ Labels, State: state }) => ({ spec: specIn(Labels), runs: state === 'running' }));
 }
-
-const specIn = (labels: Readonly<Record<string, string>>): InstanceSpec =>
-  JSON.parse(labels[labelOf.spec] ?? '{}') as InstanceSpec;

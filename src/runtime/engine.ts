@@ -9,6 +9,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import Docker from 'dockerode';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
+import type { Unenforced } from '../runtime.ts';
 
 /** How long an engine may take to answer. */
 const ANSWER_MS = 10_000;
@@ -150,28 +151,40 @@ function hardLimit(name: string): number | null {
 
 /** For the probe: what is enforced here and what is not. */
 export function factsOf(engine: Engine): readonly string[] {
-  const { kind, version, socket, isRootless, limits, cgroup, storageDriver } = engine;
-  const names = { cpus: 'CPU', memory: 'memory', processes: 'processes' } as const;
-  const can = (wanted: boolean) =>
-    Object.entries(names).flatMap(([key, name]) =>
-      limits[key as keyof typeof names] === wanted ? [name] : [],
-    );
-  const [set, missing] = [can(true), can(false)];
+  const { kind, version, socket, isRootless, cgroup } = engine;
+  const [set, missing] = [limitsThat(engine, true), limitsThat(engine, false)].map((keys) =>
+    keys.map((key) => (key === 'cpus' ? 'CPU' : key)),
+  ) as [string[], string[]];
   return [
     `${kind} ${version} answers on ${socket}, ${isRootless ? 'rootless' : 'as root'}`,
     set.length > 0
       ? `limits of ${set.join(', ')} are enforced (cgroup ${cgroup})`
       : `no limits are enforced (cgroup ${cgroup})`,
-    ...(missing.length > 0
-      ? [`limits of ${missing.join(', ')} are not: this host gives the engine no control group for them`]
-      : []),
-    `limits of disk are not enforced: storage driver ${storageDriver}, and writable places are directories of ` +
-      'this host; tmpfs places have sizes',
-    engine.hasUserNamespace
-      ? 'users inside are other users outside (user namespace)'
-      : 'no user namespace: the user inside, 10001, is 10001 outside; run the engine rootless or with userns-remap',
+    ...(missing.length > 0 ? [`limits of ${missing.join(', ')} are not: ${noControlGroup}`] : []),
+    `limits of disk are not enforced: ${noDiskLimit(engine)}`,
+    engine.hasUserNamespace ? 'users inside are other users outside (user namespace)' : noUserNamespace,
     engine.seccomp ? 'system calls are limited by our seccomp profile' : 'this engine has no seccomp',
     'networks: isolated (none at all), allowlist (none but a proxy of the server), full',
+  ];
+}
+
+const limitsThat = ({ limits }: Engine, can: boolean) =>
+  (['cpus', 'memory', 'processes'] as const).filter((key) => limits[key] === can);
+
+const noControlGroup = 'this host gives the engine no control group for them';
+const noUserNamespace =
+  'no user namespace: the user inside, 10001, is 10001 outside; run the engine rootless or with userns-remap';
+const noDiskLimit = ({ storageDriver }: Engine): string =>
+  `storage driver ${storageDriver}, and writable places are directories of this host; tmpfs places have sizes`;
+
+/** The same for programs: what is not enforced, each with its reason. */
+export function unenforcedBy(engine: Engine): readonly Unenforced[] {
+  const missing = limitsThat(engine, false).map((what) => ({ what, why: noControlGroup }));
+  return [
+    ...missing,
+    { what: 'disk', why: noDiskLimit(engine) },
+    ...(engine.hasUserNamespace ? [] : [{ what: 'users', why: noUserNamespace } as const]),
+    ...(engine.seccomp ? [] : [{ what: 'system-calls', why: 'this engine has no seccomp' } as const]),
   ];
 }
 

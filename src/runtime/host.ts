@@ -88,7 +88,10 @@ function probe(host: Host): Probe {
   const available = process.platform === 'linux' && programAt(host, program);
   if (process.platform !== 'linux') reasons.unshift('the host runtime needs Linux (/proc)');
   else if (!available) reasons.unshift(`the agent client ${program} is not there or cannot be run`);
-  return { runtime: 'host', available, isolation: 'full-host-access', reasons };
+  const why = 'the host runtime is no isolation; run it in a container for that';
+  const none = ['cpus', 'memory', 'processes', 'disk', 'files', 'network', 'users', 'system-calls'] as const;
+  const unenforced = available ? none.map((what) => ({ what, why })) : [];
+  return { runtime: 'host', available, isolation: 'full-host-access', reasons, unenforced };
 }
 
 const programAt = (host: Host, program: string): boolean =>

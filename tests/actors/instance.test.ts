@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
-import { instanceMachine, instanceView } from '../../src/actors/instance.ts';
+import { instanceMachine } from '../../src/actors/instance.ts';
+import { instanceView } from '../../src/actors/instance-view.ts';
 import type { Told } from '../../src/actors/port.ts';
 import { handle, instanceInput } from './inputs.ts';
 import { done, failed, told, walk } from './walk.ts';
@@ -98,4 +99,20 @@ test('[I6] limits that were configured anew count from then on', () => {
   const limits = { type: 'limits.changed', at: 150, crashes: { max: 0, withinMs: 60_000, backoffMs: [0] } };
   expect(view([...running, crash(200)]).state).toBe('starting');
   expect(view([...running, limits as never, crash(200)]).state).toBe('crash-looping');
+});
+
+test('[R32] what confines it is shown as its handle has it, and nothing while there is none', () => {
+  expect(view(running).walls).toBeNull();
+  const walls = {
+    image: { name: 'base', digest: 'sha256:abc' },
+    limits: { cpus: 0.5, memoryBytes: 64 },
+    network: { mode: 'allowlist', allow: ['example.org'] },
+    unenforced: [{ what: 'disk', why: 'nothing holds it' }],
+  } as const;
+  expect(view([created, rang(111), done('start', { ...handle, walls }, 120)]).walls).toEqual({
+    image: { name: 'base', digest: 'sha256:abc' },
+    limits: { cpus: 0.5, memory_bytes: 64, processes: null, disk_bytes: null },
+    network: { mode: 'allowlist', allow: ['example.org'] },
+    unenforced: [{ what: 'disk', why: 'nothing holds it' }],
+  });
 });

@@ -48,6 +48,8 @@ test('[R27] a command task runs in a container, and its artifacts and patch come
   });
   expect(made).toMatchObject({ name: 'walled', runtime: 'container' });
   await ready('walled');
+  const { walls } = await house.get<InstanceView>('instances/walled');
+  expect(walls?.limits).toEqual({ cpus: 1, memory_bytes: 1_073_741_824, processes: 512, disk_bytes: null });
   const script =
     'id -u > "$AGENTIC_ARTIFACTS/who.txt"; pwd > "$AGENTIC_ARTIFACTS/where.txt"; echo made > made.txt; git status --short';
   const { task_id: id } = await house.post<{ task_id: string }>('tasks', {

@@ -32,6 +32,17 @@ test('[R26] limits that were asked for are the ones that the engine has and the 
   expect(other).toMatchObject({ NanoCpus: 2e9, Memory: 4_096 * MIB, PidsLimit: 2_048 });
 }, 60_000);
 
+test('[R32] they are shown as they are set, with the image by its digest and with what nothing enforces', async () => {
+  const { Image: digest } = await docker.getContainer(String(small['container'])).inspect();
+  expect(small.walls).toMatchObject({
+    image: { name: 'base', digest },
+    limits: { cpus: 0.5, memoryBytes: 384 * MIB, processes: 96 },
+    network: { mode: 'isolated' },
+  });
+  expect(small.walls?.unenforced.find(({ what }) => what === 'disk')?.why).toContain('writable places');
+  expect((await ground.runtime.probe()).unenforced).toEqual([...(small.walls?.unenforced ?? [])]);
+}, 60_000);
+
 test('[R26] who starts too many processes is stopped at its limit, and its neighbour is not', async () => {
   const many =
     "perl -e 'my @p; for (1 .. 300) { my $p = fork; last unless defined $p; sleep 600, exit unless $p; push @p, $p }" +

@@ -56,12 +56,13 @@ export function instanceDesk(calls: Calls): InstanceDesk {
     reset: (name, by) => turn(name, 'stopped', `reset ${name} by ${by}`),
     destroy: (name, by) => turn(name, 'destroying', `destroy ${name} by ${by}`),
     probes: async () => [
-      { runtime: 'host', available: true, isolation: 'full-host-access', reasons: [] },
+      { runtime: 'host', available: true, isolation: 'full-host-access', reasons: [], unenforced: [] },
       {
         runtime: 'vm',
         available: false,
         isolation: 'hardware-virtualized',
         reasons: ['there is no /dev/kvm'],
+        unenforced: [],
       },
     ],
   };

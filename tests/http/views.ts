@@ -21,6 +21,7 @@ export const instanceView = (given: Partial<InstanceView> = {}): InstanceView =>
   restarts_total: 0,
   task_id: null,
   storage: null,
+  walls: null,
   ...given,
 });
 

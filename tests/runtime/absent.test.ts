@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
 import { absentRuntime } from '../../src/runtime/absent.ts';
-import { factsOf, findEngine } from '../../src/runtime/engine.ts';
+import { factsOf, findEngine, unenforcedBy } from '../../src/runtime/engine.ts';
 import { codeOf, never } from '../contracts/runtime.ts';
 
 let dir: string;
@@ -46,6 +46,9 @@ test('[R19] an engine is only said to answer when it answers, and says what it c
   expect(facts).toContain('limits of memory are enforced');
   expect(facts).toContain('limits of CPU, processes are not');
   expect(facts).toContain('this engine has no seccomp');
+  const lacking = found === null ? [] : unenforcedBy(found);
+  expect(lacking.map(({ what }) => what)).toEqual(['cpus', 'processes', 'disk', 'system-calls']);
+  for (const { why } of lacking) expect(facts).toContain(why);
   await serving.stop(true);
 });
 

@@ -125,7 +125,8 @@ class Door implements Runtime {
   }
 
   async probe(): Promise<Probe> {
-    return { runtime: 'host', available: true, reasons: [], isolation: 'full-host-access' };
+    const isolation = 'full-host-access';
+    return { runtime: 'host', available: true, reasons: [], unenforced: [], isolation };
   }
 
   async inventory(): Promise<readonly Found[]> {

@@ -1,0 +1,112 @@
+/**
+ * Ground for measuring containers: an engine, a real server beside it with a data directory of its own, and
+ * what the benches ask of both.
+ *
+ * The engine is the one that DOCKER_HOST or CONTAINER_TEST_SOCKET names; without either one of our own is
+ * started (scripts/check/with-engine.ts), and the bench is run again beside it.
+ */
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import Docker from 'dockerode';
+import { type House, openHouse, until } from '../tests/e2e/house.ts';
+import { nowMs } from './terminal-figures.ts';
+
+const root = resolve(import.meta.dir, '..');
+const GONE_MS = 120_000;
+/** Small beside what is measured, and seldom enough that the server does not feel it. */
+const LOOK_EVERY_MS = 5;
+export const ANSWER_MS = 120_000;
+
+export interface Ran {
+  readonly exit_code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ContainerHouse extends House {
+  readonly docker: Docker;
+  readonly socket: string;
+  readonly ws: string;
+  exec(agent: string, script: string, timeoutSeconds?: number): Promise<Ran>;
+  /** Waits until the agent is connected and has taken a command and answered it. */
+  answers(name: string): Promise<{ readonly readyMs: number; readonly answeredMs: number }>;
+  container(name: string): Promise<Docker.ContainerInspectInfo>;
+  destroy(names: readonly string[]): Promise<void>;
+}
+
+/**
+ * The engine's socket. Without an engine the bench is run again beside one, and this process ends with it.
+ */
+export async function engineSocket(): Promise<string> {
+  const { DOCKER_HOST: host, CONTAINER_TEST_SOCKET: given } = process.env;
+  if (given) return given;
+  if (host?.startsWith('unix://')) return host.slice('unix://'.length);
+  const beside = [process.execPath, join(root, 'scripts', 'check', 'with-engine.ts'), 'docker'];
+  const again = [...beside, process.execPath, ...process.argv.slice(1)];
+  process.exit(await Bun.spawn(again, { stdio: ['ignore', 'inherit', 'inherit'] }).exited);
+}
+
+export async function containerHouse(socket: string): Promise<ContainerHouse> {
+  const { CONTAINER_TEST_IMAGES, AGENTIC_IMAGES_DIR } = process.env;
+  const house = await openHouse('bench', {
+    DOCKER_HOST: `unix://${socket}`,
+    AGENTIC_IMAGES_DIR: AGENTIC_IMAGES_DIR || CONTAINER_TEST_IMAGES || join(root, '.tools', 'images'),
+    AGENTIC_FIRST_INSTANCE: '',
+  });
+  const docker = new Docker({ socketPath: socket });
+  const label = [`agentic-sandbox.data-dir=${house.dataDir}`];
+  const all = () => docker.listContainers({ all: true, filters: { label } });
+  // One question at a time for all who wait: the server answers a few hundred a second and no more.
+  let looking: Promise<ReadonlySet<string>> | null = null;
+  const look = async (): Promise<ReadonlySet<string>> => {
+    await Bun.sleep(LOOK_EVERY_MS);
+    looking = null;
+    const { agents } = await house.get<{ agents: { id: string; state: string }[] }>('agents');
+    return new Set(agents.filter(({ state }) => state === 'ready').map(({ id }) => id));
+  };
+  const ready = () => {
+    looking ??= look();
+    return looking;
+  };
+  const exec = (agent: string, script: string, timeoutSeconds = 60) => {
+    const body = { command: 'bash', args: ['-c', script], timeout_seconds: timeoutSeconds };
+    return house.post<Ran>(`agents/${agent}/exec`, body);
+  };
+  const remove = (name: string) =>
+    fetch(new URL(`api/v1/instances/${name}`, `${house.url()}/`), { method: 'DELETE' });
+  return {
+    ...house,
+    docker,
+    socket,
+    ws: (JSON.parse(readFileSync(join(house.dataDir, 'server.json'), 'utf8')) as { ws: string }).ws,
+    exec,
+    async answers(name) {
+      for (const end = nowMs() + ANSWER_MS; !(await ready()).has(name); ) {
+        if (nowMs() > end) throw new Error(`${name} was not ready within ${ANSWER_MS} ms:\n${house.log()}`);
+      }
+      const readyMs = nowMs();
+      const { exit_code: code } = await exec(name, 'exit 7');
+      if (code !== 7) throw new Error(`${name}: its first command ended with ${code} instead of 7`);
+      return { readyMs, answeredMs: nowMs() };
+    },
+    async container(name) {
+      const found = (await all()).find(({ Labels }) => Labels['agentic-sandbox.instance'] === name);
+      if (!found) throw new Error(`instance ${name} has no container`);
+      return await docker.getContainer(found.Id).inspect();
+    },
+    async destroy(names) {
+      await Promise.all(names.map(remove));
+      const left = async () =>
+        (await all()).filter(({ Labels }) => names.includes(Labels['agentic-sandbox.instance'] ?? ''));
+      await until('the containers to be gone', async () => (await left()).length === 0, {
+        withinMs: GONE_MS,
+        seen: house.log,
+      });
+    },
+    async close() {
+      // Whatever became of the bench: nothing of it stays in an engine that is not ours.
+      for (const { Id } of await all()) await docker.getContainer(Id).remove({ force: true, v: true });
+      await house.close();
+    },
+  };
+}

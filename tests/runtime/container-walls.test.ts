@@ -1,0 +1,63 @@
+/** What confines a container is read from what its engine says, not from what was asked for. */
+import { expect, test } from 'bun:test';
+import { type Asked, containerOptions } from '../../src/runtime/container-spec.ts';
+import { wallsOf } from '../../src/runtime/container-walls.ts';
+import type { Engine } from '../../src/runtime/engine.ts';
+
+const engine = {
+  kind: 'docker',
+  limits: { cpus: true, memory: true, processes: false },
+  storageDriver: 'overlay2',
+  hasUserNamespace: true,
+  seccomp: true,
+} as Engine;
+
+/** What was asked for differs from what is set in everything. */
+const spec = {
+  image: 'dev',
+  limits: { cpus: 4, memoryBytes: 1e9, processes: 100 },
+  network: { mode: 'full', allow: ['example.org'] },
+};
+
+function inspection(host: object, mounts: readonly string[] = []) {
+  const Labels = { 'agentic-sandbox.spec': JSON.stringify(spec) };
+  const Mounts = mounts.map((Destination) => ({ Destination }));
+  return { Image: 'abc', Config: { Labels }, HostConfig: host, Mounts } as never;
+}
+
+test('[R32] limits, image and network are those that the engine has', () => {
+  const host = { NanoCpus: 5e8, Memory: 2e9, PidsLimit: 100, NetworkMode: 'none' };
+  const walls = wallsOf(engine, inspection(host, ['/opt/agentic/egress']));
+  expect(walls).toMatchObject({
+    image: { name: 'dev', digest: 'sha256:abc' },
+    network: { mode: 'allowlist', allow: ['example.org'] },
+  });
+  // The engine keeps the number of processes and cannot hold anybody to it.
+  expect(walls.limits).toEqual({ cpus: 0.5, memoryBytes: 2e9 });
+  expect(walls.unenforced.map(({ what }) => what)).toEqual(['processes', 'disk']);
+});
+
+test('[R32] what the engine was not told to limit is not said to be limited', () => {
+  const without = wallsOf(
+    engine,
+    inspection({ NanoCpus: 0, Memory: 0, PidsLimit: null, NetworkMode: 'none' }),
+  );
+  expect(without).toMatchObject({ limits: {}, network: { mode: 'isolated' } });
+  expect(wallsOf(engine, inspection({ NetworkMode: 'a-bridge' })).network).toEqual({ mode: 'full' });
+});
+
+test('[R23] places in memory leave more than half of it to whoever works there, also when all are full', () => {
+  const dirs = { home: '/h', egressPath: '/e/s', modelsPath: '/m/s', socketPath: '/a/s' };
+  for (const memoryBytes of [64, 256, 1_024, 4_096, 65_536].map((mib) => mib * 1024 * 1024)) {
+    const asked = { spec: { name: 'web-1', limits: { memoryBytes } }, engine, dirs, secrets: null };
+    const { HostConfig: host } = containerOptions({
+      ...asked,
+      seccomp: { text: '', path: '' },
+    } as unknown as Asked);
+    const tmpfs: Readonly<Record<string, string>> = host?.Tmpfs ?? {};
+    const sizes = ['/tmp', '/var/tmp'].map((place) => Number(/size=(\d+),/.exec(tmpfs[place] ?? '')?.[1]));
+    const all = [...sizes, host?.ShmSize ?? Number.NaN].reduce((sum, size) => sum + size, 0);
+    expect(all).toBeGreaterThan(0);
+    expect(all).toBeLessThan(memoryBytes / 2);
+  }
+});
