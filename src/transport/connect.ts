@@ -54,7 +54,7 @@ export interface Serving {
   readonly log: Log;
   readonly limits: Limits;
   readonly links: Map<AgentId, Link>;
-  /** Each with the agent whose socket it came by; null: by a door that all share. */
+  /** Each with the agent whose way in it is; null: a door that all share. */
   readonly unregistered: Map<AgentStream, string | null>;
   /** Null: output comes on the stream. */
   readonly output: OutputDoor | null;
@@ -156,7 +156,7 @@ export function serveAgent(serving: Serving, stream: AgentStream, origin: Origin
   if (!serving.isOpen) return fail(new Failure('busy', 'the server is shutting down'));
   if (serving.links.size >= limits.agentsMax)
     return fail(new Failure('over-quota', `${limits.agentsMax} agents are connected`));
-  const door = origin.kind === 'guest' ? origin.agent : null;
+  const door = doorOf(origin);
   if (isCrowded(serving, door)) return fail(new Failure('over-quota', 'too many streams wait to register'));
   unregistered.set(stream, door);
   stream.on('data', (said: AgentMessage) => {
@@ -173,6 +173,12 @@ export function serveAgent(serving: Serving, stream: AgentStream, origin: Origin
   stream.on('error', (thrown: Error) => over(thrown.message));
   stream.on('close', () => over('the connection was lost'));
 }
+
+/** Whose way in it is, where it is known from the connection; null: whoever comes shares it. */
+const doorOf = (origin: Origin): string | null => {
+  if (origin.kind === 'guest') return origin.agent;
+  return origin.kind === 'certificate' ? origin.certificate.spiffeId : null;
+};
 
 /** A hostile instance can only keep itself out. */
 function isCrowded({ unregistered, limits }: Serving, door: string | null): boolean {

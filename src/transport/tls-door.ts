@@ -196,6 +196,7 @@ const reasons: Readonly<Record<string, string>> = {
   CERT_NOT_YET_VALID: 'the certificate is not good yet',
   INVALID_PURPOSE: 'the certificate is not for clients',
   ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: 'no certificate was shown',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'it spoke no TLS',
 };
 
 const reasonOf = ({ code, message }: NodeJS.ErrnoException): string => reasons[code ?? ''] ?? code ?? message;

@@ -4,16 +4,17 @@
  *
  *     node probe.mjs tcp HOST PORT | unix PATH | udp HOST PORT | lookup NAME
  *     node probe.mjs http HOST PORT LINE [HEADER…]           a request as it stands, without a body
- *     node probe.mjs call SOCKET METHOD JSON                 gRPC; {metadata, messages (base64), keep}
+ *     node probe.mjs call SOCKET METHOD JSON                 gRPC; {proof, metadata, messages (base64), keep}
  *     node probe.mjs crowd SOCKET METHOD COUNT               streams that say nothing
  */
 import { Buffer } from 'node:buffer';
 import dgram from 'node:dgram';
 import { lookup } from 'node:dns/promises';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import net from 'node:net';
 import process from 'node:process';
+import tls from 'node:tls';
 
 const PATIENCE_MS = 8_000;
 const [what, ...words] = process.argv.slice(2);
@@ -50,9 +51,21 @@ const framed = (message) => {
   return Buffer.concat([head, bytes]);
 };
 
-function client(path) {
-  const session = http2.connect('http://server', { createConnection: () => net.connect(path) });
+const own = (name) => readFileSync(`/opt/agentic/identity/${name}.pem`);
+
+/** `proof`: a certificate and its key, `own`, `none`, or `plain` for no TLS at all. */
+function client(path, proof) {
+  const shown = proof === 'own' ? { cert: own('cert'), key: own('key') } : proof;
+  const options = {
+    path,
+    ALPNProtocols: ['h2'],
+    rejectUnauthorized: false,
+    ...(proof === 'none' ? {} : shown),
+  };
+  const createConnection = () => (proof === 'plain' ? net.connect(path) : tls.connect(options));
+  const session = http2.connect('http://server', { createConnection });
   session.on('error', ({ code }) => say(`refused ${code}`));
+  session.on('close', () => say('refused'));
   return session;
 }
 
@@ -70,8 +83,8 @@ const outcome = (headers) => {
 };
 
 function call(path, method, json) {
-  const { metadata, messages, keep = false } = JSON.parse(json);
-  const stream = client(path).request(head(method, metadata));
+  const { proof = 'own', metadata, messages, keep = false } = JSON.parse(json);
+  const stream = client(path, proof).request(head(method, metadata));
   let bytes = 0;
   stream.on('response', outcome);
   stream.on('trailers', outcome);
@@ -93,7 +106,7 @@ function crowd(path, method, count) {
     refused += 1;
     last = decodeURIComponent(headers['grpc-message'] ?? '');
   };
-  const session = client(path);
+  const session = client(path, 'own');
   for (let i = 0; i < Number(count); i++) {
     const stream = session.request(head(method));
     stream.on('response', told);

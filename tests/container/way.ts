@@ -29,7 +29,8 @@ export interface World {
   readonly bridge: string;
   readonly freeAddress: string;
   readonly instanceId: Readonly<Record<'cell' | 'other', string>>;
-  readonly secret: Readonly<Record<'cell' | 'other', string>>;
+  /** What another agent proves itself by, as if it were stolen. */
+  readonly stolen: { readonly cert: string; readonly key: string };
   readonly virtualKey: Readonly<Record<'cell' | 'other' | 'ended', string>>;
   readonly realKey: string;
   /** Of an admin. */

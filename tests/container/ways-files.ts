@@ -44,7 +44,7 @@ const own: readonly Way[] = [
   inside('the root of its files', readOnly, () => 'touch /x'),
   inside('a program', readOnly, () => 'touch /usr/local/bin/x'),
   inside('the list of users', /(Read-only file system|Permission denied)$/, () => 'echo x >> /etc/passwd'),
-  inside('its own secret, written', readOnly, () => 'touch /opt/agentic/credentials/x'),
+  inside('its own credentials, written', readOnly, () => 'touch /opt/agentic/credentials/x'),
   inside(
     'the place of its socket',
     readOnly,

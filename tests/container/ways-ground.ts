@@ -185,7 +185,7 @@ export async function openPrison(): Promise<Prison> {
     const world: World = {
       ...found,
       ...places,
-      secret: { cell: secretOf(house, rooms.isolated), other: secretOf(house, rooms.neighbour) },
+      stolen: { cert: proofOf(house, 'cert'), key: proofOf(house, 'key') },
       realKey,
       adminToken: admin.token,
       inside: insideBy(call),
@@ -200,8 +200,8 @@ export async function openPrison(): Promise<Prison> {
   }
 }
 
-const secretOf = ({ dataDir }: House, name: string) =>
-  readFileSync(join(dataDir, 'instances', name, 'secret'), 'utf8').trim();
+const proofOf = ({ dataDir }: House, file: 'cert' | 'key') =>
+  readFileSync(join(dataDir, 'instances', rooms.neighbour, 'identity', `${file}.pem`), 'utf8');
 
 /** What a program inside could get to know, and what of another it could have stolen. */
 async function foundInside(call: Call): Promise<Pick<World, 'virtualKey' | 'otherSession' | 'instanceId'>> {

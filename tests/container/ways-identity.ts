@@ -20,14 +20,15 @@ const base64 = (bytes: Buffer): string => bytes.toString('base64');
 interface Claim {
   readonly agentId: string;
   readonly instanceId: string;
-  readonly secret: string | null;
+  /** Its own certificate when absent. */
+  readonly proof?: 'none' | 'plain' | { readonly cert: string; readonly key: string };
   readonly metadata?: Readonly<Record<string, string>>;
   /** What is said behind the registration. */
   readonly more?: readonly string[];
 }
 
 /** An agent's first words on the socket of the instance. */
-const connect = ({ agentId, instanceId, secret, metadata = {}, more = [] }: Claim): string => {
+const connect = ({ agentId, instanceId, proof, metadata = {}, more = [] }: Claim): string => {
   const value = { agentId, instanceId, hostname: 'x' };
   const first = create(AgentMessageSchema, { payload: { case: 'registration', value: value as never } });
   return probe(
@@ -36,24 +37,19 @@ const connect = ({ agentId, instanceId, secret, metadata = {}, more = [] }: Clai
     'Connect',
     JSON.stringify({
       keep: true,
-      metadata: { ...(secret === null ? {} : { authorization: `Bearer ${secret}` }), ...metadata },
+      proof,
+      metadata,
       messages: [base64(agentService.connect.requestSerialize(first)), ...more],
     }),
   );
 };
 
-const exec = (agentId: string, token: string): string =>
-  probe(
-    'call',
-    SOCKET,
-    'Exec',
-    JSON.stringify({
-      metadata: { authorization: `Bearer ${token}` },
-      messages: [
-        base64(agentService.exec.requestSerialize(create(ExecRequestSchema, { agentId, command: 'id' }))),
-      ],
-    }),
-  );
+const exec = (agentId: string, token?: string): string => {
+  const wanted = create(ExecRequestSchema, { agentId, command: 'id' });
+  const metadata = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const messages = [base64(agentService.exec.requestSerialize(wanted))];
+  return probe('call', SOCKET, 'Exec', JSON.stringify({ metadata, messages }));
+};
 
 const way = (tries: string, sees: RegExp, script: (world: World) => string): Way => ({
   family: 'identity',
@@ -72,69 +68,62 @@ const outside = (tries: string, sees: RegExp, run: Way['run']): Way => ({
 });
 
 const control = (one: Way): Way => ({ ...one, isControl: true });
-const own = ({ instanceId, secret }: World) => ({
-  agentId: 'cell',
-  instanceId: instanceId.cell,
-  secret: secret.cell,
-});
-const other = ({ instanceId, secret }: World) => ({
-  agentId: 'other',
-  instanceId: instanceId.other,
-  secret: secret.other,
-});
+const own = ({ instanceId }: World) => ({ agentId: 'cell', instanceId: instanceId.cell });
+const other = ({ instanceId }: World) => ({ agentId: 'other', instanceId: instanceId.other });
 const DENIED = 'status 7 ';
-const UNKNOWN = 'status 16 ';
 const refusal = (start: string, why: string) => new RegExp(`^${start}.*${why}`);
 
+/** Who is turned away before the first word hears nothing of why: the audit log has it. */
+const turnedAway = (tries: string, why: string, script: (world: World) => string): Way => ({
+  ...way(tries, new RegExp(`^refused[^]*the socket of cell.*${why}`), script),
+  async run(world) {
+    const heard = await world.inside(rooms.isolated, script(world));
+    const page = await world.call('GET', 'audit?outcome=refused&limit=1');
+    const { records } = (await page.json()) as { records: { params: Record<string, string> }[] };
+    return `${heard}; ${records[0]?.params['actor']}: ${records[0]?.params['reason']}`;
+  },
+});
+
+const NOT_ITS_OWN = 'not of spiffe:';
 const socket: readonly Way[] = [
-  way('another agent’s id, with its own secret', refusal(DENIED, 'this socket is for agent cell'), (world) =>
-    connect({ ...other(world), secret: world.secret.cell }),
+  way('another agent’s id, with its own certificate', refusal(DENIED, 'is not agent other'), (world) =>
+    connect(other(world)),
   ),
-  way(
-    'another agent’s id, with that one’s stolen secret',
-    refusal(DENIED, 'this socket is for agent cell'),
-    (world) => connect(other(world)),
+  turnedAway('another agent’s id, with that one’s stolen key and certificate', NOT_ITS_OWN, (world) =>
+    connect({ ...other(world), proof: world.stolen }),
   ),
-  way('its own id, with another’s secret', refusal(UNKNOWN, 'not the secret of agent cell'), (world) =>
-    connect({ ...own(world), secret: world.secret.other }),
+  turnedAway('its own id, with another’s key and certificate', NOT_ITS_OWN, (world) =>
+    connect({ ...own(world), proof: world.stolen }),
   ),
-  way('its own id without a secret', refusal(UNKNOWN, 'has not proven who it is'), (world) =>
-    connect({ ...own(world), secret: null }),
+  turnedAway('its own id without a certificate', 'no certificate', (world) =>
+    connect({ ...own(world), proof: 'none' }),
+  ),
+  turnedAway('its own id without TLS', 'it spoke no TLS', (world) =>
+    connect({ ...own(world), proof: 'plain' }),
   ),
   way('another’s id in the metadata', refusal(DENIED, 'the metadata says other'), (world) =>
     connect({ ...own(world), metadata: { 'x-agent-id': 'other' } }),
   ),
-  way('another’s instance id', refusal(DENIED, 'belongs to instance'), (world) =>
+  way('another’s instance id', refusal(DENIED, 'instance'), (world) =>
     connect({ ...own(world), instanceId: world.instanceId.other }),
   ),
   way('another’s instance id in the metadata', refusal(DENIED, 'the metadata says instance'), (world) =>
     connect({ ...own(world), metadata: { 'x-agent-instance-id': world.instanceId.other } }),
   ),
-  way('an id that leads out of a directory', refusal(DENIED, 'this socket is for agent cell'), (world) =>
+  way('an id that leads out of a directory', refusal('status 3 ', 'is no agent id'), (world) =>
     connect({ ...own(world), agentId: '../other' }),
   ),
-  way(
-    'a command in another instance',
-    refusal(DENIED, 'an instance may run nothing in others'),
-    ({ secret }) => exec('other', secret.cell),
-  ),
+  way('a command in another instance', refusal(DENIED, 'only operators run commands'), () => exec('other')),
   way(
     'a command with a stolen token of an admin',
-    refusal(DENIED, 'an instance may run nothing in others'),
+    refusal(DENIED, 'only operators run commands'),
     ({ adminToken }) => exec('other', adminToken),
   ),
-  way('a certificate for another', refusal(UNKNOWN, 'by a certificate'), ({ secret, instanceId }) => {
+  way('a certificate for another', refusal(DENIED, 'may not ask for'), ({ instanceId }) => {
     const { csr } = certificateRequest(idOf(instanceId.other));
     const wanted = create(RenewCertificateRequestSchema, { csrPem: csr });
-    return probe(
-      'call',
-      SOCKET,
-      'RenewCertificate',
-      JSON.stringify({
-        metadata: { authorization: `Bearer ${secret.cell}` },
-        messages: [base64(agentService.renewCertificate.requestSerialize(wanted))],
-      }),
-    );
+    const messages = [base64(agentService.renewCertificate.requestSerialize(wanted))];
+    return probe('call', SOCKET, 'RenewCertificate', JSON.stringify({ metadata: {}, messages }));
   }),
   way('another instance’s socket', /^refused ENOENT$/, ({ dataDir }) =>
     probe('unix', `${dataDir}/agent.sock`),
@@ -152,7 +141,7 @@ const forgery = 'words that other never said';
 const impostors: readonly Way[] = [
   outside(
     'streams that never say who they are, to keep others out',
-    /^[5-9]\d of 96 refused: .*; another hears status 16 .*has not proven/,
+    /^[5-9]\d of 96 refused: .*; another hears status 7 .*the metadata says other/,
     async (world) => {
       const { inside, call } = world;
       await inside(rooms.isolated, 'rm -f /mnt/outbox/crowded /mnt/outbox/enough');
@@ -160,13 +149,13 @@ const impostors: readonly Way[] = [
       const isThere = async () =>
         (await call('GET', `storage/instances/${rooms.isolated}/outbox/_download?path=crowded`)).ok;
       await until('the crowd', isThere);
-      const guided = { agentId: rooms.allowlist, instanceId: '', secret: null };
+      const guided = { agentId: rooms.allowlist, instanceId: '', metadata: { 'x-agent-id': 'other' } };
       const heard = await inside(rooms.allowlist, connect(guided));
       await inside(rooms.isolated, 'touch /mnt/outbox/enough');
       return `${await crowd}; another hears ${heard}`;
     },
   ),
-  control(way('its own id and secret on its own socket', taken, (world) => connect(own(world)))),
+  control(way('its own id and certificate on its own socket', taken, (world) => connect(own(world)))),
   outside(
     'output and an end forged for another’s session',
     /^live, and nothing was said, but dropped$/,
@@ -216,8 +205,8 @@ const keys: readonly Way[] = [
     run: (world) => ask(world.virtualKey.ended)(world),
   },
   {
-    ...way('the gateway with its own secret', noKey, () => ''),
-    run: (world) => ask(world.secret.cell)(world),
+    ...way('the gateway with a stolen token of an admin', noKey, () => ''),
+    run: (world) => ask(world.adminToken)(world),
   },
   control(
     way('its virtual key in environments, command lines and files', /^[1-9]/, ({ virtualKey }) =>
@@ -242,7 +231,6 @@ const doors: readonly Way[] = [
       answer(await world.call('GET', 'instances')),
     ),
   ),
-  bearer('the API with its secret', ({ secret }) => secret.cell),
   bearer('the API with its virtual key', ({ virtualKey }) => virtualKey.cell),
   bearer(
     'the API with a token that only looks like one',
@@ -304,10 +292,10 @@ const enrolment: readonly Way[] = [
     const id = idOf(world.instanceId.other);
     return await enrol(world, { token, spiffe_id: id, csr_pem: certificateRequest(id).csr });
   }),
-  outside('its secret in the place of a token', /^401 [\s\S]*unauthenticated/, async (world) => {
+  outside('its virtual key in the place of a token', /^401 [\s\S]*unauthenticated/, async (world) => {
     const id = idOf(world.instanceId.other);
     return await enrol(world, {
-      token: world.secret.cell,
+      token: world.virtualKey.cell,
       spiffe_id: id,
       csr_pem: certificateRequest(id).csr,
     });
