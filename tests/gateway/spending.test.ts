@@ -11,7 +11,7 @@ import { hitlDesk } from '../../src/wiring/hitl.ts';
 import { treasury } from '../../src/wiring/spending.ts';
 import { taskDesk } from '../../src/wiring/task-desk.ts';
 import { usageDesk } from '../../src/wiring/usage.ts';
-import { onScreen, type Rig, rig, until } from './rig.ts';
+import { onScreen, type Rig, rig, until } from '../wiring/rig.ts';
 
 const secret = 'marker-of-a-secret-51c0';
 const env = {
