@@ -12,7 +12,7 @@ import { Failure } from '../failure.ts';
 import type { Unenforced } from '../runtime.ts';
 
 /** How long an engine may take to answer. */
-const ANSWER_MS = 10_000;
+const ANSWER_MS = 30_000;
 /** Podman looks up which package each of its programs is of: seconds on a quiet machine. */
 const FACTS_MS = 60_000;
 
