@@ -17,7 +17,7 @@ import { type House, openHouse, until } from './house.ts';
 const secret = 'marked-secret-4f1d77aa';
 let house: House;
 beforeAll(async () => {
-  house = await openHouse('redaction', { MARKED: secret, LOG_LEVEL: 'debug' });
+  house = await openHouse('redaction', { SECRET_MARKED: secret, LOG_LEVEL: 'debug' });
 }, 120_000);
 afterAll(() => house.close(), 30_000);
 
@@ -116,9 +116,9 @@ test('[O16] what was shown at the doors stands nowhere that the server wrote', a
         tool: 'command',
         mode: 'headless',
         command: 'sh',
-        args: ['-c', 'test -n "$MARKED" && echo has-it'],
+        args: ['-c', 'test -n "$SECRET_MARKED" && echo has-it'],
       },
-      secrets: [{ name: 'MARKED', source: 'env' }],
+      secrets: [{ name: 'SECRET_MARKED', source: 'env' }],
     },
   });
   const { task_id } = JSON.parse(submitted.text) as { task_id: string };
