@@ -12,7 +12,7 @@ import type { InstanceView, SessionView } from '../src/views.ts';
 import { type ContainerHouse, containerHouse, engineSocket } from './container-house.ts';
 import { type Storm, storms } from './limits-storms.ts';
 import { echoScript, type Keyboard, keyboard, overAttach } from './terminal-echo.ts';
-import { median, nowMs, quantile, rounded } from './terminal-figures.ts';
+import { type Echo, echoOf, nowMs, rounded } from './terminal-figures.ts';
 
 const usage = 'Usage: bun bench/limits.ts [--seconds 5]';
 const { values } = readWords(usage, () =>
@@ -30,18 +30,6 @@ const ECHO_MS_MAX = 50;
 const [BAD, GOOD] = ['storming', 'neighbour'] as const;
 const limits = { cpus: 0.5, memory_bytes: 256 * MIB, processes: 128 };
 const progress = (what: string) => void process.stderr.write(`… ${what}\n`);
-
-interface Echo {
-  readonly p50: number;
-  readonly p99: number;
-  readonly keys: number;
-}
-
-const echoOf = (ms: readonly number[]): Echo => ({
-  p50: rounded(median(ms), 2),
-  p99: rounded(quantile(ms, 0.99), 2),
-  keys: ms.length,
-});
 
 interface Outcome {
   readonly storm: string;

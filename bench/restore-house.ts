@@ -15,9 +15,10 @@ import { readQuestion } from '../src/terminal/asking.ts';
 import { keysFor } from '../src/terminal/asking-keys.ts';
 import { terminals } from '../src/terminal/terminals.ts';
 import { changed, terminalListener } from '../src/wiring/data-plane.ts';
-import { type House, signals } from '../src/wiring/house.ts';
+import { type House, nothingObserved } from '../src/wiring/house.ts';
 import { presence } from '../src/wiring/presence.ts';
 import { wire } from '../src/wiring/wire.ts';
+import { noCredentials } from '../tests/sim/credentials.ts';
 import { facts } from './restore-fleet.ts';
 
 const same = async (handle: Handle) => handle;
@@ -69,23 +70,8 @@ export function standing(dir: string, journal: Journal, given: Fleet | null = nu
     share: null,
     terminals: data,
     recordings: data.recordings,
-    links: new Map(),
-    telemetry: new Map(),
-    asked: new Map(),
-    unwritten: new Map(),
-    tallies: new Map(),
-    signals: signals(),
-    credentials: {
-      resolve: async () => new Map(),
-      files: {
-        put: async () => ({}),
-        lodging: async () => null,
-        drop: async () => {},
-        sweep: async () => {},
-      },
-      models: null,
-      hide: (text) => text,
-    },
+    ...nothingObserved(),
+    credentials: noCredentials,
     get fleet(): Fleet {
       return fleet;
     },

@@ -29,6 +29,19 @@ export const median = (values: readonly number[]): number => quantile(values, 0.
 
 export const rounded = (value: number, digits = 1): number => Number(value.toFixed(digits));
 
+/** How long keystrokes took to come back, in milliseconds. */
+export interface Echo {
+  readonly p50: number;
+  readonly p99: number;
+  readonly keys: number;
+}
+
+export const echoOf = (ms: readonly number[]): Echo => ({
+  p50: rounded(median(ms), 2),
+  p99: rounded(quantile(ms, 0.99), 2),
+  keys: ms.length,
+});
+
 export interface Cost {
   readonly cpuSeconds: number;
   /** Before, and the most that was seen. */

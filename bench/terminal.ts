@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { readWords } from '../scripts/arguments.ts';
 import type { Bare } from './terminal-bare.ts';
 import { echoScript, keyboard, overAttach } from './terminal-echo.ts';
-import { MIB, median, quantile, rounded, rssBytes } from './terminal-figures.ts';
+import { type Echo, echoOf, MIB, median, rounded, rssBytes } from './terminal-figures.ts';
 import { makeFlood } from './terminal-flood.ts';
 import { audience, type Flooded, flooded, type Ground, megabytesASecond } from './terminal-flooding.ts';
 import { product } from './terminal-server.ts';
@@ -38,18 +38,6 @@ const READING = 3;
 const SMALL_CROWD = 4;
 
 type Series = Map<string, Flooded[]>;
-interface Echo {
-  readonly p50: number;
-  readonly p99: number;
-  readonly keys: number;
-}
-
-const echoOf = (ms: readonly number[]): Echo => ({
-  p50: rounded(median(ms), 2),
-  p99: rounded(quantile(ms, 0.99), 2),
-  keys: ms.length,
-});
-
 function bare(path: string): Bare {
   const bench = new URL('./terminal-bare.ts', import.meta.url).pathname;
   const { stdout, success } = Bun.spawnSync([process.execPath, bench, path], { stderr: 'inherit' });

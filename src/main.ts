@@ -31,7 +31,7 @@ import { auditedIn, instanceNamed, revokeInstance } from './wiring/certificates.
 import { voidedAll } from './wiring/credentials.ts';
 import { changed, terminalListener } from './wiring/data-plane.ts';
 import { firstInstance, publish, welcome } from './wiring/first-words.ts';
-import { type House, signals } from './wiring/house.ts';
+import { type House, nothingObserved } from './wiring/house.ts';
 import { fileSecrets } from './wiring/identity.ts';
 import { applyLimits } from './wiring/instances.ts';
 import { adoptOrphans } from './wiring/orphans.ts';
@@ -138,12 +138,7 @@ function build(on: Ground): Built {
     share,
     terminals: data,
     recordings: data.recordings,
-    links: new Map(),
-    telemetry: new Map(),
-    asked: new Map(),
-    unwritten: new Map(),
-    tallies: new Map(),
-    signals: signals(),
+    ...nothingObserved(),
     credentials: on.proofs.credentials,
   };
   // The fleet needs the effects, the effects need the house, and the house has the fleet.

@@ -28,7 +28,7 @@ export interface Telemetry {
   seenAt: number;
 }
 
-export interface House {
+export interface House extends Observed {
   readonly clock: Clock;
   readonly log: Log;
   readonly config: Config;
@@ -38,6 +38,11 @@ export interface House {
   readonly runtimes: ReadonlyMap<RuntimeKind, Runtime>;
   /** Null: instances have no storage of their own. */
   readonly share: Agentshare | null;
+  readonly credentials: Credentials;
+}
+
+/** What is known beside the actors, and gone with the process. */
+export interface Observed {
   /** Connected agents. */
   readonly links: Map<AgentId, AgentLink>;
   readonly telemetry: Map<AgentId, Telemetry>;
@@ -50,8 +55,17 @@ export interface House {
   /** How running tasks get on. */
   readonly tallies: Map<TaskId, Tally>;
   readonly signals: Signals;
-  readonly credentials: Credentials;
 }
+
+/** At the start. */
+export const nothingObserved = (): Observed => ({
+  links: new Map(),
+  telemetry: new Map(),
+  asked: new Map(),
+  unwritten: new Map(),
+  tallies: new Map(),
+  signals: signals(),
+});
 
 /** Facts that several parts wait for. */
 export type Fact =

@@ -18,10 +18,11 @@ import type { Recordings } from '../../src/recordings.ts';
 import type { Runtime } from '../../src/runtime.ts';
 import { keysFor } from '../../src/terminal/asking-keys.ts';
 import { changed, terminalListener } from '../../src/wiring/data-plane.ts';
-import { type House, signals } from '../../src/wiring/house.ts';
+import { type House, nothingObserved } from '../../src/wiring/house.ts';
 import { forgetLinks, presence } from '../../src/wiring/presence.ts';
 import { wire } from '../../src/wiring/wire.ts';
 import { type AgentFaults, type Deed, FakeAgent, type Told as Heard, type Said } from './agents.ts';
+import { noCredentials } from './credentials.ts';
 import { taskEffects, watched } from './effects.ts';
 import { kept, Ledger } from './ledger.ts';
 import { HandLink } from './links.ts';
@@ -321,23 +322,8 @@ function serverIn(world: HouseWorld): Server {
     share: null,
     terminals: fakeTerminals({ disk: world.disk, server: owner, clock, listener: listening }),
     recordings,
-    links: new Map(),
-    telemetry: new Map(),
-    asked: new Map(),
-    unwritten: new Map(),
-    tallies: new Map(),
-    signals: signals(),
-    credentials: {
-      resolve: async () => new Map(),
-      files: {
-        put: async () => ({}),
-        lodging: async () => null,
-        drop: async () => {},
-        sweep: async () => {},
-      },
-      models: null,
-      hide: (text) => text,
-    },
+    ...nothingObserved(),
+    credentials: noCredentials,
     get fleet(): Fleet {
       return late.fleet;
     },

@@ -20,7 +20,7 @@ import { terminals } from '../../src/terminal/terminals.ts';
 import type { AskedOnScreen } from '../../src/terminal.ts';
 import { veil } from '../../src/veil.ts';
 import { changed, terminalListener } from '../../src/wiring/data-plane.ts';
-import { type House, signals } from '../../src/wiring/house.ts';
+import { type House, nothingObserved } from '../../src/wiring/house.ts';
 import { forgetLinks, presence, reopenTerminals } from '../../src/wiring/presence.ts';
 import type { Credentials } from '../../src/wiring/proofs.ts';
 import { wire } from '../../src/wiring/wire.ts';
@@ -150,12 +150,7 @@ export async function rig(
     share: null,
     terminals: data,
     recordings: data.recordings,
-    links: new Map(),
-    telemetry: new Map(),
-    asked: new Map(),
-    unwritten: new Map(),
-    tallies: new Map(),
-    signals: signals(),
+    ...nothingObserved(),
     get fleet(): Fleet {
       return fleet;
     },
