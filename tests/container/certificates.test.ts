@@ -9,26 +9,19 @@ import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
 import type { AuditPage } from '../../src/audit.ts';
 import type { InstanceView } from '../../src/views.ts';
-import { type House, openHouse, until } from '../e2e/house.ts';
-import { docker, engineSocket, imagesDir } from './ground.ts';
+import { type House, until } from '../e2e/house.ts';
+import { docker } from './ground.ts';
+import { closeRooms, containersOf, openRooms } from './rooms.ts';
 
 let house: House;
 beforeAll(async () => {
-  house = await openHouse('mtls', {
-    DOCKER_HOST: `unix://${engineSocket}`,
-    AGENTIC_IMAGES_DIR: imagesDir,
-    AGENTIC_FIRST_INSTANCE: '',
-  });
+  house = await openRooms('mtls');
 }, 60_000);
 afterAll(async () => {
-  if (!house) return;
-  await fetch(new URL('api/v1/instances/proved', `${house.url()}/`), { method: 'DELETE' });
-  await until('the container to be gone', async () => (await containers()).length === 0);
-  await house.close();
+  if (house) await closeRooms(house);
 }, 90_000);
 
-const containers = () =>
-  docker.listContainers({ all: true, filters: { label: [`agentic-sandbox.data-dir=${house.dataDir}`] } });
+const containers = () => containersOf(house);
 const own = async () => docker.getContainer((await containers())[0]?.Id ?? '');
 const instance = () => house.get<InstanceView>('instances/proved');
 const agent = () => house.get<{ state: string; connected: boolean }>('agents/proved').catch(() => null);

@@ -6,28 +6,19 @@ import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { InstanceView, SessionView, TaskView } from '../../src/views.ts';
-import { type House, openHouse, until } from '../e2e/house.ts';
-import { docker, engineSocket, imagesDir } from './ground.ts';
+import { type House, until } from '../e2e/house.ts';
+import { closeRooms, containersOf, openRooms } from './rooms.ts';
 
 let house: House;
 beforeAll(async () => {
-  house = await openHouse('container', {
-    DOCKER_HOST: `unix://${engineSocket}`,
-    AGENTIC_IMAGES_DIR: imagesDir,
-    AGENTIC_FIRST_INSTANCE: '',
-  });
+  house = await openRooms('container');
 }, 60_000);
 afterAll(async () => {
-  if (!house) return;
-  for (const { name } of await instances())
-    await fetch(new URL(`api/v1/instances/${name}`, `${house.url()}/`), { method: 'DELETE' });
-  await until('every container to be gone', async () => (await containers()).length === 0);
-  await house.close();
+  if (house) await closeRooms(house);
 }, 90_000);
 
 const instances = async () => (await house.get<{ instances: InstanceView[] }>('instances')).instances;
-const containers = () =>
-  docker.listContainers({ all: true, filters: { label: [`agentic-sandbox.data-dir=${house.dataDir}`] } });
+const containers = () => containersOf(house);
 const ready = (name: string) =>
   until(
     `${name} to be ready`,

@@ -6,18 +6,16 @@ import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { HitlView, InstanceView, SessionView } from '../../src/views.ts';
-import { artifacts, end, made, question, repository, sessionOf } from '../e2e/ground.ts';
-import { type House, openHouse, until } from '../e2e/house.ts';
-import { readScenario } from '../model-server/scenario.ts';
-import { type ModelServer, startModelServer } from '../model-server/server.ts';
-import { docker, engineSocket, imagesDir, inside } from './ground.ts';
+import type { HitlView, SessionView } from '../../src/views.ts';
+import { artifacts, end, made, question, repository, scriptedModel, sessionOf } from '../e2e/ground.ts';
+import { type House, until } from '../e2e/house.ts';
+import type { ModelServer } from '../model-server/server.ts';
+import { inside } from './ground.ts';
+import { closeRooms, containersOf, openRooms } from './rooms.ts';
 
 const realKey = 'sk-ant-real-5b20de-must-not-be-seen-in-a-container';
 const secret = 'what-a-task-may-read-and-nothing-may-keep';
 const dir = mkdtempSync(join(tmpdir(), 'e2e-rooms-'));
-const counts = 'wc -l < notes.txt | tr -d " " > lines.txt && cp images/seed.bin images/copy.bin';
-const write = { tool: 'Write', input: { file_path: 'report.md', content: made['report.md'] } };
 
 let house: House;
 let model: ModelServer;
@@ -25,35 +23,10 @@ let origin: string;
 
 beforeAll(async () => {
   origin = repository(dir);
-  model = startModelServer(
-    readScenario({
-      key: realKey,
-      aside: 'Count lines',
-      rules: [
-        {
-          user: 'count the lines',
-          turns: [
-            { say: 'I count.', use: [{ tool: 'Bash', input: { command: counts, description: 'Count' } }] },
-            { use: [write] },
-            { say: 'The lines are counted.' },
-          ],
-        },
-        {
-          user: 'start the release notes',
-          turns: [
-            { use: [{ tool: 'Bash', input: { command: 'mkdir -p notes', description: 'Make the folder' } }] },
-            { say: 'The notes are started.' },
-          ],
-        },
-      ],
-    }),
-  );
+  model = scriptedModel({ key: realKey });
   const keyFile = join(dir, 'real-key');
   writeFileSync(keyFile, `${realKey}\n`, { mode: 0o600 });
-  house = await openHouse('rooms', {
-    DOCKER_HOST: `unix://${engineSocket}`,
-    AGENTIC_IMAGES_DIR: imagesDir,
-    AGENTIC_FIRST_INSTANCE: '',
+  house = await openRooms('rooms', {
     AGENTIC_ANTHROPIC_BASE_URL: model.url,
     AGENTIC_ANTHROPIC_API_KEY: `file:${keyFile}`,
     AGENTIC_GATEWAY_LISTEN: '127.0.0.1:0',
@@ -62,18 +35,13 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(async () => {
   if (house) {
-    for (const { name } of await instances())
-      await fetch(new URL(`api/v1/instances/${name}`, `${house.url()}/`), { method: 'DELETE' });
-    await until('every container to be gone', async () => (await containers()).length === 0);
-    await house.close();
+    await closeRooms(house);
   }
   await model?.stop();
   rmSync(dir, { recursive: true, force: true });
 }, 90_000);
 
-const instances = async () => (await house.get<{ instances: InstanceView[] }>('instances')).instances;
-const containers = () =>
-  docker.listContainers({ all: true, filters: { label: [`agentic-sandbox.data-dir=${house.dataDir}`] } });
+const containers = () => containersOf(house);
 
 async function submit(mode: 'headless' | 'interactive', prompt: string): Promise<string> {
   const manifest = {

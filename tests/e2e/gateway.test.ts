@@ -9,9 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HitlView, TaskView } from '../../src/views.ts';
 import type { UsageReport } from '../../src/views-usage.ts';
-import { readScenario } from '../model-server/scenario.ts';
-import { type ModelServer, startModelServer } from '../model-server/server.ts';
-import { artifacts, end, made, question, repository, taskOf } from './ground.ts';
+import type { ModelServer } from '../model-server/server.ts';
+import { artifacts, end, made, question, repository, scriptedModel, taskOf, writeReport } from './ground.ts';
 import { type House, openHouse, until } from './house.ts';
 
 /** The real one: it may be in the gateway and in the operator's file, and nowhere else. */
@@ -19,8 +18,6 @@ const realKey = 'sk-ant-real-93f1c7-must-not-be-seen-anywhere';
 /** A secret that a tool blurts out. */
 const blurted = 'marker-of-a-secret-that-is-blurted-out';
 const dir = mkdtempSync(join(tmpdir(), 'e2e-gateway-'));
-const counts = 'wc -l < notes.txt | tr -d " " > lines.txt && cp images/seed.bin images/copy.bin';
-const write = { tool: 'Write', input: { file_path: 'report.md', content: made['report.md'] } };
 const slowly = Array.from({ length: 80 }, (_, i) => `Line ${i} is being counted.`).join(' ');
 
 let house: House;
@@ -29,36 +26,18 @@ let origin: string;
 
 beforeAll(async () => {
   origin = repository(dir);
-  model = startModelServer(
-    readScenario({
-      key: realKey,
-      aside: 'Count lines',
-      rules: [
-        {
-          user: 'count the lines',
-          turns: [
-            { say: 'I count.', use: [{ tool: 'Bash', input: { command: counts, description: 'Count' } }] },
-            { use: [write] },
-            { say: 'The lines are counted.' },
-          ],
-        },
-        {
-          user: 'start the release notes',
-          turns: [
-            { use: [{ tool: 'Bash', input: { command: 'mkdir -p notes', description: 'Make the folder' } }] },
-            { say: 'The notes are started.' },
-          ],
-        },
-        {
-          user: 'blurt it out',
-          turns: [
-            { error: { status: 402, type: 'billing_error', message: `there is no money for ${blurted}` } },
-          ],
-        },
-        { user: 'count slowly', turns: [{ say: slowly, pace_ms: 40, use: [write] }, { say: 'Done.' }] },
-      ],
-    }),
-  );
+  model = scriptedModel({
+    key: realKey,
+    more: [
+      {
+        user: 'blurt it out',
+        turns: [
+          { error: { status: 402, type: 'billing_error', message: `there is no money for ${blurted}` } },
+        ],
+      },
+      { user: 'count slowly', turns: [{ say: slowly, pace_ms: 40, use: [writeReport] }, { say: 'Done.' }] },
+    ],
+  });
   const keyFile = join(dir, 'real-key');
   writeFileSync(keyFile, `${realKey}\n`, { mode: 0o600 });
   const prices = join(dir, 'prices.json');

@@ -54,12 +54,21 @@ export const made = {
 
 export const releaseNotes = { 'notes/1.0/README.md': '# Release 1.0\n' };
 
+/** What the scripted model asks for to make the report. */
+export const writeReport = { tool: 'Write', input: { file_path: 'report.md', content: made['report.md'] } };
 const counts = 'wc -l < notes.txt | tr -d " " > lines.txt && cp images/seed.bin images/copy.bin';
 
-export function scriptedModel(): ModelServer {
+/** Both tasks, and what else a test has it say. */
+export function scriptedModel({
+  key = apiKey,
+  more = [],
+}: {
+  key?: string;
+  more?: object[];
+} = {}): ModelServer {
   return startModelServer(
     readScenario({
-      key: apiKey,
+      key,
       aside: 'Count lines',
       rules: [
         {
@@ -69,7 +78,7 @@ export function scriptedModel(): ModelServer {
               say: 'I count the lines of notes.txt.',
               use: [{ tool: 'Bash', input: { command: counts, description: 'Count the lines' } }],
             },
-            { use: [{ tool: 'Write', input: { file_path: 'report.md', content: made['report.md'] } }] },
+            { use: [writeReport] },
             { say: 'The lines are counted: see report.md.' },
           ],
         },
@@ -91,6 +100,7 @@ export function scriptedModel(): ModelServer {
             { say: 'The notes are started: see notes/1.0/README.md.' },
           ],
         },
+        ...more,
       ],
     }),
   );
