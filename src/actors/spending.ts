@@ -45,8 +45,6 @@ export interface BudgetChanged extends Told {
   readonly hitl: HitlId | null;
 }
 
-export const noSpending: Spending = { total: nothingSpent, models: {} };
-
 export const spend = (before: Spending | undefined, use: Use): Spending => ({
   total: plus(before?.total ?? nothingSpent, asSpent(use)),
   models: addByModel(before?.models ?? {}, use, MODELS_MAX),

@@ -3,7 +3,7 @@
  * attempt rely on (marker, base, index) lies beside them, out of reach of an instance that mounts just these
  * two.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../failure.ts';
 import { taskIdPattern } from '../ids.ts';
@@ -62,10 +62,6 @@ export async function makeTaskDirs(dirs: TaskDirs): Promise<void> {
     await mkdir(dir, { recursive: true, mode: 0o700 });
   }
 }
-
-/** Everything of the task, for the keeper of old tasks. */
-export const removeTaskDirs = (dirs: TaskDirs): Promise<void> =>
-  rm(dirs.root, { recursive: true, force: true });
 
 /** What every tool of a task is told by its environment. */
 export function taskEnv(

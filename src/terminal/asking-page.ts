@@ -96,11 +96,6 @@ export function above(page: Page, row: number, within: number): PageLine | null 
   return null;
 }
 
-/** The style that covers all of a stretch of a line; null when it is plain or mixed. */
-export function styleOver(line: PageLine, start: number, end: number): StyleRun | null {
-  return line.runs.find((run) => run.start <= start && run.end >= end) ?? null;
-}
-
 /** One line of words: blanks collapsed. */
 export function words(text: string): string {
   return text.replace(/\s+/gu, ' ').trim();
