@@ -46,6 +46,8 @@ export interface HolderOptions {
   readonly sessions: Sessions;
   readonly log: Log;
   readonly onShutdown: (shutdown: Shutdown) => void;
+  /** One that starts already; null: none could be started yet. */
+  readonly firstSide: Side | null;
 }
 
 /** What a network side has told of its link to the server. */
@@ -73,6 +75,7 @@ export class Holder {
 
   constructor(given: HolderOptions) {
     this.#given = given;
+    this.#next = given.firstSide;
     this.#over = this.#keep();
     setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
@@ -89,7 +92,7 @@ export class Holder {
     if (this.#isUpgrading || this.#isEnding) return;
     this.#isUpgrading = true;
     try {
-      const fresh = this.#start();
+      const fresh = startSide(this.#given.options.base);
       const why = await fresh.ready;
       if (why !== null) throw new Error(why);
       if (this.#isEnding) return fresh.kill();
@@ -139,14 +142,17 @@ export class Holder {
   async #oneLife(): Promise<string> {
     let side: Side;
     try {
-      side = this.#next ?? this.#start();
+      side = this.#next ?? startSide(this.#given.options.base);
     } catch (thrown) {
       return thrown instanceof Error ? thrown.message : String(thrown);
     }
     this.#next = null;
     this.#side = side;
     if ((await side.ready) === null) {
-      side.begin();
+      side.begin({
+        message: (bytes) => side === this.#side && this.#hear(side, bytes),
+        note: (note) => side === this.#side && this.#take(side, note),
+      });
       this.#told = -1;
       this.#look();
     }
@@ -154,14 +160,6 @@ export class Holder {
     if (this.#joined?.side === side) this.#detach();
     this.#side = null;
     return how;
-  }
-
-  #start(): Side {
-    const side: Side = startSide(this.#given.options.base, {
-      message: (bytes) => side === this.#side && this.#hear(side, bytes),
-      note: (note) => side === this.#side && this.#take(side, note),
-    });
-    return side;
   }
 
   #take(side: Side, note: NoteDown): void {

@@ -3,10 +3,10 @@
  * ends them in reverse. Started by it with `--network-side`, it is the network side.
  */
 import { egress } from './egress.ts';
-import { Holder, type Shutdown } from './holder.ts';
+import type { Shutdown } from './holder.ts';
 import { jsonLog } from './log.ts';
 import { type Options, readOptions, version } from './options.ts';
-import { Sessions } from './sessions.ts';
+import { type Side, startSide } from './side.ts';
 
 /** How long sessions are given when the agent itself is asked to end by a signal. */
 const SIGNAL_GRACE_MS = 5_000;
@@ -22,8 +22,20 @@ function options(): Options | null {
   }
 }
 
-function hold(read: Options): void {
+/** The holder starts one again and again, and says why it cannot. */
+function firstSide({ base }: Options): Side | null {
+  try {
+    return startSide(base);
+  } catch {
+    return null;
+  }
+}
+
+async function hold(read: Options): Promise<void> {
   const log = jsonLog(read.logLevel);
+  // Before anything else is loaded: it takes as long for what it has to load itself.
+  const first = firstSide(read);
+  const [{ Holder }, { Sessions }] = await Promise.all([import('./holder.ts'), import('./sessions.ts')]);
   const place = {
     home: read.home,
     workingDir: read.workingDir,
@@ -49,7 +61,13 @@ function hold(read: Options): void {
   });
   // Here, so that what sessions have open outlives the network side.
   if (read.egress !== null) egress(read.egress, log);
-  const holder = new Holder({ options: read, sessions, log, onShutdown: (shutdown) => void end(shutdown) });
+  const holder = new Holder({
+    options: read,
+    sessions,
+    log,
+    firstSide: first,
+    onShutdown: (shutdown) => void end(shutdown),
+  });
   process.on('SIGHUP', () => holder.renew());
   process.on('SIGUSR2', () => void holder.upgrade());
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
@@ -62,7 +80,7 @@ async function main(): Promise<void> {
   process.stderr.on('error', () => {});
   const read = options();
   if (!read) return;
-  if (!read.isNetworkSide) return hold(read);
+  if (!read.isNetworkSide) return await hold(read);
   // gRPC is not for the holder: it would be larger, and there would be more in it that can break.
   const { networkSide } = await import('./network.ts');
   networkSide(read);

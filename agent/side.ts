@@ -33,8 +33,8 @@ export interface Side {
   readonly over: Promise<string>;
   /** For what goes to its link. */
   readonly pipe: Pipe<NoteUp>;
-  /** It may connect now. Only when it is ready. */
-  begin(): void;
+  /** It may connect now, and is heard from here on. Only when it is ready. */
+  begin(events: SideEvents): void;
   /** Nothing before it may connect. */
   tell(note: NoteUp): void;
   /** Resolves when it has ended. */
@@ -49,11 +49,11 @@ function commandOf(base: string): string[] {
 }
 
 /** Throws an Error when the program cannot be started. */
-export function startSide(base: string, events: SideEvents): Side {
+export function startSide(base: string): Side {
+  let events: SideEvents | null = null;
   const ready = Promise.withResolvers<string | null>();
   const over = Promise.withResolvers<string>();
   let version: number | null = null;
-  let isBegun = false;
   let asking: ReturnType<typeof setInterval> | undefined;
   let unanswered = 0;
   let closing: ReturnType<typeof setTimeout> | undefined;
@@ -90,10 +90,10 @@ export function startSide(base: string, events: SideEvents): Side {
         `it is ${name} and speaks no version that this holder does; restart the agent, which ends its sessions`,
       );
     },
-    message: (bytes) => version !== null && events.message(bytes),
+    message: (bytes) => events?.message(bytes),
     note(note) {
       if (note.note === 'pong') unanswered = 0;
-      else if (version !== null) events.note(note);
+      else events?.note(note);
     },
     drained() {},
     over(reason) {
@@ -108,8 +108,8 @@ export function startSide(base: string, events: SideEvents): Side {
     ready: ready.promise,
     over: over.promise,
     pipe,
-    begin() {
-      isBegun = true;
+    begin(to) {
+      events = to;
       pipe.hello(Buffer.from([version ?? 0]));
       // Counted and not timed: a machine that slept has not been unanswered all the while.
       asking = setInterval(() => {
@@ -118,9 +118,9 @@ export function startSide(base: string, events: SideEvents): Side {
         pipe.note({ note: 'ping' });
       }, PING_EVERY_MS);
     },
-    tell: (note) => isBegun && pipe.note(note),
+    tell: (note) => events !== null && pipe.note(note),
     async leave(goodbye) {
-      if (isBegun) pipe.note({ note: 'leave', goodbye });
+      if (events) pipe.note({ note: 'leave', goodbye });
       else kill('it is not needed');
       const late = setTimeout(() => kill('it did not leave'), LEAVE_MS);
       await over.promise;
