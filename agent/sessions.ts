@@ -128,14 +128,16 @@ export class Sessions {
     while (this.#all.size > 0 && this.#outlet && Date.now() < deadline) await Bun.sleep(20);
   }
 
-  /** Tells the server how terminals are set whose output has settled. Call it often. */
+  /** Tells the server how terminals are set, at first and when their output has settled. Call it often. */
   look(): void {
     const outlet = this.#outlet;
     if (!outlet?.acks) return;
     const now = Date.now();
     for (const session of this.#all.values()) {
       const quiet = now - session.stirredAt;
-      if (quiet < (LOOKS_MS[0] as number) || quiet > (LOOKS_MS.at(-1) as number) + 500) continue;
+      const isSettling = quiet >= (LOOKS_MS[0] as number) && quiet <= (LOOKS_MS.at(-1) as number) + 500;
+      // A server that knows nothing of it yet is told at once, however long it has been quiet.
+      if (!isSettling && session.lastState !== '') continue;
       const state = session.terminalState();
       if (!state) continue;
       const { echo, canonical, foreground, reading } = state;

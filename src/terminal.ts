@@ -45,8 +45,11 @@ export interface Terminal {
   ended(exitCode: number | null, reason: string): void;
   /** The screen once everything so far has been parsed. */
   screen(): Promise<ScreenView>;
-  /** Evidence from the agent, for the readers of questions. */
-  evidence(state: TerminalState): void;
+  /**
+   * Evidence from the agent, for the readers of questions; null: it cannot tell any. A terminal that was
+   * opened on a recording with bytes in it, as after a restart, is not read before.
+   */
+  evidence(state: TerminalState | null): void;
   /** Recorded bytes from an offset; `bytes` is empty at the end. At most 1 MiB a call. */
   read(from: number, maxBytes: number): Promise<Slice>;
   attach(viewer: Viewer, options: AttachOptions): Attachment;

@@ -89,7 +89,9 @@ export class LiveTerminal implements Terminal {
           onBite,
         })
       : null;
-    this.#watch = this.#screen && read ? new Watch({ clock, screen: this.#screen, read, onAsking }) : null;
+    const isReopened = recording.next > 0;
+    this.#watch =
+      this.#screen && read ? new Watch({ clock, screen: this.#screen, read, onAsking, isReopened }) : null;
     this.#audience = new FanOut({
       clock,
       limits,
@@ -150,7 +152,7 @@ export class LiveTerminal implements Terminal {
     return this.#screen.view();
   }
 
-  evidence(state: TerminalState): void {
+  evidence(state: TerminalState | null): void {
     this.#watch?.evidence(state);
   }
 

@@ -3,6 +3,9 @@
  *
  * A screen that never settles (a spinner, a clock) is judged all the same, and counts when two looks in a row
  * agree. The first judgement is always told, also when it is that nothing is asked: nobody knew before.
+ *
+ * One that is opened again after a restart is not judged before its agent has said what the screen cannot
+ * show: a question that was known by that would be another without it.
  */
 import type { TerminalState } from '../agent-link.ts';
 import type { Clock } from '../clock.ts';
@@ -19,6 +22,8 @@ export interface WatchOptions {
   readonly screen: Screen;
   readonly read: (facts: ScreenFacts) => AskedOnScreen | null;
   readonly onAsking: (question: AskedOnScreen | null) => void;
+  /** Judged before, by a server that is gone: nothing is told until there is evidence. */
+  readonly isReopened: boolean;
 }
 
 export class Watch {
@@ -31,10 +36,12 @@ export class Watch {
   #told: string | null | undefined;
   #restless: string | null | undefined;
   #isClosed = false;
+  #isWaiting: boolean;
 
   constructor(options: WatchOptions) {
     this.#options = options;
     this.#judgedAt = options.clock.now();
+    this.#isWaiting = options.isReopened;
     this.stir();
   }
 
@@ -44,7 +51,9 @@ export class Watch {
     if (this.#timer === null) this.#sleep(SETTLED_MS);
   }
 
-  evidence(state: TerminalState): void {
+  /** Null: the agent cannot tell. */
+  evidence(state: TerminalState | null): void {
+    this.#isWaiting = false;
     this.#evidence = state;
     // It may be all that was missing, and the screen itself is at rest.
     this.#judgedAt = this.#options.clock.now();
@@ -57,7 +66,7 @@ export class Watch {
   }
 
   #sleep(ms: number): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.#isWaiting) return;
     this.#timer = this.#options.clock.setTimeout(() => {
       this.#timer = null;
       void this.#look();

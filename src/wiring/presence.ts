@@ -97,6 +97,7 @@ export function presence(house: House, admit: Admit): AgentListener {
         const context = sessionOf(house, id);
         if (!context) continue;
         const terminal = openTerminal(house, context);
+        if (!link.features.has('terminal-state')) terminal.evidence(null);
         link.ackOutput(id, terminal.nextOffset(), true);
       }
       const there = new Set(reported.map(({ session }) => session));

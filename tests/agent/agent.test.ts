@@ -185,6 +185,17 @@ test('[A7] what a screen cannot show is told: echo off, and who reads', async ()
   expect(state).toMatchObject({ commandId: 't', foreground: 'bash', reading: true });
 });
 
+test('[A7] it is told again to a server that comes back, however long the terminal has been quiet', async () => {
+  await joined();
+  peer.run({ commandId: 't', command: 'bash', args: ['-c', 'read -sp "Password: " x'], allocatePty: true });
+  const hidden = () => peer.all('terminalState').filter(({ value }) => !value.echo && value.reading);
+  await until('a hidden prompt', () => hidden().length > 0);
+  await Bun.sleep(3_700); // It is looked at for 3.5 s after it has stirred.
+  const before = hidden().length;
+  peer.cut();
+  await until('it to be told again', () => hidden().length > before);
+}, 30_000);
+
 test('[A8] after a lost link output goes on from the byte the server names, and nothing before it says so', async () => {
   await joined();
   peer.answers = false;

@@ -5,8 +5,8 @@ import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
 import { sqliteJournal } from '../../src/journal/sqlite.ts';
-import type { InstanceView, TaskView } from '../../src/views.ts';
-import { taskOf } from './ground.ts';
+import type { HitlView, InstanceView, SessionView, TaskView } from '../../src/views.ts';
+import { question, taskOf } from './ground.ts';
 import { type House, openHouse, root, until } from './house.ts';
 
 let house: House;
@@ -77,6 +77,32 @@ test('[E8] a task that is submitted right after a restart runs on the instance t
   expect(await names()).toEqual(['local']);
 }, 90_000);
 
+test('[E3] a question for a secret is the same question after kill -9, and its answer is typed', async () => {
+  const line = 'read -rsp "Who goes there: " t; echo; echo "got ${#t}"';
+  const { task_id: id } = await house.post<{ task_id: string }>('tasks', {
+    version: '1',
+    kind: 'Task',
+    metadata: { name: 'Asks' },
+    agent: { tool: 'command', mode: 'interactive', command: 'bash', args: ['-c', line] },
+  });
+  const before = await question(house, id);
+  expect(before).toMatchObject({ kind: 'secret', state: 'open' });
+  await house.kill9();
+  await house.start();
+  const { session_id: session } = before;
+  await until('the terminal is live again', async () => {
+    const { state } = await house.get<SessionView>(`sessions/${session}`);
+    return state === 'live';
+  });
+  await house.post(`hitl/${before.hitl_id}/respond`, { text: 'eight888' });
+  await reached(id, 'COMPLETED');
+  const { requests: all } = await house.get<{ requests: HitlView[] }>('hitl?state=all');
+  const own = all.filter(({ task_id: task }) => task === id);
+  expect(own.map((one) => [one.hitl_id, one.state])).toEqual([[before.hitl_id, 'answered']]);
+  const { bytes } = await house.bytes(`sessions/${session}/output`);
+  expect(Buffer.from(bytes).toString()).toContain('got 8');
+}, 60_000);
+
 interface Verdict {
   readonly actors: number;
   readonly live: number;
@@ -119,8 +145,8 @@ test('[E9] every actor is what its entries say, and what was changed by hand is 
   const { code, verdict } = verify(house.dataDir);
   expect(verdict.differences).toEqual([]);
   expect(code).toBe(0);
-  // Instance and agent live; five tasks and their sessions have ended, and were archived.
-  expect([verdict.live, verdict.archived, verdict.actors]).toEqual([2, 10, 12]);
+  // Instance and agent live; six tasks, their sessions and a question have ended, and were archived.
+  expect([verdict.live, verdict.archived, verdict.actors]).toEqual([2, 13, 15]);
   expect(verdict.entries).toBeGreaterThan(verdict.actors);
   const copy = join(house.dir, 'copy');
   cpSync(house.dataDir, copy, { recursive: true, filter: (path) => !path.includes('agent') });

@@ -144,3 +144,25 @@ test('[T7] a question is told once the screen has settled, and its end too; the 
   await until('its end', () => on.told.asking.length === 3);
   expect(on.told.asking[2]).toBeNull();
 });
+
+test('[T21] a terminal that is opened again is not judged before its agent has said what the screen cannot show', async () => {
+  on = ground();
+  const [hidden, foreign] = [on.plane.open(id('hidden'), spec), on.plane.open(id('foreign'), spec)];
+  for (const terminal of [hidden, foreign]) terminal.output('stdout', Buffer.from('Who goes there: '), 0);
+  const facts = { echo: false, canonical: true, reading: true, foreground: 'login' };
+  hidden.evidence(facts);
+  const before = await until('the question', () => on.told.asking.find((one) => one?.kind === 'secret'));
+  on.restart();
+  on.told.asking.length = 0;
+  const again = on.plane.open(id('hidden'), spec);
+  const other = on.plane.open(id('foreign'), spec);
+  other.evidence(null);
+  await until('a judgement of the one whose agent cannot tell', () => on.told.asking.length > 0);
+  expect(on.told.asking).toHaveLength(1);
+  expect(on.told.asking[0]?.kind).not.toBe('secret');
+  again.evidence(facts);
+  expect(await until('the other', () => on.told.asking[1])).toMatchObject({
+    kind: 'secret',
+    fingerprint: before.fingerprint,
+  });
+});
