@@ -168,6 +168,25 @@ describe('[V5] prices', () => {
     expect(table.has('nobody-knows-1')).toBeFalse();
   });
 
+  test('a long prompt, caches included, has a price of its own for all of its request', () => {
+    const table = prices(null);
+    const short = { ...noTokens, input: 40_000, cacheRead: 60_000, output: 1_000_000 };
+    expect(table.costOf('claude-haiku-5-5', short)).toBeCloseTo(0.004 + 0.0006 + 0.5, 9);
+    const long = { ...short, input: 40_001 };
+    expect(table.costOf('claude-haiku-5-5', long)).toBeCloseTo(0.0200005 + 0.003 + 2.5, 9);
+    const wrong = '{"models": [{"match": "x", "input": 1, "output": 1, "long": {"input": 2, "output": 2}}]}';
+    expect(() => prices(wrong)).toThrow('"over" for "x"');
+  });
+
+  test('no name is taken for another that begins like it', () => {
+    const table = prices(null);
+    const cost = (name: string) => table.costOf(name, { ...noTokens, output: 1e6 });
+    expect([cost('claude-opus-5'), cost('claude-opus-5-5'), cost('claude-opus-5-20260724')]).toEqual([
+      25, 20, 25,
+    ]);
+    expect([cost('gpt-5.5'), cost('gpt-5.5-2026-04-01'), cost('gpt-5.5-pro')]).toEqual([30, 30, null]);
+  });
+
   test("an operator's table comes first, and what is wrong with it is named", () => {
     const own = { models: [{ match: 'claude-sonnet-4-5*', input: 1, output: 2 }] };
     const million = { ...noTokens, input: 1e6, cacheRead: 1e6, cacheWriteLong: 1e6 };
