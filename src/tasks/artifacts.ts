@@ -82,7 +82,7 @@ export async function collectArtifacts(wanted: Collect): Promise<Collection> {
   await exchange(dirs, fresh);
   artifacts.sort((a, b) => (a.name < b.name ? -1 : 1));
   const index: Index = { version: 1, artifacts };
-  await writeWhole(dirs.index, `${JSON.stringify(index)}\n`, { mode: 0o600, owner: null });
+  await writeWhole(dirs.index, `${JSON.stringify(index)}\n`);
   if (skipped.length > 0) log.warn('artifacts were left out', { skipped });
   return { artifacts, skipped };
 }
@@ -164,7 +164,7 @@ function gather(wanted: Collect, fresh: string) {
     skipped,
     async text(name: string, text: string): Promise<void> {
       const path = join(fresh, `.${name}`);
-      await writeWhole(path, text, { mode: 0o600, owner: null });
+      await writeWhole(path, text);
       await this.own(path, name);
     },
     /** A file that we made ourselves in the fresh directory, under another name. */

@@ -93,7 +93,7 @@ export function secretFiles({ places, dataDir, uid }: SecretFilesAt): SecretFile
       await chmod(dir, dirMode);
       const named: Record<string, string> = {};
       for (const [one, value] of Object.entries(files)) {
-        await writeWhole(join(dir, one), value, { mode, owner: null });
+        await writeWhole(join(dir, one), value, mode);
         named[`${one}_FILE`] = join(lodger === null ? dir : join(lodger.seenAt, session), one);
       }
       return named;

@@ -71,10 +71,10 @@ export async function stage(staging: Staging): Promise<StagedWork> {
   await makeTaskDirs(dirs);
   const fetched = await based(staging, name === null ? null : (secrets.get(name) ?? null));
   await clone(staging, fetched);
-  await writeWhole(dirs.orders, orders(manifest), { mode: 0o600, owner: null });
+  await writeWhole(dirs.orders, orders(manifest));
   const work = placeOf(staging, { baseCommit: fetched.commit, branch: fetched.branch });
   const marker: Marker = { version: 1, attempt, repository, ...work };
-  await writeWhole(dirs.marker, `${JSON.stringify(marker)}\n`, { mode: 0o600, owner: null });
+  await writeWhole(dirs.marker, `${JSON.stringify(marker)}\n`);
   return work;
 }
 

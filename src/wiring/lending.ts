@@ -28,14 +28,19 @@ export const hasOwnFiles = (house: House, agent: AgentId): boolean => borrower(h
 export async function lendTask(
   house: House,
   agent: AgentId,
-  { dirs, files }: { readonly dirs: TaskDirs; readonly files: readonly ToolFile[] },
+  {
+    dirs,
+    home,
+    files,
+  }: { readonly dirs: TaskDirs; readonly home: string; readonly files: readonly ToolFile[] },
 ): Promise<void> {
   const to = borrower(house, agent);
-  if (to === null) return await writeToolFiles(files);
+  if (to === null) return await writeToolFiles(files, [dirs.root, home]);
   const { handle, shares } = to;
   await takeTaskBack(house, agent, dirs);
   const place = (path: string) => shares.hostPath(handle, path) ?? path;
-  await writeToolFiles(files.map((file) => ({ ...file, path: place(file.path) })));
+  const placed = files.map((file) => ({ ...file, path: place(file.path) }));
+  await writeToolFiles(placed, [dirs.root, place(home)]);
   for (const { path } of files) if (!path.startsWith(`${dirs.root}/`)) await shares.give(handle, path);
   for (const path of [dirs.inbox, dirs.outbox, dirs.orders]) await shares.lend(handle, path);
 }

@@ -78,7 +78,11 @@ type Preparing = OfTask & { readonly staged: Staged; readonly place: Place };
 async function prepare(house: House, input: Preparing): Promise<Run> {
   const launch = await launchOf(house, input, newId<SessionId>());
   const dirs = taskDirs(house.config.agentshare.root, input.task);
-  await lendTask(house, input.place.agent, { dirs, files: launch.tool.files });
+  await lendTask(house, input.place.agent, {
+    dirs,
+    home: homeOf(house, input.place),
+    files: launch.tool.files,
+  });
   await showTask(house, input, input.place);
   const kept: KeptLaunch = { follow: launch.tool.follow, stdin: launch.tool.stdin };
   return { session: launch.session, launch: kept };

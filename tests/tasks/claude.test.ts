@@ -65,7 +65,7 @@ async function prepared(over: Partial<AgentWish>, env: Record<string, string> = 
       ...env,
     },
   });
-  await writeToolFiles(launch.files);
+  await writeToolFiles(launch.files, [dir]);
   return {
     ...place,
     launch,
