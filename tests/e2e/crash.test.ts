@@ -78,7 +78,7 @@ test('[E8] a task that is submitted right after a restart runs on the instance t
 }, 90_000);
 
 test('[E3] a question for a secret is the same question after kill -9, and its answer is typed', async () => {
-  const line = 'read -rsp "Who goes there: " t; echo; echo "got ${#t}"';
+  const line = 'read -rsp "Who goes there: " t; echo; echo "got" $(printf %s "$t" | wc -c)';
   const { task_id: id } = await house.post<{ task_id: string }>('tasks', {
     version: '1',
     kind: 'Task',
