@@ -27,6 +27,7 @@ import type {
   SessionView,
   TaskView,
 } from './views.ts';
+import type { ImageView } from './views-images.ts';
 import type { FoundLineView, RecordingMarkView, RecordingView } from './views-recordings.ts';
 import type { UsageReport } from './views-usage.ts';
 
@@ -220,6 +221,15 @@ export interface HealthDesk {
     readonly tasks: Readonly<Record<string, number>>;
     readonly journal: { readonly kind: string; readonly away: FailureInfo | null };
   };
+}
+
+/** What `bun run images:build` keeps. Each call that names an image throws 'not-found'. */
+export interface ImageDesk {
+  list(): Promise<readonly ImageView[]>;
+  /** Reads all of it; `trouble` null: it is as it was built. */
+  verify(name: string): Promise<ImageView & { readonly trouble: string | null }>;
+  /** As SPDX 2.3, in JSON. Throws 'runtime-failed' when it is not what was built. */
+  sbom(name: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 export interface UsageDesk {

@@ -32,7 +32,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     command:
       'exec dockerd --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/pid" -H "unix://$0/docker.sock" ' +
       '--storage-driver=overlay2 >"$0/log" 2>&1',
-    images: ['base', 'claude'],
+    images: ['base', 'dev', 'claude', 'codex', 'opencode'],
   },
   podman: {
     socket: 'podman.sock',

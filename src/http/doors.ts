@@ -15,6 +15,7 @@ import type {
   HealthDesk,
   HitlDesk,
   IdentityDesk,
+  ImageDesk,
   InstanceDesk,
   Recall,
   RecordingDesk,
@@ -51,6 +52,7 @@ import { healthRoutes } from './health.ts';
 import { hitlRoutes } from './hitl.ts';
 import { idempotency } from './idempotency.ts';
 import { identityRoutes } from './identity.ts';
+import { imageRoutes } from './images.ts';
 import { instanceRoutes } from './instances.ts';
 import { type Listener, listener } from './listener.ts';
 import { type Metrics, metrics, metricsRoute } from './metrics.ts';
@@ -86,6 +88,7 @@ export interface Desks {
   readonly health: HealthDesk;
   readonly storage: StorageDesk;
   readonly usage: UsageDesk;
+  readonly images: ImageDesk;
 }
 
 export interface DoorOptions {
@@ -185,6 +188,7 @@ export function front(
     ...storageRoutes(desks.storage),
     ...hitlRoutes(desks.hitl),
     ...usageRoutes(desks.usage),
+    ...imageRoutes(desks.images),
     ...eventRoutes({ events: desks.events, ...streaming }),
     ...tokenRoutes(operators, recheck),
     ...auditRoutes(audit),

@@ -20,6 +20,7 @@ import type { OpenIdentity } from '../identity/open.ts';
 import type { Lock } from '../journal/sqlite-lock.ts';
 import type { Journal } from '../journal.ts';
 import type { Log } from '../log.ts';
+import { builtImages } from '../runtime/built-images.ts';
 import type { Agentshare } from '../share/store.ts';
 import { keysFor } from '../terminal/asking-keys.ts';
 import type { terminals as makeTerminals } from '../terminal/terminals.ts';
@@ -168,6 +169,7 @@ export async function openDoors(on: Ground, built: Built, startedAt: number): Pr
       hitl: hitlDesk(house, keysFor),
       storage: storageDesk(house),
       usage: usageDesk(house),
+      images: builtImages(config.imagesDir),
       events: eventDesk(house.fleet, journal, decorated(house)),
       health: healthDesk(house, { version, journal: config.journal.kind, startedAt }),
     },

@@ -14,6 +14,7 @@ import { type Browsers, browsers } from '../../src/http/browsers.ts';
 import { type Desks, type DoorOptions, type Doors, type DoorWorld, httpDoors } from '../../src/http/doors.ts';
 import { type Operators, operators } from '../../src/http/operators.ts';
 import { silentLog } from '../../src/log.ts';
+import { builtImages } from '../../src/runtime/built-images.ts';
 import type { Agentshare } from '../../src/share/store.ts';
 import { readQuestion } from '../../src/terminal/asking.ts';
 import { terminals } from '../../src/terminal/terminals.ts';
@@ -231,6 +232,7 @@ export async function world({ options = {}, speed = 1, env = {} }: Wanted = {}):
       storage: storage.desk,
       events: eventDesk(),
       health: healthDesk(),
+      images: builtImages(join(dir, 'images')),
       usage: { report: (wanted) => usageReport(wanted.agent ?? 'local') },
     },
     dashboard,
