@@ -21,16 +21,14 @@ export async function smoke(
     Image: image,
     Entrypoint: ['/usr/bin/tini', '--'],
     Cmd: ['timeout', String(SMOKE_SECONDS), ...command],
+    // There is no home: an instance brings its own.
+    Env: ['HOME=/tmp'],
     HostConfig: {
       NetworkMode: 'none',
       ReadonlyRootfs: true,
       CapDrop: ['ALL'],
       SecurityOpt: ['no-new-privileges:true', ...(engine.seccomp ? [`seccomp=${profile}`] : [])],
-      Tmpfs: {
-        '/tmp': 'rw,size=256m,mode=1777',
-        // Podman gives a tmpfs to no other user than root.
-        '/home/agent': 'rw,size=256m,mode=1777',
-      },
+      Tmpfs: { '/tmp': 'rw,size=256m,mode=1777' },
       Ulimits: ulimits(engine),
       ...(engine.limits.processes ? { PidsLimit: 256 } : {}),
       ...(engine.limits.memory ? { Memory: 2 ** 30, MemorySwap: 2 ** 30 } : {}),
