@@ -249,7 +249,7 @@ async function main(): Promise<void> {
     await on.audit.close();
     on.lock.release();
   });
-  const agents = await welcome(house);
+  const agents = await welcome(house, on.secrets);
   const { shown } = doors.tls ?? { shown: null };
   const tls = shown ? `  tls:    SHA-256 ${shown.fingerprint}${shown.isOwnMade ? ' (made here)' : ''}\n` : '';
   process.stdout.write(
