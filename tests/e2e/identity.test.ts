@@ -183,7 +183,7 @@ describe('an agent that enrols', () => {
     expect((await house.get<AgentView>('agents/web-1')).state).toMatch(/disconnected|awaited/);
   });
 
-  test('[C16] says why not when its token was used by another, and takes a new one without a restart', async () => {
+  test('[C16, G36] says why not when its token was used by another, and takes a new one without a restart', async () => {
     const agent = await remote('web-2');
     const thief = await remote('web-3');
     writeFileSync(join(thief.place, 'token'), `${agent.token}\n`, { mode: 0o600 });
