@@ -33,6 +33,8 @@ export interface IdentityWorld {
 export interface Identity {
   /** Enrols when it must. Null: there is a certificate; else why there is none. */
   ready(): Promise<string | null>;
+  /** Whether a token lies there that was not tried yet: then there is no reason to wait. */
+  hasNewToken(): boolean;
   /** A link that was accepted; certificates are renewed over it. */
   live(client: Client): void;
   over(): void;
@@ -54,6 +56,8 @@ export function identity({ options, log, running, changeOver }: IdentityWorld): 
   const { dir, bootstrap } = options;
   /** A token that was used, or that the server has refused, is not shown to it again. */
   let spent: { readonly token: string; readonly why: string } | null = null;
+  /** The last that was tried, whatever became of it. */
+  let tried: string | null = null;
   let client: Client | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -95,6 +99,7 @@ export function identity({ options, log, running, changeOver }: IdentityWorld): 
   const begin = async (from: Bootstrap): Promise<'enrolled' | null> => {
     const token = tokenIn(from);
     if (!token || token === spent?.token) return null;
+    tried = token;
     try {
       await enrol(from, token, dir);
       spent = { token, why: 'that token was used' };
@@ -126,6 +131,14 @@ export function identity({ options, log, running, changeOver }: IdentityWorld): 
         return `the certificate in ${dir} ${state}: ${where}`;
       } catch (thrown) {
         return thrown instanceof Error ? thrown.message : String(thrown);
+      }
+    },
+    hasNewToken() {
+      try {
+        const token = bootstrap && tokenIn(bootstrap);
+        return token !== null && token !== tried;
+      } catch {
+        return false; // Why it cannot be read is said with the next try.
       }
     },
     live(opened) {

@@ -49,6 +49,8 @@ const near = /^(unix:|localhost:|127\.|\[::1\])/;
 /** A link that was lost sooner does not count as a success. */
 const GOOD_AFTER_MS = 3_000;
 const ACCEPT_WITHIN_MS = 15_000;
+/** How often it is looked for a new token while nothing else is to be done. */
+const LOOK_MS = 1_000;
 /** How long the server may take to close its half. */
 const CLOSE_MS = 500;
 /** What the server may say at once. */
@@ -129,7 +131,7 @@ export function link(given: LinkOptions): Link {
       if (hurry || Date.now() - startedAt > GOOD_AFTER_MS) backoffMs = BACKOFF_FIRST_MS;
       const waitMs = hurry ? 0 : Math.round(backoffMs * (0.5 + Math.random() / 2));
       log('warn', 'no link to the server', { reason, again_in_ms: waitMs });
-      await Promise.race([Bun.sleep(waitMs), new Promise<void>((resolve) => (wake = resolve))]);
+      await rest(waitMs, new Promise<void>((resolve) => (wake = resolve)), certified);
       backoffMs = Math.min(backoffMs * 2, backoffMaxMs);
     }
   })();
@@ -145,6 +147,15 @@ export function link(given: LinkOptions): Link {
       await over;
     },
   };
+}
+
+/** Over before its time when it is woken, or when there is a new token to begin with. */
+async function rest(waitMs: number, woken: Promise<void>, certified: Identity | null): Promise<void> {
+  const early = woken.then(() => true);
+  for (let leftMs = waitMs; leftMs > 0; leftMs -= LOOK_MS) {
+    if (await Promise.race([early, Bun.sleep(Math.min(leftMs, LOOK_MS))])) return;
+    if (certified?.hasNewToken()) return;
+  }
 }
 
 interface Connection {

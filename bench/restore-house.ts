@@ -95,6 +95,7 @@ export function quietLink(agent: string): AgentLink {
     agent: agent as AgentId,
     instanceId: agent,
     features: new Set(['offsets', 'started']),
+    proven: { kind: 'secret' },
     launch: async () => {},
     type: async () => {},
     closeStdin() {},

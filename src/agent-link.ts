@@ -33,6 +33,7 @@ export interface AgentLink {
    * agent.
    */
   readonly features: ReadonlySet<string>;
+  readonly proven: Proven;
   /**
    * Resolves when the process runs (for an agent without `started`: when the command is sent).
    * Throws Failure('agent-gone' | 'runtime-failed').
@@ -157,6 +158,12 @@ export type Proof =
   | { readonly kind: 'peer'; readonly uid: number; readonly gid: number; readonly pid: number }
   | ({ readonly kind: 'certificate' } & ShownCertificate)
   | { readonly kind: 'none' };
+
+/** What an agent was let in by, without what must not be kept. */
+export type Proven =
+  | { readonly kind: 'certificate'; readonly serial: string; readonly until: number }
+  | { readonly kind: 'peer-credentials' }
+  | { readonly kind: 'secret' };
 
 /** What the transport tells the house. The output path is hot: no allocation per call beyond the bytes. */
 export interface AgentListener {

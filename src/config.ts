@@ -76,6 +76,8 @@ export interface Config {
   readonly stopGraceMs: number;
   /** Recordings of sessions that ended longer ago are removed; 0: none are. */
   readonly recordingsKeepDays: number;
+  /** Directories of tasks that ended longer ago are removed; 0: none are. */
+  readonly tasksKeepDays: number;
   readonly crashes: {
     readonly max: number;
     readonly withinMs: number;
@@ -123,6 +125,10 @@ function integer(
   }
   return value;
 }
+
+/** Whole days; 0 and `off`: for ever. */
+const keepDays = (env: Env, name: string, fallback: number): number =>
+  env[name] === 'off' ? 0 : integer(env, name, { fallback, min: 0, max: 36_500 });
 
 function flag(env: Env, name: string, fallback: boolean): boolean {
   const text = env[name]?.toLowerCase();
@@ -281,6 +287,7 @@ export function readConfig(env: Env, cwd: string, sourceDir: string): Config {
     heartbeatSeconds: integer(env, 'AGENTIC_HEARTBEAT_SECONDS', { fallback: 10, min: 1, max: 300 }),
     hitlExpiresMs: expires === 0 ? null : expires * 1_000,
     stopGraceMs: integer(env, 'AGENTIC_STOP_GRACE_MS', { fallback: 10_000, min: 0, max: 600_000 }),
+    tasksKeepDays: keepDays(env, 'AGENTIC_TASKS_KEEP_DAYS', 30),
     recordingsKeepDays: integer(env, 'AGENTIC_RECORDINGS_KEEP_DAYS', { fallback: 0, min: 0, max: 36_500 }),
     crashes: {
       max: integer(env, 'AGENTIC_CRASHES_MAX', { fallback: 5, min: 0, max: 1_000 }),

@@ -29,7 +29,7 @@ import type {
 } from './views.ts';
 import type { ImageView } from './views-images.ts';
 import type { FoundLineView, RecordingMarkView, RecordingView } from './views-recordings.ts';
-import type { UsageReport } from './views-usage.ts';
+import type { InstanceUseView, UsageReport } from './views-usage.ts';
 
 /**
  * Looks up an actor, `<kind>:<id>`, that ended longer ago than memory reaches, so that the desks find it. One
@@ -51,6 +51,8 @@ export interface InstanceDesk {
   /** Its storage stays, unless `removesStorage` asks for that to go too, or nothing is in it. */
   destroy(name: string, by: string, removesStorage?: boolean): Promise<InstanceView>;
   probes(): Promise<readonly Probe[]>;
+  /** Measured at most every two seconds. Throws 'not-found', and what its runtime throws. */
+  usage(name: string): Promise<InstanceUseView>;
 }
 
 export interface NewInstance {

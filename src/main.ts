@@ -39,6 +39,7 @@ import { forgetLinks, liveness, reopenTerminals } from './wiring/presence.ts';
 import { keepRecordings } from './wiring/recording-keeper.ts';
 import { recordingWorld } from './wiring/recordings.ts';
 import { retention } from './wiring/retention.ts';
+import { keepTaskDirs } from './wiring/task-keeper.ts';
 import { wire } from './wiring/wire.ts';
 
 /** How long open requests may take to finish when the server is asked to stop. */
@@ -169,7 +170,11 @@ const messageOf = (thrown: unknown) => (thrown instanceof Error ? thrown.message
 /** What is kept for so long and no longer. Returns how to stop looking. */
 function keeping(house: House, { journal, log, config }: Ground): () => void {
   const { archiveAfterMs, recordingsKeepDays: keepDays } = config;
-  const stops = [keepRecordings(recordingWorld(house, journal), { clock, keepDays }), keepAgentshare(house)];
+  const stops = [
+    keepRecordings(recordingWorld(house, journal), { clock, keepDays }),
+    keepAgentshare(house),
+    keepTaskDirs(house),
+  ];
   if (archiveAfterMs !== null) stops.push(retention({ journal, clock, log, afterMs: archiveAfterMs }));
   return () => {
     for (const stop of stops) stop();
@@ -249,7 +254,7 @@ async function main(): Promise<void> {
     await on.audit.close();
     on.lock.release();
   });
-  const agents = await welcome(house);
+  const agents = await welcome(house, on.secrets);
   const { shown } = doors.tls ?? { shown: null };
   const tls = shown ? `  tls:    SHA-256 ${shown.fingerprint}${shown.isOwnMade ? ' (made here)' : ''}\n` : '';
   process.stdout.write(

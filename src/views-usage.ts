@@ -1,4 +1,4 @@
-/** What models cost, as the outside sees it (src/views.ts). */
+/** What models cost, and what instances use, as the outside sees it (src/views.ts). */
 
 export interface UsageView {
   requests: number;
@@ -27,4 +27,13 @@ export interface UsageReport {
   agents: (UsageView & { agent_id: string; days: (UsageView & { day: string; model: string })[] })[];
   /** Newest first. */
   tasks: (UsageView & { task_id: string; name: string; budget: BudgetView | null })[];
+}
+
+/** What an instance uses, by its runtime's own measure. All null: it does not run. */
+export interface InstanceUseView {
+  measured_at: string;
+  /** Since the last look, of one processor; 0 at the first look. */
+  cpu_percent: number | null;
+  memory_bytes: number | null;
+  processes: number | null;
 }

@@ -84,6 +84,14 @@ export interface KeptStorageView {
   storage: StorageUseView | null;
 }
 
+/** How an agent proved who it is, on the link that it has now. */
+export interface ProofView {
+  kind: 'certificate' | 'peer-credentials' | 'secret';
+  /** Of the certificate: upper-case hex, and when it ends; else null. */
+  serial: string | null;
+  not_after: string | null;
+}
+
 export interface AgentView {
   id: string;
   instance_id: string;
@@ -119,6 +127,8 @@ export interface AgentView {
   runtime: RuntimeKind | null;
   task_id: string | null;
   sessions: number;
+  /** Null: it is not connected. */
+  proof: ProofView | null;
 }
 
 export interface SessionView {

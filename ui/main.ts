@@ -1,5 +1,6 @@
 /** Starts the dashboard: colours first, then the page, then the feed that fills it. */
 import { render } from 'preact';
+import { learnCaller } from './state/caller.ts';
 import { startFeed, startPolling } from './state/feed.ts';
 import { h } from './view/h.ts';
 import { listenForKeys } from './view/keys.ts';
@@ -11,4 +12,5 @@ const root = document.getElementById('app');
 if (root) render(h(Shell, {}), root);
 listenForKeys();
 startPolling();
+learnCaller();
 startFeed();

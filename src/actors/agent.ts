@@ -237,5 +237,6 @@ export function agentView({ value, context: c }: SnapshotFrom<typeof agentMachin
     runtime: c.runtime,
     task_id: c.task,
     sessions: 0,
+    proof: null,
   };
 }

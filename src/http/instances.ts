@@ -6,6 +6,7 @@ import type { Limits, RuntimeKind } from '../runtime.ts';
 import type { InstanceView } from '../views.ts';
 import { type Asked, integer, json, notEmpty, type Route, route, strict } from './route.ts';
 import * as schemas from './schemas.ts';
+import { instanceUse } from './schemas-walls.ts';
 
 const GRACE_MS_MAX = 600_000;
 
@@ -157,6 +158,16 @@ export const instanceRoutes = (desk: InstanceDesk): Route[] => [
     summary: 'Which runtimes work on this host, and why the others do not',
     answers: { 200: json('one entry a runtime', t.Object({ probes: t.Array(schemas.probe) })) },
     run: async () => ({ probes: await desk.probes() }),
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/instances/:name/usage',
+    role: 'viewer',
+    tag: 'instances',
+    summary:
+      'How much processor, memory and processes it uses, measured by its runtime at most every two seconds',
+    answers: { 200: json('it', instanceUse) },
+    run: ({ params }) => desk.usage(params['name'] ?? ''),
   }),
   ...families.flatMap((family) => familyRoutes(desk, family)),
 ];

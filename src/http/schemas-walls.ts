@@ -1,4 +1,4 @@
-/** The JSON of what confines an instance (src/views-walls.ts), for the OpenAPI document. */
+/** The JSON of what confines an instance and of what it uses (src/views-*.ts), for the OpenAPI document. */
 import { type TSchema, t } from 'elysia';
 import { integer } from './route.ts';
 
@@ -29,4 +29,14 @@ export const walls = t.Object(
     unenforced,
   },
   { description: 'what confines it, as it is really set; null until it is made, and where nothing does' },
+);
+
+export const instanceUse = t.Object(
+  {
+    measured_at: t.String({ format: 'date-time' }),
+    cpu_percent: orNull(t.Number({ description: 'since the last look, of one processor; 0 at the first' })),
+    memory_bytes: orNull(integer()),
+    processes: orNull(integer()),
+  },
+  { description: 'all null: it does not run' },
 );

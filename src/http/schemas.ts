@@ -129,6 +129,16 @@ export const agent = t.Object({
   runtime: orNull(text),
   task_id: orNull(text),
   sessions: integer(),
+  proof: orNull(
+    t.Object(
+      {
+        kind: words(['certificate', 'peer-credentials', 'secret']),
+        serial: orNull(t.String({ description: 'of the certificate, in upper-case hex' })),
+        not_after: orNull(instant),
+      },
+      { description: 'how it proved who it is; null while it is not connected' },
+    ),
+  ),
 });
 
 export const recordingRemoved = t.Object({ at: instant, by: text, reason: text });

@@ -35,6 +35,7 @@ import { gauges, healthDesk } from '../wiring/health.ts';
 import { hitlDesk } from '../wiring/hitl.ts';
 import type { House } from '../wiring/house.ts';
 import { admission, type Secrets } from '../wiring/identity.ts';
+import { instanceUse } from '../wiring/instance-use.ts';
 import { instanceDesk } from '../wiring/instances.ts';
 import { decorated } from '../wiring/observed.ts';
 import { presence } from '../wiring/presence.ts';
@@ -152,7 +153,7 @@ export async function openDoors(on: Ground, built: Built, startedAt: number): Pr
     desks: {
       recall: (actor) => house.fleet.remind([actor]),
       actors: actorDesk(house.fleet, journal),
-      instances: instanceDesk(house),
+      instances: instanceDesk(house, instanceUse(house)),
       identity: identityDesk(house, {
         ...identity,
         secrets,

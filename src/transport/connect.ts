@@ -21,7 +21,7 @@ import type { Clock } from '../clock.ts';
 import { Failure, failures } from '../failure.ts';
 import type { AgentId, SessionId } from '../ids.ts';
 import type { Log } from '../log.ts';
-import { type Origin, proofOf } from './identity.ts';
+import { type Origin, proofOf, provenBy } from './identity.ts';
 import { type AgentStream, Link } from './link.ts';
 import {
   featuresOf,
@@ -217,11 +217,13 @@ async function admit(
       `the metadata says instance ${instance} and the registration says ${instanceId}`,
     );
   }
-  await listener.admit(proofOf(stream.metadata, origin), agentId, instance);
+  const proof = proofOf(stream.metadata, origin);
+  await listener.admit(proof, agentId, instance);
   return new Link(stream, {
     agent: agentId as AgentId,
     instanceId: instance,
     features: featuresOf(registration),
+    proven: provenBy(proof),
     clock,
     unsentBytesMax: limits.unsentBytesMax,
     cut: fail,

@@ -5,7 +5,7 @@
  * word, unless a secret says more; on TCP only a secret does.
  */
 import type { Metadata } from '@grpc/grpc-js';
-import type { Proof } from '../agent-link.ts';
+import type { Proof, Proven } from '../agent-link.ts';
 import type { ShownCertificate } from '../certificates.ts';
 import type { Peer } from './peer.ts';
 
@@ -21,6 +21,20 @@ export type Origin =
 export function bearerOf(metadata: Metadata): string | null {
   const [, token = null] = /^Bearer\s+(\S+)$/i.exec(String(metadata.get('authorization')[0] ?? '')) ?? [];
   return token;
+}
+
+/** Of one that was admitted: the secret itself, and whose process it was, go no further. */
+export function provenBy(proof: Proof): Proven {
+  switch (proof.kind) {
+    case 'certificate':
+      return { kind: 'certificate', serial: proof.serial, until: proof.until };
+    case 'peer':
+      return { kind: 'peer-credentials' };
+    case 'secret':
+      return { kind: 'secret' };
+    case 'none':
+      throw new Error('an agent was admitted without a proof');
+  }
 }
 
 export function proofOf(metadata: Metadata, origin: Origin): Proof {

@@ -23,7 +23,7 @@ import {
   type StdinChunk,
   StdinChunkSchema,
 } from '../../proto/gen/agent_pb.ts';
-import type { AgentLink, Launch, ReconcileOutcome, ReconcilePlan, Typing } from '../agent-link.ts';
+import type { AgentLink, Launch, Proven, ReconcileOutcome, ReconcilePlan, Typing } from '../agent-link.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { AgentId, SessionId } from '../ids.ts';
@@ -36,6 +36,7 @@ export interface LinkFacts {
   readonly agent: AgentId;
   readonly instanceId: string;
   readonly features: ReadonlySet<string>;
+  readonly proven: Proven;
   readonly clock: Clock;
   /** What may wait to be sent to one agent. */
   readonly unsentBytesMax: number;
@@ -65,6 +66,7 @@ export class Link implements AgentLink {
   readonly agent: AgentId;
   readonly instanceId: string;
   readonly features: ReadonlySet<string>;
+  readonly proven: Proven;
   readonly #stream: AgentStream;
   readonly #facts: LinkFacts;
   readonly #waiting = new Map<string, Set<Waiting>>();
@@ -81,6 +83,7 @@ export class Link implements AgentLink {
     this.agent = facts.agent;
     this.instanceId = facts.instanceId;
     this.features = facts.features;
+    this.proven = facts.proven;
     this.#stream = stream;
     this.#facts = facts;
     stream.on('drain', () => {

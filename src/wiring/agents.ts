@@ -1,7 +1,9 @@
 /** Agents, as the doors see them: the actor's view with what is observed beside it. */
+import type { Proven } from '../agent-link.ts';
+import { rfc3339 } from '../clock.ts';
 import type { AgentDesk } from '../desk.ts';
 import type { AgentId } from '../ids.ts';
-import type { AgentView } from '../views.ts';
+import type { AgentView, ProofView } from '../views.ts';
 import { type House, sessionsOf } from './house.ts';
 
 export function agentDesk(house: House): AgentDesk {
@@ -20,14 +22,15 @@ export function agentDesk(house: House): AgentDesk {
 export function observed(house: House, view: AgentView): AgentView {
   const telemetry = house.telemetry.get(view.id as AgentId);
   const { heartbeat, metrics } = telemetry ?? {};
-  const connected = house.links.has(view.id as AgentId);
+  const link = house.links.get(view.id as AgentId);
   return {
     ...view,
     setup_progress_json: heartbeat?.setupProgressJson || null,
     last_heartbeat: telemetry?.seenAt ?? null,
     sessions: sessionsOf(house, view.id).length,
+    proof: link ? proofView(link.proven) : null,
     metrics:
-      connected && metrics
+      link && metrics
         ? {
             cpu_percent: metrics.cpuPercent,
             memory_used_bytes: metrics.memoryUsedBytes,
@@ -39,4 +42,10 @@ export function observed(house: House, view: AgentView): AgentView {
           }
         : null,
   };
+}
+
+function proofView(proven: Proven): ProofView {
+  const { kind } = proven;
+  if (kind !== 'certificate') return { kind, serial: null, not_after: null };
+  return { kind, serial: proven.serial, not_after: rfc3339(proven.until) };
 }

@@ -3,9 +3,11 @@ import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
+import type { AgentId } from '../ids.ts';
 import type { InstanceView } from '../views.ts';
 import type { IdentityPlaces } from './certificates.ts';
 import { type House, until } from './house.ts';
+import type { Secrets } from './identity.ts';
 import { makeInstance } from './instances.ts';
 
 /** How long the first words wait for agents that should be there. */
@@ -20,23 +22,27 @@ export async function firstInstance(house: House): Promise<void> {
   log.info('first instance made', { name });
 }
 
-/** Waits until the agents that should be there are, but not for ever. */
-export async function welcome(house: House): Promise<string> {
-  const wanted = () =>
-    (house.fleet.views('instance') as InstanceView[]).filter(
-      ({ state }) => state === 'running' || state === 'starting' || state === 'provisioning',
-    );
-  const late = () => new Failure('timed-out', 'not yet');
-  await Promise.all(
-    wanted().map(({ name }) => {
-      const look = () => (house.links.has(name as never) ? true : null);
-      return until(house, { fact: `link:${name}`, look, withinMs: WELCOME_MS, late }).catch(() => null);
+/**
+ * Waits until the agents that should be there are, but not for ever, and not for those that are turned away.
+ */
+export async function welcome(house: House, { isRevoked }: Pick<Secrets, 'isRevoked'>): Promise<string> {
+  const wanted = (house.fleet.views('instance') as InstanceView[]).filter(
+    ({ state }) => state === 'running' || state === 'starting' || state === 'provisioning',
+  );
+  const found = await Promise.all(
+    wanted.map(async ({ name }) => {
+      const isOut = await isRevoked(name);
+      return `${name} ${isOut ? 'revoked; restart it for a new identity' : await arrival(house, name)}`;
     }),
   );
-  const names = wanted().map(
-    ({ name }) => `${name} ${house.links.has(name as never) ? 'ready' : 'not connected yet'}`,
-  );
-  return names.length === 0 ? 'no instances yet' : names.join(', ');
+  return found.length === 0 ? 'no instances yet' : found.join(', ');
+}
+
+async function arrival(house: House, name: string): Promise<string> {
+  const look = () => (house.links.has(name as AgentId) ? 'ready' : null);
+  const late = () => new Failure('timed-out', 'not yet');
+  const wait = { fact: `link:${name}`, look, withinMs: WELCOME_MS, late } as const;
+  return await until(house, wait).catch(() => 'not connected yet');
 }
 
 export interface Places extends IdentityPlaces {

@@ -170,7 +170,8 @@ async function probeOf({ runtimes }: House, kind: RuntimeKind): Promise<Probe> {
   return await runtime.probe();
 }
 
-export function instanceDesk(house: House): InstanceDesk {
+/** `usage` is told how much one uses. */
+export function instanceDesk(house: House, usage: InstanceDesk['usage']): InstanceDesk {
   const { fleet, clock } = house;
   const find = (name: string) => {
     const view = fleet.view(`instance:${name}`) as InstanceView | null;
@@ -224,6 +225,7 @@ export function instanceDesk(house: House): InstanceDesk {
     destroy: (name, by, removesStorage) =>
       command(name, { type: 'destroy', at: clock.now(), by, ...(removesStorage ? { removesStorage } : {}) }),
     probes: () => Promise.all([...house.runtimes.values()].map((runtime) => runtime.probe())),
+    usage,
   };
 }
 

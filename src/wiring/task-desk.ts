@@ -13,6 +13,7 @@ import { durationMs } from '../tasks/units.ts';
 import type { TaskView } from '../views.ts';
 import { providersOf } from './credentials.ts';
 import { type House, taskOf } from './house.ts';
+import { stillKept } from './task-keeper.ts';
 
 export type Logs = (id: TaskId, after: string | null, signal: AbortSignal) => AsyncIterable<TaskLog>;
 
@@ -58,11 +59,11 @@ export function taskDesk(house: House, logs: Logs): TaskDesk {
       return logs(id as TaskId, after, signal);
     },
     async artifacts(id) {
-      there(id);
+      await stillKept(house, there(id));
       return await listArtifacts(taskDirs(config.agentshare.root, id));
     },
     async artifact(id, name) {
-      there(id);
+      await stillKept(house, there(id));
       return await openArtifact(taskDirs(config.agentshare.root, id), name);
     },
     manifest: (id) => (taskOf(house, id) as TaskContext | null)?.manifest ?? null,

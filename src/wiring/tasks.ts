@@ -42,7 +42,7 @@ export function taskEffects(house: House): EffectsOf<typeof taskPorts> {
       // An agent that is away ends it when it comes back; what else the task holds is released all the same.
       if (run) await endSession(house, run.session.id, ending).catch(toFailureInfo);
       if (place) {
-        const dirs = taskDirs(house.config.dataDir, task);
+        const dirs = taskDirs(house.config.agentshare.root, task);
         // An engine that is away keeps them; they come back when the instance is destroyed.
         await takeTaskBack(house, place.agent, dirs).catch((thrown) => {
           house.log.warn('directories of a task not taken back', { task, why: String(thrown) });

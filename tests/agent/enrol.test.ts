@@ -146,9 +146,11 @@ describe('enrolment', () => {
     });
     for (let i = 0; i < 3; i++) expect(await me.ready()).toContain('that token was used');
     expect(heard.length).toBe(1);
+    expect(me.hasNewToken()).toBe(false);
     writeFileSync(on.bootstrap.tokenFile, 'asbt_another\n');
+    expect(me.hasNewToken()).toBe(true);
     await me.ready();
-    expect(heard.length).toBe(2);
+    expect([heard.length, me.hasNewToken()]).toEqual([2, false]);
   });
 });
 
@@ -181,6 +183,20 @@ test('[C20] a new token is a new beginning, and one that is of no use takes noth
   writeFileSync(on.bootstrap.tokenFile, 'asbt_wrong\n');
   for (let i = 0; i < 2; i++) expect(await me.ready()).toBeNull();
   expect([heard.length, held(on.tls)?.cert]).toEqual([3, second]);
+});
+
+test('[G36] a token ends the waiting once, also when nobody could be asked', async () => {
+  const by = root();
+  const on = ground(by, 'https://127.0.0.1:1/api/v1/enrol');
+  const options = { dir: on.tls, bootstrap: on.bootstrap };
+  const me = identity({ options, log: () => {}, running: () => 0, changeOver: () => {} });
+  expect(me.hasNewToken()).toBe(true);
+  expect(await me.ready()).toContain('cannot be asked');
+  expect(me.hasNewToken()).toBe(false);
+  writeFileSync(on.bootstrap.tokenFile, 'asbt_next\n');
+  expect(me.hasNewToken()).toBe(true);
+  chmodSync(on.bootstrap.tokenFile, 0o644);
+  expect(me.hasNewToken()).toBe(false);
 });
 
 describe('the files of an agent', () => {

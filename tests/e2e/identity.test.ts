@@ -126,6 +126,14 @@ describe('an agent that enrols', () => {
     const [issued] = await audited('certificate.issued', 'web-1');
     expect(issued).toMatchObject({ door: 'identity', outcome: 'done', from: '127.0.0.1' });
     expect(issued?.params['serial']).toBe(leaf.serialNumber);
+    // It is seen at the agent, also in the list; what is elsewhere proved itself by the same.
+    const { agents } = await house.get<{ agents: AgentView[] }>('agents');
+    for (const { proof } of [...agents, await house.get<AgentView>('agents/web-1')])
+      expect(proof).toEqual({
+        kind: 'certificate',
+        serial: leaf.serialNumber,
+        not_after: new Date(leaf.validTo).toISOString(),
+      });
   });
 
   test('[C12] renews under a new key while a session runs, which goes on without losing a byte', async () => {
@@ -175,7 +183,7 @@ describe('an agent that enrols', () => {
     expect((await house.get<AgentView>('agents/web-1')).state).toMatch(/disconnected|awaited/);
   });
 
-  test('[C16] says why not when its token was used by another, and takes a new one without a restart', async () => {
+  test('[C16, G36] says why not when its token was used by another, and takes a new one without a restart', async () => {
     const agent = await remote('web-2');
     const thief = await remote('web-3');
     writeFileSync(join(thief.place, 'token'), `${agent.token}\n`, { mode: 0o600 });

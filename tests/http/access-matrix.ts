@@ -40,6 +40,7 @@ export const httpMatrix: Readonly<Record<string, Least>> = {
   'GET /api/v1/images/:name/sbom': 'viewer',
   'GET /api/v1/instances': 'viewer',
   'GET /api/v1/instances/:name': 'viewer',
+  'GET /api/v1/instances/:name/usage': 'viewer',
   'GET /api/v1/instances/probes': 'viewer',
   'GET /api/v1/recordings': 'viewer',
   'GET /api/v1/recordings/search': 'viewer',

@@ -55,6 +55,10 @@ export function instanceDesk(calls: Calls): InstanceDesk {
     reprovision: (name, by) => turn(name, 'provisioning', `reprovision ${name} by ${by}`),
     reset: (name, by) => turn(name, 'stopped', `reset ${name} by ${by}`),
     destroy: (name, by) => turn(name, 'destroying', `destroy ${name} by ${by}`),
+    async usage(name) {
+      found(kept.get(name), `instance "${name}"`);
+      return { measured_at: '2026-11-26T10:00:00.000Z', cpu_percent: 3.5, memory_bytes: 4_096, processes: 2 };
+    },
     probes: async () => [
       { runtime: 'host', available: true, isolation: 'full-host-access', reasons: [], unenforced: [] },
       {

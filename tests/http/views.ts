@@ -44,6 +44,7 @@ export const agentView = (given: Partial<AgentView> = {}): AgentView => ({
   runtime: 'host',
   task_id: null,
   sessions: 0,
+  proof: null,
   ...given,
 });
 

@@ -1,5 +1,6 @@
 /** gRPC with client certificates over real sockets: who comes in, who does not, and who is thrown out. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { X509Certificate } from 'node:crypto';
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
@@ -42,6 +43,15 @@ describe('the TLS port', () => {
     ]);
     caller.output('s-1', 'hello', 0);
     await until('output', () => on.house.all('output').length > 0);
+  });
+
+  test('[G35] its link says which certificate it showed, and until when that is good', async () => {
+    const tls = await enrolled();
+    await linked(tls);
+    const { serialNumber, validTo } = new X509Certificate(tls.cert);
+    expect(on.house.all('connected').map(({ link }) => link.proven)).toEqual([
+      { kind: 'certificate', serial: serialNumber, until: Date.parse(validTo) },
+    ]);
   });
 
   test("[C9] nobody comes in without a certificate, or with one of another authority, one that has expired, or a server's", async () => {

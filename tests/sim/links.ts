@@ -28,6 +28,7 @@ export class HandLink implements AgentLink, Outlet {
   readonly agent: AgentId;
   readonly instanceId: string;
   readonly features: ReadonlySet<string> = new Set(['offsets', 'started', 'stdin-acks', 'terminal-state']);
+  readonly proven = { kind: 'secret' } as const;
   readonly peer: FakeAgent;
   readonly house: House;
   /** On their way. */

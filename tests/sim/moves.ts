@@ -4,6 +4,7 @@ import type { SessionId } from '../../src/ids.ts';
 import { keysFor } from '../../src/terminal/asking-keys.ts';
 import type { HitlView, InstanceView, TaskView } from '../../src/views.ts';
 import { hitlDesk } from '../../src/wiring/hitl.ts';
+import { instanceUse } from '../../src/wiring/instance-use.ts';
 import { instanceDesk } from '../../src/wiring/instances.ts';
 import { sessionDesk } from '../../src/wiring/sessions.ts';
 import { taskDesk } from '../../src/wiring/task-desk.ts';
@@ -34,7 +35,7 @@ function promise({ w }: Game, call: Promise<unknown>, entry: () => { actor: stri
 }
 
 export const desksOf = ({ house }: Server) => ({
-  instances: instanceDesk(house),
+  instances: instanceDesk(house, instanceUse(house)),
   sessions: sessionDesk(house),
   tasks: taskDesk(house, () => {
     throw new Error('nobody reads logs here');

@@ -270,7 +270,7 @@ describe('the Unix socket', () => {
     expect(other).not.toBe(found);
   });
 
-  test('[G25] an agent there is who the kernel says, unless it shows a secret', async () => {
+  test('[G25, G35] an agent there is who the kernel says, unless it shows a secret, and its link says which', async () => {
     const secretless = await greeted(on.unix, 'ours', { secret: null });
     closings.push(() => secretless.close());
     expect(on.house.proofs).toEqual([
@@ -279,6 +279,10 @@ describe('the Unix socket', () => {
     const secret = await greeted(on.unix, 'ours', { agent: 'web-2' });
     closings.push(() => secret.close());
     expect(on.house.proofs.at(-1)?.kind).toBe('secret');
+    expect(on.house.all('connected').map(({ link }) => link.proven)).toEqual([
+      { kind: 'peer-credentials' },
+      { kind: 'secret' },
+    ]);
     secretless.output('s-1', 'over the socket', 0);
     await until('its output', () => on.house.all('output').length === 1);
   });

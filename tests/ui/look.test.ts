@@ -45,6 +45,7 @@ beforeAll(async () => {
     ...['log', 'artifacts', 'changes', 'manifest'].map((tab) => `${task}?tab=${tab}`),
     '#/instances',
     '#/agents/local',
+    '#/agents/local?area=global',
     '#/events',
     `#/sessions/${session.session_id}`,
   ];
@@ -213,7 +214,7 @@ test(
   '[U16] everything is reached with the keyboard, and what has the focus is seen',
   async () => {
     const { page } = await stage.open('#/tasks');
-    for (const hash of ['#/', '#/questions', '#/tasks/new', hashes.at(-1) ?? '']) {
+    for (const hash of ['#/', '#/agents/local', '#/questions', '#/tasks/new', hashes.at(-1) ?? '']) {
       await visit(page, hash);
       await page.evaluate(() => {
         document.body.tabIndex = -1;

@@ -42,6 +42,7 @@ export class HandLink implements AgentLink {
   readonly agent: AgentId;
   readonly instanceId = 'i-1';
   readonly features: ReadonlySet<string>;
+  readonly proven = { kind: 'peer-credentials' } as const;
   readonly launches: Launch[] = [];
   readonly typed: { readonly session: string; readonly text: string; readonly key: string | null }[] = [];
   readonly acks: { readonly session: string; readonly offset: number; readonly resume: boolean }[] = [];

@@ -2,6 +2,7 @@
  * What the views ask of the house: order, counts and what belongs together. Pure.
  */
 import type { AgentView, EventView, HitlView, SessionView, TaskState, TaskView } from '../../src/views.ts';
+import { plural } from '../words.ts';
 import { actorKind, type House } from './house.ts';
 
 const asking: ReadonlySet<HitlView['state']> = new Set(['open', 'answering']);
@@ -97,4 +98,16 @@ export function eventsMatching(events: readonly EventView[], { kinds, words }: E
     .filter((event) => kinds.size === 0 || kinds.has(actorKind(event.actor)))
     .filter((event) => wanted === '' || `${event.event_type} ${event.actor}`.toLowerCase().includes(wanted))
     .toReversed();
+}
+
+export function hostWords(agent: AgentView): string {
+  const facts = agent.system_info;
+  const parts = [
+    // Its name alone could be taken for what the machine is: hosts are called `vm`, too.
+    agent.hostname === '' ? '' : `hostname ${agent.hostname}`,
+    agent.ip_address,
+    facts?.os ?? '',
+    facts ? plural(facts.cpu_cores, 'core') : '',
+  ];
+  return parts.filter((part) => part !== '').join(' · ') || 'No facts yet';
 }

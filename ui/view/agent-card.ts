@@ -1,13 +1,13 @@
 /** An agent at a glance: what it is, how it does, what it works on. */
 import type { VNode } from 'preact';
 import type { AgentView } from '../../src/views.ts';
-import { isLive } from '../state/readings.ts';
+import { hostWords, isLive } from '../state/readings.ts';
 import { house, now, useCell } from '../state/store.ts';
 import { bytes, duration, percent, plural } from '../words.ts';
 import { show } from './dialog.ts';
 import { h } from './h.ts';
 import { Icon } from './icons.ts';
-import { Ago, Button, Meter, State } from './marks.ts';
+import { Ago, Button, Meter, RuntimeTag, State } from './marks.ts';
 import { to } from './route.ts';
 
 export function AgentCard({ agent }: { agent: AgentView }): VNode {
@@ -26,7 +26,7 @@ export function AgentCard({ agent }: { agent: AgentView }): VNode {
     h('header', { class: 'card-head' }, [
       h('a', { href: to('agents', agent.id), class: 'strong' }, agent.id),
       h(State, { state: agent.state, title: agent.setup_status }),
-      agent.runtime ? h('span', { class: 'tag' }, agent.runtime) : null,
+      agent.runtime ? h(RuntimeTag, { runtime: agent.runtime }) : null,
       h('span', { class: 'push' }),
       h(Button, {
         label: '',
@@ -34,6 +34,7 @@ export function AgentCard({ agent }: { agent: AgentView }): VNode {
         tone: 'quiet',
         name: `New terminal on ${agent.id}`,
         onClick: () => show('session', agent.id),
+        needs: 'operator',
         isDisabled: agent.state !== 'ready' && agent.state !== 'busy',
       }),
     ]),
@@ -53,17 +54,6 @@ export function AgentCard({ agent }: { agent: AgentView }): VNode {
       ]),
     ]),
   );
-}
-
-export function hostWords(agent: AgentView): string {
-  const facts = agent.system_info;
-  const parts = [
-    agent.hostname,
-    agent.ip_address,
-    facts?.os ?? '',
-    facts ? plural(facts.cpu_cores, 'core') : '',
-  ];
-  return parts.filter((part) => part !== '').join(' · ') || 'No facts yet';
 }
 
 export function Metrics({ agent }: { agent: AgentView }): VNode {

@@ -1,16 +1,21 @@
 /** One agent: its host, its measurements, its instance and everything it runs. */
 import type { VNode } from 'preact';
 import type { AgentView, InstanceView } from '../../src/views.ts';
+import { hostWords } from '../state/readings.ts';
 import { house, useCell } from '../state/store.ts';
-import { bytes } from '../words.ts';
-import { hostWords, LoadWords, Metrics } from './agent-card.ts';
+import { proofWords } from '../state/walls.ts';
+import { bytes, shortId } from '../words.ts';
+import { LoadWords, Metrics } from './agent-card.ts';
 import { show } from './dialog.ts';
+import { Files } from './files.ts';
 import { h } from './h.ts';
 import { InstanceActions } from './instances.ts';
-import { Ago, Button, Copy, Empty, Fact, loading, State } from './marks.ts';
+import { Ago, Button, Copy, Empty, Fact, loading, RuntimeTag, State } from './marks.ts';
 import { Back, Page } from './page.ts';
 import { to, useRoute } from './route.ts';
 import { SessionRows } from './sessions.ts';
+import { AgentSpending } from './spending.ts';
+import { Walls } from './walls.ts';
 
 export function AgentPage(): VNode {
   const known = useCell(house);
@@ -44,6 +49,7 @@ export function AgentPage(): VNode {
           tone: 'primary',
           isDisabled: !isReady,
           onClick: () => show('session', id),
+          needs: 'operator',
           testId: 'new-terminal',
         }),
       ],
@@ -52,18 +58,21 @@ export function AgentPage(): VNode {
     h('div', { class: 'cards two' }, [
       agent ? h(Host, { agent }) : null,
       instance ? h(Place, { instance }) : null,
+      instance ? h(Walls, { instance }) : null,
+      h(AgentSpending, { key: id, agent: id }),
     ]),
     h('section', { class: 'block', 'aria-labelledby': 'sessions' }, [
       h('h2', { id: 'sessions' }, 'Sessions'),
       h(SessionRows, { agent: id }),
     ]),
+    instance ? h(Files, { key: instance.instance_id, instance: id }) : null,
   );
 }
 
 function Host({ agent }: { agent: AgentView }): VNode {
   const facts = agent.system_info;
   return h('article', { class: 'card' }, [
-    h('header', { class: 'card-head' }, [h('strong', null, 'Host'), h(LoadWords, { agent })]),
+    h('header', { class: 'card-head' }, [h('strong', null, 'Agent'), h(LoadWords, { agent })]),
     h(Metrics, { agent }),
     h('dl', { class: 'facts' }, [
       facts ? h(Fact, { name: 'System' }, `${facts.os}, ${facts.kernel}`) : null,
@@ -79,8 +88,20 @@ function Host({ agent }: { agent: AgentView }): VNode {
         { name: 'Heartbeat' },
         agent.last_heartbeat === null ? 'none yet' : h(Ago, { at: agent.last_heartbeat }),
       ),
+      h(Proved, { agent }),
       agent.setup_status ? h(Fact, { name: 'Set-up' }, agent.setup_status) : null,
     ]),
+  ]);
+}
+
+function Proved({ agent: { proof } }: { agent: AgentView }): VNode {
+  return h(Fact, { name: 'Proved by' }, [
+    h('span', { 'data-testid': 'proof' }, proofWords(proof)),
+    proof?.serial ? h('code', { class: 'muted', title: 'its serial number' }, shortId(proof.serial)) : null,
+    proof?.serial ? h(Copy, { text: proof.serial, name: 'the serial number' }) : null,
+    proof?.not_after
+      ? h('span', { class: 'muted' }, `until ${new Date(proof.not_after).toLocaleString()}`)
+      : null,
   ]);
 }
 
@@ -91,7 +112,7 @@ function Place({ instance }: { instance: InstanceView }): VNode {
     h('header', { class: 'card-head' }, [
       h('strong', null, 'Instance'),
       h(State, { state: instance.state }),
-      h('span', { class: 'tag' }, instance.runtime),
+      h(RuntimeTag, { runtime: instance.runtime }),
     ]),
     instance.failure ? h('p', { class: 'bad' }, instance.failure.message) : null,
     instance.reason ? h('p', { class: 'muted' }, instance.reason) : null,

@@ -12,7 +12,17 @@ import { typed, useAction } from './action.ts';
 import { closeDialog, confirm, Dialog, show } from './dialog.ts';
 import { h } from './h.ts';
 import { Icon } from './icons.ts';
-import { Ago, Button, Empty, loading, Snippet, State, TroubleBox } from './marks.ts';
+import {
+  Ago,
+  Button,
+  Empty,
+  loading,
+  RuntimeTag,
+  runtimeWords,
+  Snippet,
+  State,
+  TroubleBox,
+} from './marks.ts';
 import { Page } from './page.ts';
 import { to } from './route.ts';
 
@@ -42,6 +52,7 @@ export function InstancesPage(): VNode {
         icon: 'plus',
         tone: 'primary',
         onClick: () => show('instance'),
+        needs: 'operator',
         testId: 'new-instance',
       }),
     },
@@ -83,7 +94,7 @@ function Row({ instance }: { instance: InstanceView }): VNode {
     [
       h(State, { state: instance.state, title: reason }),
       h('a', { class: 'strong nowrap', href: to('agents', instance.name) }, instance.name),
-      h('span', { class: 'tag' }, instance.runtime),
+      h(RuntimeTag, { runtime: instance.runtime }),
       h(
         'span',
         { class: `ellipsis grow ${instance.failure ? 'bad' : 'muted'}`, title: reason ?? undefined },
@@ -150,6 +161,7 @@ export function InstanceActions({ instance }: { instance: InstanceView }): VNode
         key: verb,
         label: verb[0]?.toUpperCase() + verb.slice(1),
         onClick: () => press(verb),
+        needs: 'operator',
         isDisabled: action.isBusy,
         testId: `instance-${verb}`,
       }),
@@ -161,6 +173,7 @@ export function InstanceActions({ instance }: { instance: InstanceView }): VNode
       tone: 'quiet',
       name: `Destroy ${name}`,
       onClick: () => destroy(name),
+      needs: 'operator',
       isDisabled: isGoing,
       testId: 'instance-destroy',
     }),
@@ -199,12 +212,6 @@ function Runtimes(): VNode {
         : loading('probes'),
   ]);
 }
-
-const runtimeWords: Readonly<Record<RuntimeKind, string>> = {
-  host: 'Host process',
-  container: 'Container',
-  vm: 'Virtual machine',
-};
 
 function ProbeCard({ probe }: { probe: Probe }): VNode {
   return h('article', { class: 'card', 'data-testid': 'probe', 'data-runtime': probe.runtime }, [

@@ -3,6 +3,7 @@
  *
  * One table is both what the keys do and what the help shows.
  */
+import { caller, mayAs } from '../state/caller.ts';
 import { openDialog, show } from './dialog.ts';
 import { go, to } from './route.ts';
 import { toggleTheme } from './theme.ts';
@@ -21,14 +22,21 @@ export const shortcuts: readonly Shortcut[] = [
   { keys: 'g i', words: 'Instances', run: () => go(to('instances')) },
   { keys: 'g e', words: 'Events', run: () => go(to('events')) },
   { keys: 'q', words: 'Go to the first open question; then 1 to 9, y or n answer it', run: focusQuestion },
-  { keys: 'n', words: 'New task', run: () => go(to('tasks', 'new')) },
-  { keys: 's', words: 'New terminal', run: () => show('session') },
+  { keys: 'n', words: 'New task', run: operating(() => go(to('tasks', 'new'))) },
+  { keys: 's', words: 'New terminal', run: operating(() => show('session')) },
   { keys: '/', words: 'Filter this list', run: focusFilter },
   { keys: 'j', words: 'Next entry', run: () => move(1) },
   { keys: 'k', words: 'Previous entry', run: () => move(-1) },
   { keys: 'd', words: 'Light or dark', run: toggleTheme },
   { keys: '?', words: 'These keys', run: () => show('help') },
 ];
+
+/** Nothing happens for whoever may not. */
+function operating(run: () => void): () => void {
+  return () => {
+    if (mayAs(caller.get(), 'operator')) run();
+  };
+}
 
 function focusQuestion(): void {
   const card = document.querySelector<HTMLElement>('.question[data-state=open]');

@@ -1,6 +1,8 @@
 /** The small pieces every view is made of: states, times, sizes, buttons, empty places, trouble. */
 import type { ComponentChildren, VNode } from 'preact';
 import { useState } from 'preact/hooks';
+import type { RuntimeKind } from '../../src/runtime.ts';
+import { type Role, useMay } from '../state/caller.ts';
 import { now, useCell } from '../state/store.ts';
 import { type Problem, remedy } from '../wire/problem.ts';
 import { ago, countdown } from '../words.ts';
@@ -48,6 +50,17 @@ export function stateWord(state: string): string {
   return state.toLowerCase().replaceAll('_', ' ');
 }
 
+/** What an instance is; not what its machine is called. */
+export const runtimeWords: Readonly<Record<RuntimeKind, string>> = {
+  host: 'Host process',
+  container: 'Container',
+  vm: 'Virtual machine',
+};
+
+export function RuntimeTag({ runtime }: { runtime: RuntimeKind }): VNode {
+  return h('span', { class: 'tag' }, runtimeWords[runtime].toLowerCase());
+}
+
 export function State({ state, title }: { state: string; title?: string | null }): VNode {
   return h('span', { class: `state tone-${toneOf(state)}`, title: title ?? undefined, 'data-state': state }, [
     h('span', { class: 'dot', 'aria-hidden': 'true' }),
@@ -90,10 +103,13 @@ export interface ButtonProps {
   readonly name?: string;
   readonly testId?: string;
   readonly keys?: string;
+  /** Whoever may less is not shown it. */
+  readonly needs?: Role;
 }
 
-export function Button(props: ButtonProps): VNode {
+export function Button(props: ButtonProps): VNode | null {
   const { label, icon, tone = 'plain', onClick, isDisabled = false, title, name, testId, keys } = props;
+  if (!useMay(props.needs ?? 'viewer') && props.needs) return null;
   return h(
     'button',
     {

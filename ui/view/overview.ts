@@ -25,6 +25,7 @@ export function OverviewPage(): VNode {
           label: 'New terminal',
           icon: 'terminal',
           onClick: () => show('session'),
+          needs: 'operator',
           isDisabled: agents.length === 0,
           testId: 'new-terminal',
         }),
@@ -33,6 +34,7 @@ export function OverviewPage(): VNode {
           icon: 'plus',
           tone: 'primary',
           onClick: () => go(to('tasks', 'new')),
+          needs: 'operator',
           testId: 'new-task',
         }),
       ],
@@ -80,7 +82,13 @@ function FirstStep(): VNode {
     Empty,
     { title: 'No agent yet. Make an instance; its agent reports in by itself.', testId: 'overview-empty' },
     [
-      h(Button, { label: 'Create instance', icon: 'plus', tone: 'primary', onClick: () => show('instance') }),
+      h(Button, {
+        label: 'Create instance',
+        icon: 'plus',
+        tone: 'primary',
+        needs: 'operator',
+        onClick: () => show('instance'),
+      }),
       h('p', null, 'or from a shell:'),
       h(Snippet, {
         name: 'the request',
@@ -144,7 +152,12 @@ function Terminals(): VNode {
       ? h(
           Empty,
           { title: 'No terminal is open.' },
-          h(Button, { label: 'New terminal', icon: 'terminal', onClick: () => show('session') }),
+          h(Button, {
+            label: 'New terminal',
+            icon: 'terminal',
+            needs: 'operator',
+            onClick: () => show('session'),
+          }),
         )
       : h(
           'div',

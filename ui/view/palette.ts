@@ -1,6 +1,7 @@
 /** Go anywhere and do anything by a few letters: the palette; and the list of keys. */
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
+import { useMay } from '../state/caller.ts';
 import type { House } from '../state/house.ts';
 import { agentsByName, isLive, openQuestions, tasksMatching } from '../state/readings.ts';
 import { house, useCell } from '../state/store.ts';
@@ -32,6 +33,11 @@ const places: readonly Entry[] = [
   visit({ icon: 'tasks', words: 'Tasks', side: 'go', hash: to('tasks') }),
   visit({ icon: 'instances', words: 'Instances', side: 'go', hash: to('instances') }),
   visit({ icon: 'events', words: 'Events', side: 'go', hash: to('events') }),
+  { id: 'theme', icon: 'moon', words: 'Switch between light and dark', side: 'do', run: toggleTheme },
+  { id: 'keys', icon: 'keyboard', words: 'Keyboard shortcuts', side: 'do', run: () => show('help') },
+];
+
+const changes: readonly Entry[] = [
   visit({ icon: 'plus', words: 'New task', side: 'do', hash: to('tasks', 'new') }),
   { id: 'new-terminal', icon: 'terminal', words: 'New terminal', side: 'do', run: () => show('session') },
   {
@@ -41,11 +47,9 @@ const places: readonly Entry[] = [
     side: 'do',
     run: () => show('instance'),
   },
-  { id: 'theme', icon: 'moon', words: 'Switch between light and dark', side: 'do', run: toggleTheme },
-  { id: 'keys', icon: 'keyboard', words: 'Keyboard shortcuts', side: 'do', run: () => show('help') },
 ];
 
-function entriesOf(known: House): Entry[] {
+function entriesOf(known: House, mayChange: boolean): Entry[] {
   const questions = openQuestions(known).map((one) => {
     const hash = to('questions', one.hitl_id);
     return visit({ icon: 'question', words: one.prompt, side: one.agent_id, hash });
@@ -66,7 +70,7 @@ function entriesOf(known: House): Entry[] {
     const side = `task · ${stateWord(one.state)}`;
     return visit({ icon: 'tasks', words: one.name, side, hash: to('tasks', one.id) });
   });
-  return [...questions, ...places, ...agents, ...live, ...tasks];
+  return [...questions, ...places, ...(mayChange ? changes : []), ...agents, ...live, ...tasks];
 }
 
 /** Every word typed must occur; what starts with the first comes first. */
@@ -86,7 +90,7 @@ export function Palette(): VNode {
   const known = useCell(house);
   const [text, setText] = useState('');
   const [place, setPlace] = useState(0);
-  const found = matching(entriesOf(known), text);
+  const found = matching(entriesOf(known, useMay('operator')), text);
   const at = Math.min(place, Math.max(0, found.length - 1));
   const choose = (entry: Entry | undefined) => {
     closeDialog();

@@ -8,6 +8,7 @@
 import type { VNode } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { HitlView } from '../../src/views.ts';
+import { useMay } from '../state/caller.ts';
 import { learn } from '../state/feed.ts';
 import {
   type Choice,
@@ -49,7 +50,8 @@ export function QuestionCard({ question, isCompact, hasFocus, isAtTerminal }: Qu
       if (after?.hitl_id === question.hitl_id) learnAnswer(after);
     });
   const isOpen = question.state === 'open';
-  const choices = choicesOf(question);
+  const mayAnswer = useMay('operator');
+  const choices = mayAnswer ? choicesOf(question) : [];
   return h(
     'article',
     {
@@ -134,6 +136,7 @@ interface WaysProps {
 }
 
 function Ways({ question, choices, action, answer }: WaysProps): VNode {
+  if (!useMay('operator')) return h('p', { class: 'muted' }, 'An operator has to answer it.');
   return h('div', { class: 'ways' }, [
     choices.length > 0
       ? h(
@@ -242,6 +245,7 @@ function Foot({
           label: 'Withdraw',
           tone: 'quiet',
           onClick: withdraw,
+          needs: 'operator',
           isDisabled: action.isBusy,
           title: 'Stop asking people',
         })

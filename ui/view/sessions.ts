@@ -69,6 +69,7 @@ function Live({ session }: { session: SessionView }): VNode {
             label: 'End session',
             tone: 'danger',
             onClick: () => endSession(session),
+            needs: 'operator',
             testId: 'end-session',
           })
         : null,

@@ -163,6 +163,7 @@ function Sidebar({ route }: { route: Route }): VNode {
           tone: 'quiet',
           name: 'Create instance',
           onClick: () => show('instance'),
+          needs: 'operator',
         }),
       ]),
       h(

@@ -1,9 +1,8 @@
 /** Signed in, signed out: the server keeps who is there in a cookie that no script can read. */
 import type { VNode } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { caller } from '../state/caller.ts';
 import { noteTrouble } from '../state/notes.ts';
-import { signedOut } from '../state/store.ts';
-import { call } from '../wire/api.ts';
+import { signedOut, useCell } from '../state/store.ts';
 import { Dialog } from './dialog.ts';
 import { h } from './h.ts';
 import { Button } from './marks.ts';
@@ -30,13 +29,8 @@ export function SignedOutDialog(): VNode {
 
 /** Shown to whoever signed in; on a server without tokens there is nothing to leave. */
 export function SignOut(): VNode | null {
-  const [name, setName] = useState<string | null>(null);
-  useEffect(() => {
-    const told = ({ name: who, via }: { name: string; via: string }) =>
-      setName(via === 'cookie' ? who : null);
-    // Silence is right: a 401 has its own dialog, and nothing else is lost with this button.
-    void call<{ name: string; via: string }>('whoami').then(told, () => {});
-  }, []);
+  const who = useCell(caller);
+  const name = who?.via === 'cookie' ? who.name : null;
   if (name === null) return null;
   const leave = async () => {
     try {

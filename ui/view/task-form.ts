@@ -7,6 +7,7 @@
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { TaskView } from '../../src/views.ts';
+import { useMay } from '../state/caller.ts';
 import { learn } from '../state/feed.ts';
 import { emptyForm, manifestOf, type PlacedFaults, placeFaults, type TaskForm } from '../tasks/manifest.ts';
 import { toYaml } from '../tasks/yaml.ts';
@@ -34,6 +35,7 @@ export function NewTaskPage(): VNode {
   const [yaml, setYaml] = useState<string | null>(null);
   const [isYaml, setIsYaml] = useState(false);
   const action = useAction();
+  const mayAct = useMay('operator');
   useEffect(() => sessionStorage.setItem(draftKey, JSON.stringify(form)), [form]);
   const made = toYaml(manifestOf(form));
   const body = isYaml ? (yaml ?? made) : made;
@@ -48,7 +50,7 @@ export function NewTaskPage(): VNode {
       go(to('tasks', answer.task_id));
     });
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) submit();
+    if (mayAct && event.key === 'Enter' && (event.ctrlKey || event.metaKey)) submit();
   };
   const faults = placeFaults(action.problem?.faults ?? []);
   return h(
@@ -74,10 +76,13 @@ export function NewTaskPage(): VNode {
             label: 'Submit task',
             tone: 'primary',
             onClick: submit,
+            needs: 'operator',
             isDisabled: action.isBusy,
             testId: 'submit-task',
           }),
-          h('span', { class: 'muted' }, [h('kbd', null, 'Ctrl'), ' ', h('kbd', null, 'Enter')]),
+          mayAct
+            ? h('span', { class: 'muted' }, [h('kbd', null, 'Ctrl'), ' ', h('kbd', null, 'Enter')])
+            : h('span', { class: 'muted' }, 'An operator has to submit it.'),
         ]),
       ]),
       h('aside', { class: 'submit-preview', 'aria-label': 'The manifest' }, [

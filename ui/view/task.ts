@@ -16,6 +16,7 @@ import { Ago, Button, Copy, Countdown, Empty, Fact, loading, stateWord, TroubleB
 import { Back, Page } from './page.ts';
 import { QuestionCard } from './question-card.ts';
 import { go, setQuery, to, useRoute } from './route.ts';
+import { TaskSpending } from './spending.ts';
 import { TaskLog } from './task-log.ts';
 import { Elapsed, TaskState } from './tasks.ts';
 import { TerminalView } from './terminal.ts';
@@ -60,6 +61,7 @@ export function TaskPage(): VNode {
       : null,
     h(Question, { task }),
     h(Progress, { task }),
+    h(TaskSpending, { task }),
     h(Tabs, { task }),
   );
 }
@@ -136,13 +138,20 @@ function Actions({ task }: { task: TaskView }): VNode {
   return h('span', { class: 'actions' }, [
     isOver(task)
       ? null
-      : h(Button, { label: 'Cancel', tone: 'danger', onClick: cancel, testId: 'task-cancel' }),
+      : h(Button, {
+          label: 'Cancel',
+          tone: 'danger',
+          onClick: cancel,
+          needs: 'operator',
+          testId: 'task-cancel',
+        }),
     canRetry
       ? h(Button, {
           label: 'Run again',
           icon: 'refresh',
           tone: 'primary',
           onClick: retry,
+          needs: 'operator',
           testId: 'task-retry',
         })
       : null,

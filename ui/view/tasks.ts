@@ -38,6 +38,7 @@ export function TasksPage(): VNode {
         icon: 'plus',
         tone: 'primary',
         onClick: () => go(to('tasks', 'new')),
+        needs: 'operator',
         testId: 'new-task',
       }),
     },
@@ -116,7 +117,13 @@ function NoTasks(): VNode {
       null,
       'A task is one piece of work for an agent: a prompt or a command, a repository if it needs one, and what to keep of it.',
     ),
-    h(Button, { label: 'New task', icon: 'plus', tone: 'primary', onClick: () => go(to('tasks', 'new')) }),
+    h(Button, {
+      label: 'New task',
+      icon: 'plus',
+      tone: 'primary',
+      onClick: () => go(to('tasks', 'new')),
+      needs: 'operator',
+    }),
     h('p', null, 'or from a shell:'),
     h(Snippet, {
       name: 'an example manifest',

@@ -180,6 +180,7 @@ function Control({
       tone: 'quiet',
       icon: 'hand',
       onClick: take,
+      needs: 'operator',
       isDisabled: state.link !== 'live',
       testId: 'take-control',
       title: state.controller

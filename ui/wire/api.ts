@@ -15,7 +15,9 @@ export function onUnauthenticated(listener: () => void): () => void {
 }
 
 export interface Send {
-  readonly method?: 'GET' | 'POST' | 'DELETE';
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** A file, as it is. */
+  readonly body?: Blob;
   /** Sent as JSON unless `text` is given. */
   readonly json?: unknown;
   readonly text?: { readonly body: string; readonly type: string };
@@ -31,13 +33,15 @@ export async function call<T>(path: string, send: Send = {}): Promise<T> {
 }
 
 export async function request(path: string, send: Send = {}): Promise<Response> {
-  const { method = 'GET', json, text, headers } = send;
+  const { method = 'GET', json, text, body, headers } = send;
   const init: RequestInit = {
     method,
     headers: { accept: 'application/json', ...headers },
   };
   if (send.signal) init.signal = send.signal;
-  if (text) Object.assign(init, { body: text.body, headers: { ...init.headers, 'content-type': text.type } });
+  if (body) Object.assign(init, { body });
+  else if (text)
+    Object.assign(init, { body: text.body, headers: { ...init.headers, 'content-type': text.type } });
   else if (json !== undefined) {
     Object.assign(init, {
       body: JSON.stringify(json),
