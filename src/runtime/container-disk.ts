@@ -15,6 +15,7 @@ import type { Membership, Projects } from '../projects.ts';
 import type { InstanceSpec } from '../runtime.ts';
 import type { ContainerDirs } from './container-files.ts';
 import type { State } from './container-state.ts';
+import type { Engine } from './engine.ts';
 
 const MIB = 1024 * 1024;
 
@@ -55,19 +56,23 @@ async function missing(state: State): Promise<string | null> {
 }
 
 /** What an instance that is made now would have. */
-export async function diskHere(state: State): Promise<Disk> {
+export async function diskHere(state: State, engine: Engine): Promise<Disk> {
   const why = await missing(state);
   if (why !== null) return { bytes: null, why: `${why}; ${cure}` };
-  return { bytes: diskBytesDefault, why: besides(state) };
+  return { bytes: diskBytesDefault, why: besides(state, engine) };
 }
 
-function besides({ options }: State): string | null {
+/** What goes past the limit. */
+function besides({ options }: State, engine: Engine): string | null {
+  // The kernel lets nobody out of a project who is in a user namespace.
+  if (!engine.seccomp && !engine.hasUserNamespace)
+    return 'this engine has no seccomp, so who is inside could put its files into another project';
   const why = options.placesUnheld?.() ?? null;
   return why === null ? null : `inbox, outbox and workspace are not held: ${why}`;
 }
 
 /** As it is set. */
-export async function diskOf(state: State, dirs: ContainerDirs): Promise<Disk> {
+export async function diskOf(state: State, dirs: ContainerDirs, engine: Engine): Promise<Disk> {
   const why = await missing(state);
   if (why !== null) return { bytes: null, why: `${why}; ${cure}` };
   const projects = state.options.projects as Projects;
@@ -75,7 +80,7 @@ export async function diskOf(state: State, dirs: ContainerDirs): Promise<Disk> {
   const use = project === 0 ? null : await projects.use(dirs.path, project);
   const isHeld = use !== null && use.hardBytes > 0 && (await isWhole(projects, dirs, project));
   if (!isHeld) return { bytes: null, why: 'it was made when none could be set; reprovision it' };
-  return { bytes: use.hardBytes, why: besides(state) };
+  return { bytes: use.hardBytes, why: besides(state, engine) };
 }
 
 const wholes = ({ home, work, spool, shares }: ContainerDirs) => [home, work, spool, shares];

@@ -100,7 +100,7 @@ async function probe(state: State): Promise<Probe> {
       reasons: [...notes, instead],
       unenforced: [],
     };
-  const disk = await diskHere(state);
+  const disk = await diskHere(state, engine);
   return {
     runtime: 'container',
     available: true,
@@ -116,7 +116,7 @@ function refuseWhenCancelled(signal: AbortSignal, what: string): void {
 
 async function check(state: State, spec: InstanceSpec): Promise<void> {
   const engine = await anyEngine(state);
-  checkSpec(spec, engine, await diskHere(state));
+  checkSpec(spec, engine, await diskHere(state, engine));
   await imageIn(engine, state.options.imagesDir, spec.image ?? IMAGE_DEFAULT);
 }
 
@@ -126,7 +126,7 @@ async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Pr
   refuseWhenCancelled(signal, what);
   const dirs = dirsOf(state, spec.name);
   const engine = await anyEngine(state);
-  checkSpec(spec, engine, await diskHere(state));
+  checkSpec(spec, engine, await diskHere(state, engine));
   const name = containerName(state, spec.name);
   const there = await inspected(engine.docker, name);
   const owner = there?.Config.Labels[labelOf.instanceId];
@@ -187,7 +187,7 @@ const handleOf = async (state: State, { spec, engine, there }: Made): Promise<Co
   workingDir: inside.work,
   models: modelsUrl,
   secrets: there.Mounts.some(({ Destination }) => Destination === inside.secrets) ? inside.secrets : null,
-  walls: wallsOf(engine, there, await diskOf(state, dirsOf(state, spec.name))),
+  walls: wallsOf(engine, there, await diskOf(state, dirsOf(state, spec.name), engine)),
 });
 
 /** A network of its own where it may reach everything, so that it shares none with another instance. */
@@ -229,7 +229,10 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
   await options.secretsDir(handle.name);
   if (!there.State.Running) await placeProof(state, handle, there);
   await openDoors(state, handle, there);
-  const found: ContainerHandle = { ...handle, walls: wallsOf(engine, there, await diskOf(state, dirs)) };
+  const found: ContainerHandle = {
+    ...handle,
+    walls: wallsOf(engine, there, await diskOf(state, dirs, engine)),
+  };
   if (there.State.Running) return await kept(state, found);
   refuseWhenCancelled(signal, what);
   try {
