@@ -46,15 +46,21 @@ export async function engineSocket(): Promise<string> {
   process.exit(await Bun.spawn(again, { stdio: ['ignore', 'inherit', 'inherit'] }).exited);
 }
 
-export async function containerHouse(socket: string): Promise<ContainerHouse> {
+/** `env` is added to the server's. */
+export async function containerHouse(
+  socket: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<ContainerHouse> {
   const { CONTAINER_TEST_IMAGES, AGENTIC_IMAGES_DIR } = process.env;
   const house = await openHouse('bench', {
     DOCKER_HOST: `unix://${socket}`,
     AGENTIC_IMAGES_DIR: AGENTIC_IMAGES_DIR || CONTAINER_TEST_IMAGES || join(root, '.tools', 'images'),
     AGENTIC_FIRST_INSTANCE: '',
+    ...env,
   });
   const docker = new Docker({ socketPath: socket });
-  const label = [`agentic-sandbox.data-dir=${house.dataDir}`];
+  const dataDir = env['AGENTIC_DATA_DIR'] ?? house.dataDir;
+  const label = [`agentic-sandbox.data-dir=${dataDir}`];
   const all = () => docker.listContainers({ all: true, filters: { label } });
   // One question at a time for all who wait: the server answers a few hundred a second and no more.
   let looking: Promise<ReadonlySet<string>> | null = null;
@@ -78,7 +84,7 @@ export async function containerHouse(socket: string): Promise<ContainerHouse> {
     ...house,
     docker,
     socket,
-    ws: (JSON.parse(readFileSync(join(house.dataDir, 'server.json'), 'utf8')) as { ws: string }).ws,
+    ws: (JSON.parse(readFileSync(join(dataDir, 'server.json'), 'utf8')) as { ws: string }).ws,
     exec,
     async answers(name) {
       for (const end = nowMs() + ANSWER_MS; !(await ready()).has(name); ) {

@@ -29,17 +29,19 @@ const memoryHog = (seconds: number, bytes: number): string => `
 /** Where somebody inside might write; the last is the root itself. */
 const places = ['/tmp', '/var/tmp', '/dev/shm', '/run', '"$HOME"', '/srv/work', '/opt/agentic/spool', '/'];
 
+/** Each place, one after the other, until it takes no more. */
 const diskFiller = (bytes: number): string => `
   for place in ${places.join(' ')}; do
     said=$(dd if=/dev/zero of="$place/fill" bs=1M count=${Math.ceil(bytes / MIB)} 2>&1); code=$?
     size=$(stat -c %s "$place/fill" 2>/dev/null || echo 0); rm -f "$place/fill" 2>/dev/null
-    why=$(echo "$said" | grep -o 'No space left on device\\|Read-only file system\\|Permission denied' | head -n 1)
+    why=$(echo "$said" | grep -o 'No space left on device\\|quota exceeded\\|Read-only file system\\|Permission denied' | head -n 1)
     [ $code = 137 ] && why='killed: memory'
     echo "$place: $((size / ${MIB})) MiB, \${why:-nothing stopped it}"
   done`;
 
-export const storms = (seconds: number, limitBytes: number): readonly Storm[] => [
+/** `diskBytes` null: nothing holds its disk. */
+export const storms = (seconds: number, limitBytes: number, diskBytes: number | null): readonly Storm[] => [
   { name: 'fork bomb', script: forkBomb(seconds) },
   { name: 'memory hog', script: memoryHog(seconds, 3 * limitBytes) },
-  { name: 'disk filler', script: diskFiller(2 * limitBytes) },
+  { name: 'disk filler', script: diskFiller(Math.max(2 * limitBytes, (diskBytes ?? 0) + limitBytes)) },
 ];

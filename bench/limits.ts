@@ -3,12 +3,17 @@
  *
  * A fork bomb, a memory hog and a disk filler in one container, while keystrokes go to a terminal in another
  * and come back, over the server's own WebSocket: how long they take before and meanwhile, and what stopped
- * each. The last line is one JSON object.
+ * each. The server's data is on an ext4 of its own with project quotas where this machine may mount one;
+ * else nothing holds what the disk filler writes into home, work and spool, which is said. The last line is
+ * one JSON object.
  */
-import { loadavg } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readWords, wholeNumber } from '../scripts/arguments.ts';
 import type { InstanceView, SessionView } from '../src/views.ts';
+import { quotaDisk } from '../tests/share/disk.ts';
 import { type ContainerHouse, containerHouse, engineSocket } from './container-house.ts';
 import { type Storm, storms } from './limits-storms.ts';
 import { echoScript, type Keyboard, keyboard, overAttach } from './terminal-echo.ts';
@@ -29,6 +34,9 @@ const MIB = 1024 * 1024;
 const ECHO_MS_MAX = 50;
 const [BAD, GOOD] = ['storming', 'neighbour'] as const;
 const limits = { cpus: 0.5, memory_bytes: 256 * MIB, processes: 128 };
+const DISK_BYTES = 128 * MIB;
+/** Of the file system: what the neighbour and the server need is left of it. */
+const IMAGE_BYTES = 1_024 * MIB;
 const progress = (what: string) => void process.stderr.write(`… ${what}\n`);
 
 interface Outcome {
@@ -134,22 +142,31 @@ function print(outcomes: readonly Outcome[], { walls, crashes }: InstanceView, l
   console.log(JSON.stringify({ seconds, load, limits: walls?.limits, outcomes, targets }));
 }
 
-const house = await containerHouse(await engineSocket());
+const socket = await engineSocket();
+const dir = mkdtempSync(join(tmpdir(), 'limits-'));
+const disk = quotaDisk(dir, 'ext4', IMAGE_BYTES);
+if (disk === null)
+  console.log('no ext4 with project quotas can be mounted here: no limit of disk, and none is shown');
+const env = disk === null ? {} : { AGENTIC_DATA_DIR: join(disk.path, 'data') };
+const house = await containerHouse(socket, env);
 try {
   for (const name of [BAD, GOOD])
     await house.post('instances', {
       name,
       runtime: 'container',
       image: 'base',
-      limits: name === BAD ? limits : {},
+      limits: name === BAD ? { ...limits, ...(disk ? { disk_bytes: DISK_BYTES } : {}) } : {},
     });
   for (const name of [BAD, GOOD]) await house.answers(name);
   const keys = await neighbour(house);
   const outcomes: Outcome[] = [];
-  for (const storm of storms(seconds, limits.memory_bytes)) outcomes.push(await unleash(house, keys, storm));
+  for (const storm of storms(seconds, limits.memory_bytes, disk && DISK_BYTES))
+    outcomes.push(await unleash(house, keys, storm));
   keys.close();
   print(outcomes, await house.get<InstanceView>(`instances/${BAD}`), rounded(loadavg()[0] ?? 0));
   await house.destroy([BAD, GOOD]);
 } finally {
   await house.close();
+  disk?.close();
+  rmSync(dir, { recursive: true, force: true });
 }

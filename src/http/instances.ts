@@ -43,7 +43,13 @@ const wanted = {
       processes: t.Optional(
         integer({ minimum: 1, maximum: 4_194_304, description: 'and threads, at one time' }),
       ),
-      disk_bytes: t.Optional(integer({ minimum: 1 })),
+      disk_bytes: t.Optional(
+        integer({
+          minimum: 1,
+          description:
+            'of home, work, spool and what is lent; 16 MiB at least; 501 where the file system has no project quotas',
+        }),
+      ),
     }),
   ),
   network: t.Optional(

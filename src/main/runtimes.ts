@@ -13,6 +13,8 @@ import { containerRuntime } from '../runtime/container.ts';
 import type { AgentDoors, Certified, Identities } from '../runtime/container-state.ts';
 import { type HostRuntime, hostRuntime } from '../runtime/host.ts';
 import type { Runtime, RuntimeKind } from '../runtime.ts';
+import { fileSystemProjects } from '../share/quota.ts';
+import type { Agentshare } from '../share/store.ts';
 import type { Secrets } from '../wiring/identity.ts';
 import type { Credentials } from '../wiring/proofs.ts';
 
@@ -23,6 +25,7 @@ export interface RuntimeGround {
   readonly secrets: Secrets;
   readonly proofs: { readonly credentials: Pick<Credentials, 'files'> };
   readonly identity: Pick<OpenIdentity, 'register' | 'server'>;
+  readonly share: Pick<Agentshare, 'quotaReason'>;
   readonly socketPath: string | null;
   /** `host:port` of the gRPC server, once it listens. */
   readonly grpc: { readonly address: string };
@@ -71,6 +74,11 @@ export function runtimesOf(on: RuntimeGround): Runtimes {
     identities: identitiesOf(on),
     doors,
     models,
+    projects: fileSystemProjects,
+    placesUnheld: () =>
+      config.agentshare.quotaBytes === 0
+        ? 'AGENTSHARE_QUOTA_MB is 0, which is no limit'
+        : on.share.quotaReason(),
     secretsDir: (name) => on.proofs.credentials.files.lodging(name),
     log: (message) => log.info(message),
   });

@@ -3,6 +3,7 @@ import { chmod, copyFile, lstat, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Failure } from '../failure.ts';
 import type { Handle } from '../runtime.ts';
+import { countLent, uncountLent } from './container-disk.ts';
 import {
   type ContainerDirs,
   give,
@@ -39,6 +40,8 @@ export async function lend(state: State, handle: Handle, path: string): Promise<
     await chmod(to, 0o644);
     return;
   }
+  // Before anybody inside sees it.
+  await countLent(state, dirs, path);
   await moveDir(path, to);
   if (isDir(to)) await give(to, owner);
 }
@@ -61,6 +64,7 @@ async function bringBack({ state, dirs, owner }: Bringing, path: string): Promis
   const from = lentPath(dirs, state.options.sharesRoot, path);
   if (from === null || !isDir(from)) return;
   await take(from, owner);
+  await uncountLent(state, dirs, { path: from, home: path });
   await moveDir(from, path);
 }
 

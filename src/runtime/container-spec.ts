@@ -6,6 +6,7 @@ import { basename } from 'node:path';
 import type { ContainerCreateOptions } from 'dockerode';
 import { Failure, type FieldFault } from '../failure.ts';
 import type { InstanceSpec, Limits } from '../runtime.ts';
+import type { Disk } from './container-disk.ts';
 import type { ContainerDirs } from './container-files.ts';
 import { allowRules } from './egress-rules.ts';
 import type { Engine } from './engine.ts';
@@ -16,7 +17,7 @@ const MIB = 1024 * 1024;
 
 /** Of an instance that names none. */
 export const limitsDefault = { cpus: 2, memoryBytes: 4096 * MIB, processes: 2_048 } as const;
-const atLeast = { cpus: 0.01, memoryBytes: 64 * MIB, processes: 32 } as const;
+const atLeast = { cpus: 0.01, memoryBytes: 64 * MIB, processes: 32, diskBytes: 16 * MIB } as const;
 
 /** Where things are inside. */
 export const inside = {
@@ -68,7 +69,7 @@ export interface Asked {
 /**
  * Throws Failure('bad-input' | 'not-implemented') for what is wrong in itself, or cannot be enforced here.
  */
-export function checkSpec(spec: InstanceSpec, engine: Engine): void {
+export function checkSpec(spec: InstanceSpec, engine: Engine, disk: Disk): void {
   const faults: FieldFault[] = [];
   const { limits = {}, network } = spec;
   for (const [key, least] of Object.entries(atLeast)) {
@@ -86,7 +87,11 @@ export function checkSpec(spec: InstanceSpec, engine: Engine): void {
     const words = faults.map(({ path, message }) => `${path} ${message}`).join('; ');
     throw new Failure('bad-input', `create ${spec.name}: ${words}`, { faults });
   }
-  if (limits.diskBytes !== undefined) throw unable(spec.name, 'disk');
+  if (limits.diskBytes !== undefined && disk.why !== null)
+    throw new Failure(
+      'not-implemented',
+      `create ${spec.name}: a limit of disk cannot be enforced here: ${disk.why}; or leave it out`,
+    );
   for (const key of ['cpus', 'memory', 'processes'] as const) {
     const wanted = limits[key === 'memory' ? 'memoryBytes' : key];
     if (wanted !== undefined && !engine.limits[key]) throw unable(spec.name, key);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type Docker from 'dockerode';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
+import type { Projects } from '../projects.ts';
 import type { Handle } from '../runtime.ts';
 import { type ContainerDirs, containerDirs } from './container-files.ts';
 import type { CpuTimes, Watchtower } from './container-watch.ts';
@@ -36,6 +37,10 @@ export interface ContainerRuntimeOptions extends EngineOptions {
    * A directory in memory for secrets of this one instance's processes, made where it is missing; null: none.
    */
   secretsDir(name: string): Promise<string | null>;
+  /** Absent: nothing holds what instances have on the disk. */
+  readonly projects?: Projects;
+  /** Why the file system does not hold what instances have in Agentshare; null: it does. */
+  readonly placesUnheld?: () => string | null;
   /** All addresses of a name, for allowlists; the system's resolver when absent. */
   readonly resolve?: (name: string) => Promise<readonly string[]>;
   readonly clock: Clock;

@@ -1,6 +1,7 @@
 /** What confines a container, read from what the engine says of it. */
 import type Docker from 'dockerode';
 import type { InstanceSpec, Limits, NetworkMode, Walls } from '../runtime.ts';
+import type { Disk } from './container-disk.ts';
 import { IMAGE_DEFAULT } from './container-images.ts';
 import { inside, labelOf } from './container-spec.ts';
 import { type Engine, unenforcedBy } from './engine.ts';
@@ -9,15 +10,18 @@ import { type Engine, unenforcedBy } from './engine.ts';
 export const specIn = (labels: Readonly<Record<string, string>>): InstanceSpec =>
   JSON.parse(labels[labelOf.spec] ?? '{}') as InstanceSpec;
 
-export function wallsOf(engine: Engine, there: Docker.ContainerInspectInfo): Walls {
+export function wallsOf(engine: Engine, there: Docker.ContainerInspectInfo, disk: Disk): Walls {
   const spec = specIn(there.Config.Labels);
   const mode = modeOf(there);
   const digest = there.Image.startsWith('sha256:') ? there.Image : `sha256:${there.Image}`;
   return {
     image: { name: spec.image ?? IMAGE_DEFAULT, digest },
-    limits: limitsSet(engine, there.HostConfig),
+    limits: {
+      ...limitsSet(engine, there.HostConfig),
+      ...(disk.bytes === null ? {} : { diskBytes: disk.bytes }),
+    },
     network: { mode, ...(mode === 'allowlist' ? { allow: spec.network?.allow ?? [] } : {}) },
-    unenforced: unenforcedBy(engine),
+    unenforced: unenforcedBy(engine, disk.why),
   };
 }
 

@@ -11,6 +11,7 @@ import { rm } from 'node:fs/promises';
 import type Docker from 'dockerode';
 import { Failure } from '../failure.ts';
 import type { Found, Handle, InstanceSpec, Probe, Runtime, RuntimeExit } from '../runtime.ts';
+import { diskHere, diskOf, freeDisk, holdDisk, keepDisk } from './container-disk.ts';
 import { give, makeContainerDirs, ownDirs, removeContainerDirs } from './container-files.ts';
 import { IMAGE_DEFAULT, imageIn } from './container-images.ts';
 import { ownerOf } from './container-owner.ts';
@@ -91,15 +92,22 @@ async function probe(state: State): Promise<Probe> {
   const { engine, notes } = await seekEngine(state);
   const isolation = 'shared-kernel';
   const instead = 'create the instance with runtime "host" instead';
-  return engine === null
-    ? { runtime: 'container', available: false, isolation, reasons: [...notes, instead], unenforced: [] }
-    : {
-        runtime: 'container',
-        available: true,
-        isolation,
-        reasons: [...factsOf(engine), ...notes],
-        unenforced: unenforcedBy(engine),
-      };
+  if (engine === null)
+    return {
+      runtime: 'container',
+      available: false,
+      isolation,
+      reasons: [...notes, instead],
+      unenforced: [],
+    };
+  const disk = await diskHere(state, engine);
+  return {
+    runtime: 'container',
+    available: true,
+    isolation,
+    reasons: [...factsOf(engine, disk.why), ...notes],
+    unenforced: unenforcedBy(engine, disk.why),
+  };
 }
 
 function refuseWhenCancelled(signal: AbortSignal, what: string): void {
@@ -108,7 +116,7 @@ function refuseWhenCancelled(signal: AbortSignal, what: string): void {
 
 async function check(state: State, spec: InstanceSpec): Promise<void> {
   const engine = await anyEngine(state);
-  checkSpec(spec, engine);
+  checkSpec(spec, engine, await diskHere(state, engine));
   await imageIn(engine, state.options.imagesDir, spec.image ?? IMAGE_DEFAULT);
 }
 
@@ -118,16 +126,17 @@ async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Pr
   refuseWhenCancelled(signal, what);
   const dirs = dirsOf(state, spec.name);
   const engine = await anyEngine(state);
-  checkSpec(spec, engine);
+  checkSpec(spec, engine, await diskHere(state, engine));
   const name = containerName(state, spec.name);
   const there = await inspected(engine.docker, name);
   const owner = there?.Config.Labels[labelOf.instanceId];
   if (there && owner !== spec.instanceId)
     throw new Failure('already-exists', `${what}: container ${name} belongs to another instance (${owner})`);
-  if (there) return handleOf(spec, engine, there);
+  if (there) return await handleOf(state, { spec, engine, there });
   const image = await imageIn(engine, options.imagesDir, spec.image ?? IMAGE_DEFAULT);
   refuseWhenCancelled(signal, what);
   await makeContainerDirs(dirs);
+  await holdDisk(state, dirs, spec);
   const files = ownerOf(engine, image);
   for (const path of ownDirs(dirs)) await give(path, files);
   // Where we could, they are its user's already.
@@ -154,17 +163,19 @@ async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Pr
     options.log(
       `instance ${spec.name}: container ${made.id.slice(0, 12)} made from ${spec.image ?? IMAGE_DEFAULT}`,
     );
-    return handleOf(spec, engine, await made.inspect());
+    return await handleOf(state, { spec, engine, there: await made.inspect() });
   } catch (thrown) {
     throw engineFailure(what, thrown);
   }
 }
 
-const handleOf = (
-  spec: InstanceSpec,
-  engine: Engine,
-  there: Docker.ContainerInspectInfo,
-): ContainerHandle => ({
+interface Made {
+  readonly spec: InstanceSpec;
+  readonly engine: Engine;
+  readonly there: Docker.ContainerInspectInfo;
+}
+
+const handleOf = async (state: State, { spec, engine, there }: Made): Promise<ContainerHandle> => ({
   version: HANDLE_VERSION,
   runtime: 'container',
   name: spec.name,
@@ -176,7 +187,7 @@ const handleOf = (
   workingDir: inside.work,
   models: modelsUrl,
   secrets: there.Mounts.some(({ Destination }) => Destination === inside.secrets) ? inside.secrets : null,
-  walls: wallsOf(engine, there),
+  walls: wallsOf(engine, there, await diskOf(state, dirsOf(state, spec.name), engine)),
 });
 
 /** A network of its own where it may reach everything, so that it shares none with another instance. */
@@ -213,11 +224,15 @@ async function start(state: State, handle: ContainerHandle, signal: AbortSignal)
   if (!there) throw new Failure('runtime-failed', `${what}: its container is gone; reprovision the instance`);
   const dirs = dirsOf(state, handle.name);
   await makeContainerDirs(dirs);
+  await keepDisk(state, dirs, specIn(there.Config.Labels));
   // What was in memory is gone when this machine was started again.
   await options.secretsDir(handle.name);
   if (!there.State.Running) await placeProof(state, handle, there);
   await openDoors(state, handle, there);
-  const found: ContainerHandle = { ...handle, walls: wallsOf(engine, there) };
+  const found: ContainerHandle = {
+    ...handle,
+    walls: wallsOf(engine, there, await diskOf(state, dirs, engine)),
+  };
   if (there.State.Running) return await kept(state, found);
   refuseWhenCancelled(signal, what);
   try {
@@ -275,6 +290,7 @@ async function destroy(state: State, handle: Handle): Promise<void> {
   await state.egress.close(handle.name);
   const owner = ownerOf(engine, there?.Image ?? IMAGE_DEFAULT);
   await bringAllBack({ state, dirs, owner });
+  await freeDisk(state, dirs);
   await removeContainerDirs(dirs, owner);
   const secrets = await state.options.secretsDir(handle.name);
   if (secrets !== null) await rm(secrets, { recursive: true, force: true });

@@ -149,8 +149,8 @@ function hardLimit(name: string): number | null {
   }
 }
 
-/** For the probe: what is enforced here and what is not. */
-export function factsOf(engine: Engine): readonly string[] {
+/** For the probe: what is enforced here and what is not. `disk`: why no limit of it is; null: it is. */
+export function factsOf(engine: Engine, disk: string | null): readonly string[] {
   const { kind, version, socket, isRootless, cgroup } = engine;
   const [set, missing] = [limitsThat(engine, true), limitsThat(engine, false)].map((keys) =>
     keys.map((key) => (key === 'cpus' ? 'CPU' : key)),
@@ -161,7 +161,9 @@ export function factsOf(engine: Engine): readonly string[] {
       ? `limits of ${set.join(', ')} are enforced (cgroup ${cgroup})`
       : `no limits are enforced (cgroup ${cgroup})`,
     ...(missing.length > 0 ? [`limits of ${missing.join(', ')} are not: ${noControlGroup}`] : []),
-    `limits of disk are not enforced: ${noDiskLimit(engine)}`,
+    disk === null
+      ? 'limits of disk are enforced by project quotas of the file system'
+      : `limits of disk are not enforced: ${disk}`,
     engine.hasUserNamespace ? 'users inside are other users outside (user namespace)' : noUserNamespace,
     engine.seccomp ? 'system calls are limited by our seccomp profile' : 'this engine has no seccomp',
     'networks: isolated (none at all), allowlist (none but a proxy of the server), full',
@@ -174,15 +176,13 @@ const limitsThat = ({ limits }: Engine, can: boolean) =>
 const noControlGroup = 'this host gives the engine no control group for them';
 const noUserNamespace =
   'no user namespace: the user inside, 10001, is 10001 outside; run the engine rootless or with userns-remap';
-const noDiskLimit = ({ storageDriver }: Engine): string =>
-  `storage driver ${storageDriver}, and writable places are directories of this host; tmpfs places have sizes`;
 
 /** The same for programs: what is not enforced, each with its reason. */
-export function unenforcedBy(engine: Engine): readonly Unenforced[] {
+export function unenforcedBy(engine: Engine, disk: string | null): readonly Unenforced[] {
   const missing = limitsThat(engine, false).map((what) => ({ what, why: noControlGroup }));
   return [
     ...missing,
-    { what: 'disk', why: noDiskLimit(engine) },
+    ...(disk === null ? [] : [{ what: 'disk', why: disk } as const]),
     ...(engine.hasUserNamespace ? [] : [{ what: 'users', why: noUserNamespace } as const]),
     ...(engine.seccomp ? [] : [{ what: 'system-calls', why: 'this engine has no seccomp' } as const]),
   ];

@@ -5,6 +5,7 @@
 import { constants, readFileSync, statSync } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';
 import { endianness } from 'node:os';
+import type { Membership, ProjectLimit, Projects, ProjectUse } from '../projects.ts';
 import { at, type Dir, descend, openIn, orNull } from './dir.ts';
 import { namesIn } from './entries.ts';
 import { ioctl, quotactl } from './libc.ts';
@@ -19,10 +20,11 @@ export type QuotaProbe =
 const Q_GETQUOTA = 0x80000702;
 const Q_SETQUOTA = 0x80000802;
 const QIF_BLIMITS = 1;
+const QIF_ILIMITS = 4;
 const LIMIT_UNIT_BYTES = 1_024;
 /** struct if_dqblk: hard and soft limit in units, bytes in use, three of inodes, two times, what is valid. */
 const DQBLK_BYTES = 72;
-const AT = { hard: 0, soft: 8, used: 16, inodes: 40, valid: 64 } as const;
+const AT = { hard: 0, soft: 8, used: 16, hardInodes: 24, inodes: 40, valid: 64 } as const;
 
 const FS_IOC_FSGETXATTR = 0x801c581f;
 const FS_IOC_FSSETXATTR = 0x401c5820;
@@ -40,6 +42,7 @@ const errnos: Readonly<Record<number, string>> = {
   25: 'ENOTTY: this file system has no projects',
   38: 'ENOSYS: the kernel is older than 5.14',
   95: 'EOPNOTSUPP: this file system has no projects',
+  122: 'EDQUOT: the limit is too small for it',
 };
 const said = (errno: number): string => errnos[errno] ?? `errno ${errno}`;
 
@@ -89,12 +92,6 @@ export async function probeQuota(root: string): Promise<QuotaProbe> {
   }
 }
 
-export interface ProjectUse {
-  readonly usedBytes: number;
-  readonly hardBytes: number;
-  readonly files: number;
-}
-
 /** Null when the file system does not tell. `root` is any directory of it. */
 export async function projectUse(root: string, project: number): Promise<ProjectUse | null> {
   const handle = await orNull(open(root, 'r'));
@@ -107,6 +104,7 @@ export async function projectUse(root: string, project: number): Promise<Project
       usedBytes: Number(block.readBigUInt64LE(AT.used)),
       hardBytes: Number(block.readBigUInt64LE(AT.hard)) * LIMIT_UNIT_BYTES,
       files: Number(block.readBigUInt64LE(AT.inodes)),
+      hardFiles: Number(block.readBigUInt64LE(AT.hardInodes)),
     };
   } finally {
     await handle.close();
@@ -114,12 +112,17 @@ export async function projectUse(root: string, project: number): Promise<Project
 }
 
 /** 0: no limit. Throws an Error that says what the system said. */
-export async function limitProject(root: string, project: number, bytes: number): Promise<void> {
+export async function limitProject(
+  root: string,
+  project: number,
+  { bytes, files }: ProjectLimit,
+): Promise<void> {
   const handle = await open(root, 'r');
   try {
     const block = Buffer.alloc(DQBLK_BYTES);
     block.writeBigUInt64LE(BigInt(Math.ceil(bytes / LIMIT_UNIT_BYTES)), AT.hard);
-    block.writeUInt32LE(QIF_BLIMITS, AT.valid);
+    block.writeBigUInt64LE(BigInt(Math.ceil(files ?? 0)), AT.hardInodes);
+    block.writeUInt32LE(QIF_BLIMITS | (files === undefined ? 0 : QIF_ILIMITS), AT.valid);
     const set = quotactl(handle.fd, { command: Q_SETQUOTA, id: project }, block);
     if (!set.ok) throw new Error(`setting a quota on ${root} failed: ${said(set.errno)}`);
   } finally {
@@ -131,22 +134,86 @@ export async function limitProject(root: string, project: number, bytes: number)
 export async function joinProject(root: string, project: number): Promise<void> {
   const dir = await descend(root, []);
   if (dir === null) throw new Error(`${root} is no directory`);
-  await joinIn(dir, project);
+  await each(dir, {
+    // First itself, so that what is made meanwhile is in the project already.
+    dir: (handle) => mark(handle, project, project === 0 ? 'alone' : 'inherited'),
+    file: (handle) => mark(handle, project, 'as it was'),
+  });
 }
 
-async function joinIn(dir: Dir, project: number): Promise<void> {
+async function release(root: string, to: Membership): Promise<void> {
+  const dir = await descend(root, []);
+  if (dir === null) return;
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  await each(dir, {
+    async dir(handle) {
+      await handle.chown(uid, gid);
+      // Also against lists of access, whose others it masks: nobody who is in it makes anything there now.
+      await handle.chmod(0o700);
+      mark(handle, to.project, to.isInherited ? 'inherited' : 'alone');
+    },
+    file: null,
+  });
+}
+
+async function markOnly(root: string, project: number): Promise<void> {
+  const dir = await descend(root, []);
+  if (dir === null) throw new Error(`${root} is no directory`);
   try {
-    // First itself, so that what is made meanwhile is in the project already.
-    mark(dir.handle, project);
+    mark(dir.handle, project, 'alone');
+  } finally {
+    await dir.handle.close();
+  }
+}
+
+async function projectOf(root: string): Promise<Membership | null> {
+  const dir = await descend(root, []);
+  if (dir === null) return null;
+  try {
+    const attributes = Buffer.alloc(FSXATTR_BYTES);
+    if (!ioctl(dir.handle.fd, FS_IOC_FSGETXATTR, attributes).ok) return null;
+    return {
+      project: attributes.readUInt32LE(PROJECT_AT),
+      isInherited: (attributes.readUInt32LE(0) & FS_XFLAG_PROJINHERIT) !== 0,
+    };
+  } finally {
+    await dir.handle.close();
+  }
+}
+
+export const fileSystemProjects: Projects = {
+  async missing(root) {
+    const found = await probeQuota(root);
+    return found.works ? null : found.reason;
+  },
+  of: projectOf,
+  use: projectUse,
+  limit: limitProject,
+  mark: markOnly,
+  join: joinProject,
+  release,
+};
+
+interface Visit {
+  dir(handle: FileHandle): void | Promise<void>;
+  readonly file: ((handle: FileHandle) => void) | null;
+}
+
+/** A directory before what is in it. Closes it. */
+async function each(dir: Dir, visit: Visit): Promise<void> {
+  try {
+    await visit.dir(dir.handle);
     for await (const name of namesIn(dir)) {
       const stats = await orNull(lstat(at(dir, name)));
       if (stats?.isDirectory()) {
         const inner = await openIn(dir, name);
-        if (inner !== null) await joinIn(inner, project);
-      } else if (stats?.isFile()) {
+        if (inner !== null) await each(inner, visit);
+      } else if (stats?.isFile() && visit.file !== null) {
         const file = await orNull(open(at(dir, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-        if (file !== null) {
-          mark(file, project, 0);
+        if (file === null) continue;
+        try {
+          visit.file(file);
+        } finally {
           await file.close();
         }
       }
@@ -156,11 +223,13 @@ async function joinIn(dir: Dir, project: number): Promise<void> {
   }
 }
 
-function mark(handle: FileHandle, project: number, flag = FS_XFLAG_PROJINHERIT): void {
+function mark(handle: FileHandle, project: number, heirs: 'inherited' | 'alone' | 'as it was'): void {
   const attributes = Buffer.alloc(FSXATTR_BYTES);
   const got = ioctl(handle.fd, FS_IOC_FSGETXATTR, attributes);
   if (!got.ok) throw new Error(`asking for a project failed: ${said(got.errno)}`);
-  attributes.writeUInt32LE((attributes.readUInt32LE(0) | flag) >>> 0, 0);
+  const flags = attributes.readUInt32LE(0);
+  if (heirs === 'inherited') attributes.writeUInt32LE((flags | FS_XFLAG_PROJINHERIT) >>> 0, 0);
+  if (heirs === 'alone') attributes.writeUInt32LE((flags & ~FS_XFLAG_PROJINHERIT) >>> 0, 0);
   attributes.writeUInt32LE(project, PROJECT_AT);
   const set = ioctl(handle.fd, FS_IOC_FSSETXATTR, attributes);
   if (!set.ok) throw new Error(`setting a project failed: ${said(set.errno)}`);

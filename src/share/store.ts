@@ -149,7 +149,7 @@ async function limited(state: State, place: Place, facts: ShareFacts): Promise<n
   try {
     const project = facts.project ?? (await freeProject(state));
     if (facts.project === null) await joinProject(place.base, project);
-    await limitProject(layout.root, project, quotaBytes);
+    await limitProject(layout.root, project, { bytes: quotaBytes });
     return project;
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
@@ -234,7 +234,8 @@ async function drop(state: State, instanceId: string, isWanted: boolean): Promis
   };
   await remove(area, [Buffer.from(instanceId)], true);
   uses.delete(instanceId);
-  if (facts?.project != null && state.quota.works) await limitProject(layout.root, facts.project, 0);
+  if (facts?.project != null && state.quota.works)
+    await limitProject(layout.root, facts.project, { bytes: 0 });
   return 'removed';
 }
 

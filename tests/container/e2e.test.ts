@@ -40,7 +40,7 @@ test('[R27] a command task runs in a container, and its artifacts and patch come
   expect(made).toMatchObject({ name: 'walled', runtime: 'container' });
   await ready('walled');
   const { walls } = await house.get<InstanceView>('instances/walled');
-  expect(walls?.limits).toEqual({ cpus: 1, memory_bytes: 1_073_741_824, processes: 512, disk_bytes: null });
+  expect(walls?.limits).toMatchObject({ cpus: 1, memory_bytes: 1_073_741_824, processes: 512 });
   const script =
     'id -u > "$AGENTIC_ARTIFACTS/who.txt"; pwd > "$AGENTIC_ARTIFACTS/where.txt"; echo made > made.txt; git status --short';
   const { task_id: id } = await house.post<{ task_id: string }>('tasks', {
@@ -175,7 +175,7 @@ test('[R29] what could never be made here is refused at once, by field', async (
     status: 400,
   });
   expect((await post({ ...wrong, image: 'nowhere' })).text).toContain('images:build nowhere');
-  expect(await post({ ...wrong, limits: { disk_bytes: 1 } })).toMatchObject({ status: 501 });
+  expect(await post({ ...wrong, limits: { disk_bytes: 1 } })).toMatchObject({ status: 400 });
   expect((await post({ name: 'wrong', runtime: 'host', limits: { cpus: 1 } })).text).toContain(
     'not enforced on the host',
   );

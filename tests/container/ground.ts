@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import Docker from 'dockerode';
 import { type Clock, systemClock } from '../../src/clock.ts';
+import type { Projects } from '../../src/projects.ts';
 import { containerRuntime } from '../../src/runtime/container.ts';
 import type { GuestDoors, Identities } from '../../src/runtime/container-state.ts';
 import type { Handle, InstanceSpec, Runtime } from '../../src/runtime.ts';
@@ -42,6 +43,9 @@ interface Wish {
   readonly identities?: Identities;
   readonly clock?: Clock;
   readonly resolve?: (name: string) => Promise<readonly string[]>;
+  readonly projects?: Projects;
+  /** Where the data directory is made. */
+  readonly in?: string;
 }
 
 export function openGround({
@@ -50,11 +54,13 @@ export function openGround({
   resolve,
   identities,
   clock = systemClock,
+  projects,
+  in: place = tmpdir(),
 }: Wish = {}): Ground {
   const socket = engineSocket;
   if (!existsSync(socket))
     throw new Error(`no engine at CONTAINER_TEST_SOCKET (${socket}): run bin/check container`);
-  const dataDir = mkdtempSync(join(tmpdir(), 'ctr-'));
+  const dataDir = mkdtempSync(join(place, 'ctr-'));
   const sharesRoot = join(dataDir, 'agentshare', 'tasks');
   mkdirSync(sharesRoot, { recursive: true });
   const secrets = fileSecrets(join(dataDir, 'instances'));
@@ -74,6 +80,7 @@ export function openGround({
       sharesRoot,
       issueCredentials: async (name) => ({ secret: await secrets.issue(name) }),
       ...(identities ? { identities } : {}),
+      ...(projects ? { projects } : {}),
       doors,
       models: noDoors,
       secretsDir: (name) => files.lodging(name),

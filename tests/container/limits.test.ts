@@ -39,7 +39,7 @@ test('[R32] they are shown as they are set, with the image by its digest and wit
     limits: { cpus: 0.5, memoryBytes: 384 * MIB, processes: 96 },
     network: { mode: 'isolated' },
   });
-  expect(small.walls?.unenforced.find(({ what }) => what === 'disk')?.why).toContain('writable places');
+  expect(small.walls?.unenforced.find(({ what }) => what === 'disk')?.why).toContain('no project quotas');
   expect((await ground.runtime.probe()).unenforced).toEqual([...(small.walls?.unenforced ?? [])]);
 }, 60_000);
 
@@ -68,7 +68,13 @@ test('[R26] a limit that cannot be enforced, or is none, is refused before anyth
   const { runtime, spec } = ground;
   const make = (limits: object) => codeOf(runtime.create(spec('web-1', { limits }), never()));
   expect(await make({ diskBytes: 1e9 })).toBe('not-implemented');
-  for (const limits of [{ cpus: 0 }, { memoryBytes: 1_000 }, { processes: -1 }, { cpus: Number.NaN }])
+  for (const limits of [
+    { diskBytes: 1 },
+    { cpus: 0 },
+    { memoryBytes: 1_000 },
+    { processes: -1 },
+    { cpus: Number.NaN },
+  ])
     expect(await make(limits)).toBe('bad-input');
   expect((await runtime.inventory()).map((one) => one.spec.name).sort()).toEqual(['neighbour', 'small']);
 }, 60_000);

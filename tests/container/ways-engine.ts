@@ -46,6 +46,9 @@ const numbers = {
   prctl: [157, 167],
   prlimit64: [302, 261],
   sched_setscheduler: [144, 119],
+  quotactl: [179, 60],
+  quotactl_fd: [443, 443],
+  file_setattr: [469, 469],
 } as const;
 
 /** The name of its error, or what it gave. */
@@ -100,6 +103,32 @@ const kernel: readonly Way[] = [
     'a system call by its other numbers',
     /^refused (EPERM|ENOSYS)$|^Bad system call/,
     `${counted(0x40000000 + 165, '"none"', '"/tmp"', '"tmpfs"', 0, 0)} || echo "Bad system call"`,
+  ),
+];
+
+/** Of a file of its own, in its home. */
+const onFile = (request: number): string =>
+  'touch ~/of-a-project; ' +
+  `perl -MErrno -e 'open(my $f, "<", "$ENV{HOME}/of-a-project") or die $!; my $a = "\\0" x 64; ` +
+  `print ioctl($f, ${request}, $a) ? "done" : "refused " . (grep { $!{$_} } keys %!)[0]'`;
+
+const projects: readonly Way[] = [
+  // Some file systems have no flags; then that is what they say, and not the filter.
+  control(
+    'the flags of its own file, read',
+    /^(done|refused (ENOTTY|EOPNOTSUPP|ENOTSUP))$/,
+    onFile(0x80086601),
+  ),
+  way('its own file put into another project', filtered, onFile(0x401c5820)),
+  way('the same, with more bits than the kernel looks at', filtered, onFile(0x1_401c_5820)),
+  way('its own directory taken out of its project by flags', filtered, onFile(0x40086602)),
+  way('the same, by the flags of 32 bits', filtered, onFile(0x40046602)),
+  way('a limit of the disk', filtered, call('quotactl', 0x800002, '"/dev/vda"', 10001, '"x" x 72')),
+  way('the same, by a file', filtered, call('quotactl_fd', 0, 0x80000802, 10001, '"x" x 72')),
+  way(
+    'the same flags and project, by the newest call',
+    /^refused (EPERM|ENOSYS)$/,
+    call('file_setattr', -100, '"x"', '"x" x 24', 24, 0),
   ),
 ];
 
@@ -195,4 +224,4 @@ const host: readonly Way[] = [
   way('a disk of the machine', /^none$/, 'ls /dev | grep -E "^(sd|vd|nvme|xvd|dm-|loop)" || echo none'),
 ];
 
-export const engineWays: readonly Way[] = [...namespaces, ...kernel, ...rights, ...host];
+export const engineWays: readonly Way[] = [...namespaces, ...kernel, ...projects, ...rights, ...host];

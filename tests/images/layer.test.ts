@@ -134,3 +134,30 @@ test('[R22] the seccomp profile allows only what it names, and nothing that reac
   ];
   expect(dangerous.filter((name) => allowed.includes(name))).toEqual([]);
 });
+
+type Rule = { readonly args: readonly [{ readonly value: number; readonly valueTwo: number }] };
+
+test('[R35] of the system’s calls on open files the profile refuses those that set flags or a project', () => {
+  const { syscalls } = JSON.parse(readFileSync(join(import.meta.dir, '../../images/seccomp.json'), 'utf8'));
+  const rules = syscalls.filter(({ names }: { names: string[] }) => names.includes('ioctl'));
+  for (const { action, args } of rules) {
+    expect(action).toBe('SCMP_ACT_ALLOW');
+    // Engines take two conditions on one argument for alternatives.
+    expect(args).toMatchObject([{ index: 1, op: 'SCMP_CMP_MASKED_EQ' }]);
+    // The kernel looks at 32 bits: others must not decide.
+    expect(args[0].value).toBeLessThan(2 ** 32);
+  }
+  const isAllowed = (request: number): boolean =>
+    rules.some(({ args: [{ value, valueTwo }] }: Rule) => (request & value) >>> 0 === valueTwo);
+  const [flags, extents, project] = [0x6601, 0x660b, 0x581f];
+  for (let low = 0; low < 0x1_0000; low++) {
+    const isOfFiles = low >> 8 === 0x66 || low >> 8 === 0x58;
+    expect(isAllowed(low)).toBe(!isOfFiles || [flags, extents, project].includes(low));
+  }
+  // With their directions and sizes: set are flags (64 and 32 bits), a project; got are flags, a project.
+  expect([0x40086602, 0x40046602, 0x401c5820].filter(isAllowed)).toEqual([]);
+  const ordinary = [
+    0x80086601, 0x801c581f, 0x5401, 0x5402, 0x5413, 0x5414, 0x541b, 0x5421, 0x5451, 0x40049409,
+  ];
+  expect(ordinary.filter((request) => !isAllowed(request))).toEqual([]);
+});

@@ -1,8 +1,9 @@
 /** What confines a container is read from what its engine says, not from what was asked for. */
 import { expect, test } from 'bun:test';
-import { type Asked, containerOptions } from '../../src/runtime/container-spec.ts';
+import { type Asked, checkSpec, containerOptions } from '../../src/runtime/container-spec.ts';
 import { wallsOf } from '../../src/runtime/container-walls.ts';
 import type { Engine } from '../../src/runtime/engine.ts';
+import type { InstanceSpec } from '../../src/runtime.ts';
 
 const engine = {
   kind: 'docker',
@@ -19,6 +20,8 @@ const spec = {
   network: { mode: 'full', allow: ['example.org'] },
 };
 
+const noDisk = { bytes: null, why: 'no quotas here' } as const;
+
 function inspection(host: object, mounts: readonly string[] = []) {
   const Labels = { 'agentic-sandbox.spec': JSON.stringify(spec) };
   const Mounts = mounts.map((Destination) => ({ Destination }));
@@ -27,7 +30,7 @@ function inspection(host: object, mounts: readonly string[] = []) {
 
 test('[R32] limits, image and network are those that the engine has', () => {
   const host = { NanoCpus: 5e8, Memory: 2e9, PidsLimit: 100, NetworkMode: 'none' };
-  const walls = wallsOf(engine, inspection(host, ['/opt/agentic/egress']));
+  const walls = wallsOf(engine, inspection(host, ['/opt/agentic/egress']), noDisk);
   expect(walls).toMatchObject({
     image: { name: 'dev', digest: 'sha256:abc' },
     network: { mode: 'allowlist', allow: ['example.org'] },
@@ -41,9 +44,24 @@ test('[R32] what the engine was not told to limit is not said to be limited', ()
   const without = wallsOf(
     engine,
     inspection({ NanoCpus: 0, Memory: 0, PidsLimit: null, NetworkMode: 'none' }),
+    noDisk,
   );
   expect(without).toMatchObject({ limits: {}, network: { mode: 'isolated' } });
-  expect(wallsOf(engine, inspection({ NetworkMode: 'a-bridge' })).network).toEqual({ mode: 'full' });
+  expect(wallsOf(engine, inspection({ NetworkMode: 'a-bridge' }), noDisk).network).toEqual({ mode: 'full' });
+});
+
+test('[R33] a limit of disk is shown as the file system has it, and refused where it has none', () => {
+  const none = inspection({ NetworkMode: 'none' });
+  const held = wallsOf(engine, none, { bytes: 5e8, why: null });
+  expect(held.limits).toEqual({ diskBytes: 5e8 });
+  expect(held.unenforced.map(({ what }) => what)).toEqual(['processes']);
+  const partly = wallsOf(engine, none, { bytes: 5e8, why: 'the outbox is not' });
+  expect(partly.unenforced).toContainEqual({ what: 'disk', why: 'the outbox is not' });
+  const asked = { name: 'web-1', limits: { diskBytes: 1e9 } } as InstanceSpec;
+  checkSpec(asked, engine, { bytes: 1, why: null });
+  expect(() => checkSpec(asked, engine, noDisk)).toThrow('no quotas here');
+  const tiny = { ...asked, limits: { diskBytes: 1 } };
+  expect(() => checkSpec(tiny, engine, noDisk)).toThrow('limits.disk_bytes must be at least');
 });
 
 test('[R23] places in memory leave more than half of it to whoever works there, also when all are full', () => {

@@ -3,7 +3,7 @@
  * kernel has them, and otherwise what is said of that.
  */
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
@@ -13,48 +13,21 @@ import { writeFile } from '../../src/share/change.ts';
 import { partsOf } from '../../src/share/names.ts';
 import { probeQuota, projectUse } from '../../src/share/quota.ts';
 import { agentshare } from '../../src/share/store.ts';
+import { type DiskKind, type QuotaDisk, quotaDisk } from './disk.ts';
 import { codeOf, upload } from './ground.ts';
 
 const MIB = 1024 * 1024;
 const dir = mkdtempSync(join(tmpdir(), 'share-quota-'));
 const signal = new AbortController().signal;
 
-interface Disk {
-  readonly kind: 'ext4' | 'xfs';
-  readonly make: readonly string[];
-  readonly bytes: number;
-}
-
-const disks: readonly Disk[] = [
-  { kind: 'ext4', make: ['mkfs.ext4', '-q', '-O', 'quota,project'], bytes: 64 * MIB },
-  { kind: 'xfs', make: ['mkfs.xfs', '-q'], bytes: 320 * MIB },
-];
-
-const ran = (...command: string[]): boolean => {
-  try {
-    return Bun.spawnSync(command, { stdin: 'ignore' }).exitCode === 0;
-  } catch {
-    return false; // There is no such program.
-  }
-};
-
-/** Where it is mounted; null where that is not possible. */
-const mounted = new Map<Disk, string | null>();
+const kinds: readonly DiskKind[] = ['ext4', 'xfs'];
+const disks = new Map<DiskKind, QuotaDisk | null>();
 
 beforeAll(() => {
-  for (const disk of disks) {
-    const image = join(dir, `${disk.kind}.img`);
-    const at = join(dir, disk.kind);
-    mkdirSync(at);
-    const isThere =
-      ran('truncate', '-s', String(disk.bytes), image) &&
-      ran(...disk.make, image) &&
-      ran('mount', '-o', 'loop,prjquota', image, at);
-    mounted.set(disk, isThere ? at : null);
-  }
+  for (const kind of kinds) disks.set(kind, quotaDisk(dir, kind));
 }, 120_000);
 afterAll(() => {
-  for (const at of mounted.values()) if (at !== null) ran('umount', at);
+  for (const disk of disks.values()) disk?.close();
   rmSync(dir, { recursive: true, force: true });
 }, 60_000);
 
@@ -84,16 +57,16 @@ function written(leaf: string, name: string, bytes: number): string {
   return Bun.spawnSync([process.execPath, '-e', script]).stdout.toString();
 }
 
-for (const disk of disks) {
-  test(`[F15] ${disk.kind} with project quotas refuses what is too much, or its reason is said`, async () => {
-    const at = mounted.get(disk);
-    if (at == null) {
-      const share = await open(join(dir, `plain-${disk.kind}`), MIB);
+for (const kind of kinds) {
+  test(`[F15] ${kind} with project quotas refuses what is too much, or its reason is said`, async () => {
+    const at = disks.get(kind)?.path;
+    if (at === undefined) {
+      const share = await open(join(dir, `plain-${kind}`), MIB);
       expect(share.quotaReason()).toMatch(/prjquota|project quotas need/);
-      process.stderr.write(`${disk.kind}: no project quotas on this machine; only the reason is shown\n`);
+      process.stderr.write(`${kind}: no project quotas on this machine; only the reason is shown\n`);
       return;
     }
-    expect(await probeQuota(at)).toEqual({ works: true, fileSystem: disk.kind });
+    expect(await probeQuota(at)).toEqual({ works: true, fileSystem: kind });
     const root = join(at, 'agentshare');
     const share = await open(root, 4 * MIB);
     expect(share.quotaReason()).toBeNull();
@@ -120,7 +93,7 @@ for (const disk of disks) {
     const later = await open(root, 8 * MIB);
     await later.prepare({ instanceId: ids[0], name: 'web-1', owner, isSameUser: true });
     // ext4 lets root have what it wants; then it is not said to enforce anything.
-    const enforcedBy = disk.kind === 'xfs' ? 'file-system' : 'routes';
+    const enforcedBy = kind === 'xfs' ? 'file-system' : 'routes';
     expect(await later.measure(ids[0], signal)).toMatchObject({ enforcedBy });
     expect((await later.facts(ids[0]))?.project).toBe(one?.project as number);
     expect((await projectUse(root, one?.project as number))?.hardBytes).toBe(8 * MIB);
