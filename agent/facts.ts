@@ -62,22 +62,33 @@ export function disk(path: string): { readonly used: number; readonly total: num
   }
 }
 
-/** Percent of one core since the last call: of our cgroup where it tells, else of the whole machine. */
+/** Counters of the kernel move in steps of 10 ms: sooner than this the last figure is told again. */
+const SPAN_MS_MIN = 500;
+
+/**
+ * Percent of one core since the last call, 0 at first: of our cgroup where it tells, else of the whole
+ * machine.
+ */
 export function cpuMeter(): () => number {
   const now = () => ({ at: performance.now(), busy: busyMs() });
   let last = now();
+  let percent = 0;
   return () => {
     const next = now();
     const span = next.at - last.at;
-    const percent = span > 0 ? ((next.busy - last.busy) / span) * 100 : 0;
+    if (span < SPAN_MS_MIN) return percent;
+    percent = Math.max(0, Math.round(((next.busy - last.busy) / span) * 1_000) / 10);
     last = next;
-    return Math.max(0, Math.round(percent * 10) / 10);
+    return percent;
   };
 }
 
 function busyMs(): number {
   const [, usec] = /^usage_usec (\d+)/m.exec(read('/sys/fs/cgroup/cpu.stat') ?? '') ?? [];
   if (usec !== undefined) return Number(usec) / 1_000;
+  // cgroup v1, in nanoseconds.
+  const nanoseconds = numberIn('/sys/fs/cgroup/cpuacct/cpuacct.usage');
+  if (nanoseconds !== null) return nanoseconds / 1e6;
   return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
 }
 

@@ -1,15 +1,27 @@
 /** What an agent tells of its machine. */
 import { afterEach, beforeEach, expect, test } from 'bun:test';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setup } from '../../agent/facts.ts';
+import { cpuMeter, setup } from '../../agent/facts.ts';
 
 let dir: string;
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'facts-'));
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+test('processor time is told once there is enough of it to tell, and is what was used', async () => {
+  const percent = cpuMeter();
+  expect(percent()).toBe(0);
+  const until = performance.now() + 600;
+  while (performance.now() < until);
+  const busy = percent();
+  // One core of ours, and whatever else this machine does.
+  expect(busy).toBeGreaterThan(5);
+  expect(busy).toBeLessThan(100 * cpus().length + 20);
+  expect(percent()).toBe(busy);
+});
 
 test('hole B6: the step of the set-up is read, however its JSON is spaced', () => {
   const places = { isComplete: false, sentinel: join(dir, 'done'), progress: join(dir, 'progress.json') };
