@@ -34,9 +34,14 @@ export async function lendTask(
   if (to === null) return await writeToolFiles(files);
   const { handle, shares } = to;
   await takeTaskBack(house, agent, dirs);
-  const place = (path: string) => shares.hostPath(handle, path) ?? path;
-  await writeToolFiles(files.map((file) => ({ ...file, path: place(file.path) })));
-  for (const { path } of files) if (!path.startsWith(`${dirs.root}/`)) await shares.give(handle, path);
+  const isLent = ({ path }: ToolFile) => path.startsWith(`${dirs.root}/`);
+  await writeToolFiles(files.filter(isLent));
+  const own = files.filter((file) => !isLent(file));
+  await shares.edit(
+    handle,
+    own.map(({ path }) => path),
+    (at) => writeToolFiles(own.map((file) => ({ ...file, path: at(file.path) }))),
+  );
   for (const path of [dirs.inbox, dirs.outbox, dirs.orders]) await shares.lend(handle, path);
 }
 
