@@ -143,8 +143,8 @@ export interface Runtime {
 /** Lending directories of this host, below one root agreed on, to an instance that has files of its own. */
 export interface Shares {
   /**
-   * The user who works inside, as this host knows it; null when this process cannot give files to that user,
-   * or there is no engine just now.
+   * The user who works inside, as this host knows it, whom this process may or may not give files to; null
+   * when that cannot be told, or there is no engine just now.
    */
   user(): Promise<number | null>;
   /**
@@ -154,8 +154,17 @@ export interface Shares {
   lend(handle: Handle, path: string): Promise<void>;
   /** Brings it back to where it was, readable by us. A directory that is not lent is left as it is. */
   takeBack(handle: Handle, path: string): Promise<void>;
-  /** Lets the instance's user have a file that was written for it, by the path it has there. */
-  give(handle: Handle, path: string): Promise<void>;
+  /**
+   * Writes files where the instance keeps its own, for its user, by the paths they have there. `write` is
+   * told for each where it is now, and below which directories that nobody else can exchange: what is there
+   * already can be read there, and what is written there comes to its place, with its mode, when `write` is
+   * done.
+   */
+  edit(
+    handle: Handle,
+    paths: readonly string[],
+    write: (at: (path: string) => string, roots: readonly string[]) => Promise<void>,
+  ): Promise<void>;
   /** Where a path that the instance names is on this host now; null: nowhere that is shared. */
   hostPath(handle: Handle, path: string): string | null;
 }

@@ -42,6 +42,12 @@ const images: readonly Need[] = [
   { program: 'ip', debian: 'iproute2' },
 ];
 const containers: readonly Need[] = [{ program: 'dockerd', debian: 'docker.io' }, ...images];
+const rootless: readonly Need[] = [
+  ...containers,
+  { program: 'rootlesskit', debian: 'rootlesskit' },
+  { program: 'newuidmap', debian: 'uidmap' },
+  { program: 'slirp4netns', debian: 'slirp4netns' },
+];
 const podman: readonly Need[] = [{ program: 'podman', debian: 'podman' }, ...images];
 
 /** Run by the Bun that runs us, which need not be on the PATH. */
@@ -89,6 +95,16 @@ export const tiers: readonly Tier[] = [
     needs: podman,
     within: ['scripts/check/with-engine.ts', 'podman'],
     limitSeconds: 900,
+  }),
+  tests('rootless', ['rootless'], {
+    needs: rootless,
+    within: ['scripts/check/with-engine.ts', 'rootless'],
+    limitSeconds: 900,
+  }),
+  tests('remapped', ['remapped'], {
+    needs: containers,
+    within: ['scripts/check/with-engine.ts', 'remapped'],
+    limitSeconds: 600,
   }),
   tests('transport', ['transport', 'agent'], { limitSeconds: 400 }),
   tests('identity', ['identity']),

@@ -1,16 +1,30 @@
 /**
  * Runs a command beside a container engine of its own, in a network of its own, and ends both:
  *
- *     bun scripts/check/with-engine.ts docker|podman COMMAND…
+ *     bun scripts/check/with-engine.ts docker|podman|rootless|remapped COMMAND…
  *
- * The engine has its data and its socket in a temporary directory, and nothing of the machine's own engine is
- * touched. The command sees the socket as CONTAINER_TEST_SOCKET and images as CONTAINER_TEST_IMAGES; those
- * are built first where they are missing. Exit code 77, and a reason as the last line: it cannot be done
- * here.
+ * `rootless` is Docker run by an unprivileged user that is made for it, and who runs the command too;
+ * `remapped` is Docker run by root with `userns-remap`. The engine has its data and its socket in a temporary
+ * directory, and nothing of the machine's own engine is touched. The command sees the socket as
+ * CONTAINER_TEST_SOCKET and images as CONTAINER_TEST_IMAGES; those are built first where they are missing.
+ * Exit code 77, and a reason as the last line: it cannot be done here.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+
+import {
+  asUser,
+  devices,
+  dropUser,
+  endProcessesOf,
+  inPlace,
+  makePlaces,
+  makeUser,
+  repositoryThere,
+  rootlesskit,
+  type User,
+} from './engine-user.ts';
 
 const root = join(import.meta.dir, '..', '..');
 const SKIPPED = 77;
@@ -21,17 +35,20 @@ const SITE = '203.0.113.10';
 
 interface Kind {
   readonly socket: string;
-  /** A shell command that becomes the engine; `$0` is its directory. */
+  /** A shell command that becomes the engine; `$0` is its directory, `$1` the user that was made for it. */
   readonly command: string;
   readonly images: readonly string[];
+  /** Who the engine is, or has inside; a user made for it, with users of its own below it. */
+  readonly user?: 'runs it' | 'is inside';
 }
+
+const dockerd =
+  'dockerd --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/pid" -H "unix://$0/docker.sock"';
 
 const kinds: Readonly<Record<string, Kind>> = {
   docker: {
     socket: 'docker.sock',
-    command:
-      'exec dockerd --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/pid" -H "unix://$0/docker.sock" ' +
-      '--storage-driver=overlay2 >"$0/log" 2>&1',
+    command: `exec ${dockerd} --storage-driver=overlay2 >"$0/log" 2>&1`,
     images: ['base', 'dev', 'claude', 'codex', 'opencode'],
   },
   podman: {
@@ -40,6 +57,18 @@ const kinds: Readonly<Record<string, Kind>> = {
     command:
       'exec podman --root "$0/data" --runroot "$0/run" --tmpdir "$0/tmp" --cgroup-manager=cgroupfs ' +
       '--events-backend=file system service --time=0 "unix://$0/podman.sock" >"$0/log" 2>&1',
+    images: ['base'],
+  },
+  rootless: {
+    socket: 'own/docker.sock',
+    user: 'runs it',
+    command: `${devices} && ${repositoryThere} && ${asUser} ${rootlesskit(dockerd)} >"$0/own/log" 2>&1`,
+    images: ['base', 'claude'],
+  },
+  remapped: {
+    socket: 'docker.sock',
+    user: 'is inside',
+    command: `exec ${dockerd} --storage-driver=overlay2 --userns-remap="$1" >"$0/log" 2>&1`,
     images: ['base'],
   },
 };
@@ -51,9 +80,13 @@ function skip(reason: string): never {
   process.exit(SKIPPED);
 }
 
-function startEngine({ command }: Kind, dir: string): Bun.Subprocess {
-  const script = ['ip link set lo up', `ip addr add ${SITE}/32 dev lo`, command].join(' && ');
-  return Bun.spawn(['unshare', '--net', 'sh', '-c', script, dir], {
+/** Its own network, and where it is another user what that user may see of the files of this machine. */
+const spacesOf = ({ user }: Kind): string[] => ['--net', ...(user === 'runs it' ? ['--mount'] : [])];
+
+function startEngine(kind: Kind, dir: string, user: User | null): Bun.Subprocess {
+  const script = ['ip link set lo up', `ip addr add ${SITE}/32 dev lo`, kind.command].join(' && ');
+  const words = [dir, user?.name ?? '', root, process.execPath];
+  return Bun.spawn(['unshare', ...spacesOf(kind), 'sh', '-c', script, ...words], {
     stdin: 'ignore',
     stdout: 'ignore',
     stderr: 'inherit',
@@ -73,10 +106,10 @@ async function answers(socket: string, engine: Bun.Subprocess): Promise<boolean>
 }
 
 /** In the engine's network, where its bridges are. */
-const beside = (engine: Bun.Subprocess, command: readonly string[]) => [
+const beside = (engine: Bun.Subprocess, kind: Kind, command: readonly string[]) => [
   'nsenter',
   `--target=${engine.pid}`,
-  '--net',
+  ...spacesOf(kind),
   ...command,
 ];
 
@@ -122,31 +155,49 @@ async function main([name = '', ...command]: readonly string[]): Promise<number>
   if (!kind) throw new Error(`"${name}" is no engine; there are ${Object.keys(kinds).join(', ')}`);
   if (process.platform !== 'linux') skip('a container engine of our own needs Linux');
   if (process.getuid?.() !== 0) skip('a container engine of our own needs root');
+  const user = kind.user === undefined ? null : makeUser();
+  if (typeof user === 'string') skip(user);
   const dir = mkdtempSync(join(tmpdir(), 'engine-'));
-  const [socket, imagesDir] = [join(dir, kind.socket), join(root, '.tools', 'images')];
-  const engine = startEngine(kind, dir);
+  if (user !== null) makePlaces(dir, user);
+  const engine = startEngine(kind, dir, user);
   try {
-    if (!(await answers(socket, engine))) {
-      const log = join(dir, 'log');
-      const why = existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n').at(-1) : 'it said nothing';
-      say(`no container engine can be started here: ${why}`);
-      return SKIPPED;
-    }
-    const env = { CONTAINER_TEST_SOCKET: socket, CONTAINER_TEST_IMAGES: imagesDir };
-    // Fetching needs the machine's network, trying the engine's socket, which is anywhere.
-    const forImages = { ...env, DOCKER_HOST: `unix://${socket}`, AGENTIC_IMAGES_DIR: imagesDir };
-    const built = await run(
-      [process.execPath, join(root, 'images', 'main.ts'), 'build', ...kind.images],
-      forImages,
-    );
-    if (built !== 0) return built;
-    return await run(beside(engine, command), env);
+    return await runBeside({ kind, dir, user, engine }, command);
   } finally {
     await stop(engine);
     endWatchers(dir);
+    if (user !== null) endProcessesOf(user);
     unmountBelow(dir);
     rmSync(dir, { recursive: true, force: true });
+    if (user !== null) dropUser(user);
   }
+}
+
+interface Started {
+  readonly kind: Kind;
+  readonly dir: string;
+  readonly user: User | null;
+  readonly engine: Bun.Subprocess;
+}
+
+async function runBeside({ kind, dir, user, engine }: Started, command: readonly string[]): Promise<number> {
+  const [socket, imagesDir] = [join(dir, kind.socket), join(root, '.tools', 'images')];
+  if (!(await answers(socket, engine))) {
+    const log = join(dirname(socket), 'log');
+    const why = existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n').at(-1) : 'it said nothing';
+    say(`no container engine can be started here: ${why}`);
+    return SKIPPED;
+  }
+  const env = { CONTAINER_TEST_SOCKET: socket, CONTAINER_TEST_IMAGES: imagesDir };
+  // Fetching needs the machine's network, trying the engine's socket, which is anywhere.
+  const forImages = { ...env, DOCKER_HOST: `unix://${socket}`, AGENTIC_IMAGES_DIR: imagesDir };
+  const built = await run(
+    [process.execPath, join(root, 'images', 'main.ts'), 'build', ...kind.images],
+    forImages,
+  );
+  if (built !== 0) return built;
+  if (user === null || kind.user !== 'runs it') return await run(beside(engine, kind, command), env);
+  const own = inPlace({ dir, user, root, env }, command);
+  return await run(beside(engine, kind, own.command), own.env);
 }
 
 process.exit(await main(process.argv.slice(2)));

@@ -2,6 +2,7 @@
  * The directories of a container's instance on this host, and whose they are.
  *
  *     <root>/<name>/{home,work,spool}          the instance's; its user may write there
+ *     <root>/<name>/between                    ours; files on their way to an instance whose user we are not
  *     <root>/<name>/shares                     ours; what is lent lies in it, and is the instance's so long
  *     <root>/<name>/credentials                what it may read: roots and a token, or its secret
  *     <root>/<name>/identity                   its own: the key that it made, and its certificate
@@ -29,6 +30,7 @@ export interface ContainerDirs {
   readonly home: string;
   readonly work: string;
   readonly spool: string;
+  readonly between: string;
   readonly shares: string;
   readonly credentials: string;
   readonly identity: string;
@@ -52,6 +54,7 @@ export function containerDirs(root: string, sockets: string, name: string): Cont
     home,
     work,
     spool,
+    between: join(path, 'between'),
     shares: join(path, 'shares'),
     credentials: join(path, 'credentials'),
     identity: join(path, 'identity'),
@@ -82,7 +85,10 @@ export const ownDirs = ({ home, work, spool, identity }: ContainerDirs): readonl
 /** Makes what is missing. A symlink in the place of one is refused: it would lead us out. */
 export async function makeContainerDirs(dirs: ContainerDirs): Promise<void> {
   for (const path of [dirs.path, dirname(dirs.socket)]) await makePrivate(path);
-  for (const path of ownDirs(dirs)) await makePrivate(path);
+  // Root sees everything. Any other server sees what its user lets others see; of the identity only names.
+  const isRoot = process.getuid?.() === 0;
+  for (const path of ownDirs(dirs))
+    if ((await makePrivate(path)) && !isRoot) await chmod(path, path === dirs.identity ? 0o711 : 0o755);
   // Open to whoever comes this far, which outside is only the server's user.
   for (const path of [dirs.shares, dirs.credentials, dirs.socket, dirs.egress, dirs.models]) {
     await makePrivate(path);
@@ -90,7 +96,8 @@ export async function makeContainerDirs(dirs: ContainerDirs): Promise<void> {
   }
 }
 
-async function makePrivate(path: string): Promise<void> {
+/** True when it was not there. */
+async function makePrivate(path: string): Promise<boolean> {
   const there = lstatSync(path, { throwIfNoEntry: false });
   if (there && !there.isDirectory()) {
     throw new Failure(
@@ -98,7 +105,9 @@ async function makePrivate(path: string): Promise<void> {
       `create ${path}: something that is no directory is in its place; remove it`,
     );
   }
-  if (!there) mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (there) return false;
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  return true;
 }
 
 /** Puts files where the instance reads them, and takes away all others but those to `keep`. */
@@ -123,24 +132,40 @@ export async function placeFile(dirs: ContainerDirs, name: string, text: string)
   await rename(`${target}.new`, target);
 }
 
+/** A user and its group. */
+export interface Ids {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** What a helper container does with directories: `take` and `empty` make them ours. */
+export type HelpWith = 'give' | 'lend' | 'take' | 'empty';
+
 /** Who may hand out and take back what is inside: this process itself, or only a helper container. */
 export interface Owner {
-  /** The user inside, as it is known outside; null: only the engine can say. */
-  readonly uid: number | null;
-  /** Runs as root of the container's world on one directory: gives it to a user, or empties it. */
-  help(what: 'give' | 'take' | 'empty', dir: string): Promise<void>;
+  /** The user inside as it is known outside, whom we may give files to; null: only a helper can. */
+  readonly user: Ids | null;
+  /** Runs as root of the container's world on these directories, which are there. */
+  help(what: HelpWith, dirs: readonly string[]): Promise<void>;
 }
 
-/** Gives a directory and what is below it to the user inside. */
-export async function give(path: string, owner: Owner): Promise<void> {
-  if (owner.uid === null) return await owner.help('give', path);
-  await chownBelow(path, owner.uid);
+/** Gives directories or files and what is below them to the user inside. */
+export async function give(paths: readonly string[], { user, help }: Owner): Promise<void> {
+  if (user === null) return await help('give', paths);
+  for (const path of paths) await chownBelow(path, user);
 }
 
-/** Makes it ours again, so that we may read and remove what is in it. */
-export async function take(path: string, owner: Owner): Promise<void> {
-  if (owner.uid === null) return await owner.help('take', path);
-  await chownBelow(path, process.getuid?.() ?? 0);
+/** The same; whoever comes there may read them, which outside is only the server's user. */
+export async function giveToRead(paths: readonly string[], owner: Owner): Promise<void> {
+  if (owner.user === null) return await owner.help('lend', paths);
+  await give(paths, owner);
+}
+
+/** Makes them ours again, so that we may read and remove what is in them. */
+export async function take(paths: readonly string[], { user, help }: Owner): Promise<void> {
+  if (user === null) return await help('take', paths);
+  const us = process.getuid?.() ?? 0;
+  for (const path of paths) await chownBelow(path, { uid: us, gid: us });
 }
 
 /** Directories in one another that are followed; each is open while what is below it is given. */
@@ -151,14 +176,14 @@ const DEPTH_MAX = 512;
  * one above it, following no link, and what is in it is named by that descriptor. What vanishes meanwhile is
  * passed over.
  */
-async function chownBelow(path: string | Buffer, uid: number, depth = 0): Promise<void> {
+async function chownBelow(path: string | Buffer, user: Ids, depth = 0): Promise<void> {
   if (depth > DEPTH_MAX)
     throw new Failure(
       'runtime-failed',
       `${path}: more than ${DEPTH_MAX} directories in one another; remove some`,
     );
   try {
-    await lchown(path, uid, uid);
+    await lchown(path, user.uid, user.gid);
   } catch (thrown) {
     if (depth > 0 && isGone(thrown)) return;
     throw thrown;
@@ -171,7 +196,7 @@ async function chownBelow(path: string | Buffer, uid: number, depth = 0): Promis
   try {
     const here = `/proc/self/fd/${dir.fd}`;
     for (const name of await readdir(`${here}/.`, { encoding: 'buffer' }))
-      await chownBelow(Buffer.concat([Buffer.from(`${here}/`), name]), uid, depth + 1);
+      await chownBelow(Buffer.concat([Buffer.from(`${here}/`), name]), user, depth + 1);
   } finally {
     await dir.close();
   }
@@ -182,10 +207,8 @@ const isGone = (thrown: unknown): boolean =>
   ['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO'].includes((thrown as NodeJS.ErrnoException).code ?? '');
 
 export async function removeContainerDirs(dirs: ContainerDirs, owner: Owner): Promise<void> {
-  const there = lstatSync(dirs.path, { throwIfNoEntry: false });
-  if (owner.uid === null && there?.isDirectory())
-    for (const path of [...ownDirs(dirs), dirs.shares])
-      if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) await owner.help('empty', path);
+  if (owner.user === null && isDir(dirs.path))
+    await owner.help('empty', [...ownDirs(dirs), dirs.shares].filter(isDir));
   await removeInstanceDir(dirs);
   await rm(dirname(dirs.socket), { recursive: true, force: true });
 }

@@ -45,6 +45,7 @@ export const labelOf = {
   instanceId: 'agentic-sandbox.instance-id',
   dataDir: 'agentic-sandbox.data-dir',
   spec: 'agentic-sandbox.spec',
+  helper: 'agentic-sandbox.helper-of',
 } as const;
 
 export interface Asked {

@@ -106,6 +106,8 @@ export interface ContainerHandle extends Handle {
 
 export interface State {
   readonly options: ContainerRuntimeOptions;
+  /** When this server began with it. */
+  readonly since: number;
   readonly egress: EgressDoors;
   readonly engines: Map<string, Promise<Engine>>;
   /** The engine for new instances, once one was found. */

@@ -10,6 +10,7 @@ import type { Readable } from 'node:stream';
 import { type Clock, sleep } from '../clock.ts';
 import type { RuntimeExit, Usage } from '../runtime.ts';
 import { type Engine, isMissing } from './engine.ts';
+import { cpuSeconds, familyOf, residentBytes } from './processes.ts';
 
 const RETRY_FIRST_MS = 200;
 const RETRY_MAX_MS = 5_000;
@@ -138,24 +139,22 @@ export type CpuTimes = Map<string, { readonly nanoseconds: number; readonly at: 
 export async function usageOf(
   engine: Engine,
   container: string,
-  { clock, times }: { clock: Clock; times: CpuTimes },
+  { clock, times }: Timing,
 ): Promise<Usage | null> {
   const { docker } = engine;
   try {
     const found = docker.getContainer(container);
-    if (!(await found.inspect()).State.Running) return null;
+    const { State: state } = await found.inspect();
+    if (!state.Running) return null;
+    if (!engine.hasControlGroups) return usageByProcesses(state.Pid, container, { clock, times });
     const stats = (await found.stats({ stream: false, 'one-shot': true } as never)) as unknown as Stats;
-    const at = clock.now();
     const nanoseconds = stats.cpu_stats?.cpu_usage?.total_usage ?? 0;
-    const before = times.get(container) ?? { nanoseconds, at };
-    times.set(container, { nanoseconds, at });
-    const elapsed = (at - before.at) * 1e6;
     const memory = stats.memory_stats;
     // Files that the kernel keeps and can drop are not what it uses.
     const cached = memory?.stats?.['total_inactive_file'] ?? memory?.stats?.['inactive_file'] ?? 0;
     const processes = stats.pids_stats?.current ?? (await found.top()).Processes.length;
     return {
-      cpuPercent: elapsed > 0 ? Math.max(0, ((nanoseconds - before.nanoseconds) / elapsed) * 100) : 0,
+      cpuPercent: cpuPercent(container, nanoseconds, { clock, times }),
       memoryBytes: Math.max(0, (memory?.usage ?? 0) - cached),
       processes,
     };
@@ -163,4 +162,28 @@ export async function usageOf(
     if (isMissing(thrown)) return null;
     throw thrown;
   }
+}
+
+interface Timing {
+  readonly clock: Clock;
+  readonly times: CpuTimes;
+}
+
+/** Since the last look. */
+function cpuPercent(container: string, nanoseconds: number, { clock, times }: Timing): number {
+  const at = clock.now();
+  const before = times.get(container) ?? { nanoseconds, at };
+  times.set(container, { nanoseconds, at });
+  const elapsed = (at - before.at) * 1e6;
+  return elapsed > 0 ? Math.max(0, ((nanoseconds - before.nanoseconds) / elapsed) * 100) : 0;
+}
+
+/** Where the engine has no control groups that count, what runs below the container's first process is. */
+function usageByProcesses(first: number, container: string, timing: Timing): Usage {
+  const members = familyOf(first);
+  return {
+    cpuPercent: cpuPercent(container, cpuSeconds(members) * 1e9, timing),
+    memoryBytes: members.reduce((sum, { pid }) => sum + residentBytes(pid), 0),
+    processes: members.length,
+  };
 }

@@ -8,15 +8,26 @@
  */
 import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type Docker from 'dockerode';
 import { Failure } from '../failure.ts';
 import type { Found, Handle, InstanceSpec, Probe, Runtime, RuntimeExit } from '../runtime.ts';
 import { diskHere, diskOf, freeDisk, holdDisk, keepDisk } from './container-disk.ts';
-import { give, makeContainerDirs, ownDirs, removeContainerDirs } from './container-files.ts';
+import { edit } from './container-edit.ts';
+import {
+  type ContainerDirs,
+  give,
+  isDir,
+  makeContainerDirs,
+  type Owner,
+  ownDirs,
+  removeContainerDirs,
+  take,
+} from './container-files.ts';
 import { IMAGE_DEFAULT, imageIn } from './container-images.ts';
-import { ownerOf } from './container-owner.ts';
+import { ownerOf, removeHelpers } from './container-owner.ts';
 import { certifiedOf, forgetToken, keepToken, placeProof } from './container-proof.ts';
-import { bringAllBack, giveFile, hostPath, lend, takeBack } from './container-shares.ts';
+import { bringAllBack, helpingOf, hostPath, lend, takeBack } from './container-shares.ts';
 import { checkSpec, containerOptions, inside, labelOf, modelsUrl } from './container-spec.ts';
 import {
   anyEngine,
@@ -31,15 +42,22 @@ import {
   type State,
   seekEngine,
 } from './container-state.ts';
+import { userOutside } from './container-users.ts';
 import { specIn, wallsOf } from './container-walls.ts';
 import { usageOf, watchtower } from './container-watch.ts';
 import { egressDoors } from './egress.ts';
 import { type Engine, engineFailure, factsOf, isMissing, isSame, unenforcedBy } from './engine.ts';
 
+/**
+ * Who is inside is another than we, and more is not known: what the kernel shows for users that have no name.
+ */
+const SOMEBODY = 65_534;
+
 export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
   const { clock, log, resolve } = options;
   const state: State = {
     options,
+    since: clock.now(),
     egress: egressDoors({ clock, log, ...(resolve ? { resolve } : {}) }),
     engines: new Map(),
     found: { engine: null, notes: [] },
@@ -78,11 +96,11 @@ export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
     shares: {
       user: async () => {
         const { engine } = await seekEngine(state);
-        return engine === null ? null : ownerOf(engine, IMAGE_DEFAULT).uid;
+        return engine === null ? null : (userOutside(engine)?.uid ?? SOMEBODY);
       },
       lend: (handle, path) => inTurn(handle, () => lend(state, handle, path)),
       takeBack: (handle, path) => inTurn(handle, () => takeBack(state, handle, path)),
-      give: (handle, path) => inTurn(handle, () => giveFile(state, handle, path)),
+      edit: (handle, paths, write) => inTurn(handle, () => edit(state, handle, { paths, write })),
       hostPath: (handle, path) => hostPath(state, handle, path),
     },
   };
@@ -137,11 +155,7 @@ async function create(state: State, spec: InstanceSpec, signal: AbortSignal): Pr
   refuseWhenCancelled(signal, what);
   await makeContainerDirs(dirs);
   await holdDisk(state, dirs, spec);
-  const files = ownerOf(engine, image);
-  for (const path of ownDirs(dirs)) await give(path, files);
-  // Where we could, they are its user's already.
-  if (files.uid === null)
-    for (const { source, readOnly } of spec.mounts ?? []) if (!readOnly) await give(source, files);
+  await give(ownDirs(dirs), ownerOf({ engine, dataDir: options.dataDir, image: async () => image }));
   const { seccompPath, dataDir, sharesRoot } = options;
   const seccomp = { path: seccompPath, text: JSON.stringify(JSON.parse(readFileSync(seccompPath, 'utf8'))) };
   const network = await networkOf(engine, spec, name);
@@ -283,12 +297,13 @@ async function destroy(state: State, handle: Handle): Promise<void> {
   const engine = socket === null ? await anyEngine(state) : await engineOf(state, socket);
   const name = containerName(state, handle.name);
   const there = await inspected(engine.docker, name);
+  const owner = ownerOf(helpingOf(state, engine, there));
+  if (there && owner.user === null) await takeStorage({ docker: engine.docker, there, owner }, dirs);
   if (there) await removed(engine.docker.getContainer(name).remove({ force: true, v: true }), handle.name);
   await removed(engine.docker.getNetwork(name).remove(), handle.name);
   await state.options.doors.close(handle.name);
   await state.options.models.close(handle.name);
   await state.egress.close(handle.name);
-  const owner = ownerOf(engine, there?.Image ?? IMAGE_DEFAULT);
   await bringAllBack({ state, dirs, owner });
   await freeDisk(state, dirs);
   await removeContainerDirs(dirs, owner);
@@ -297,9 +312,31 @@ async function destroy(state: State, handle: Handle): Promise<void> {
   if (there) state.times.delete(there.Id);
 }
 
+interface Leaving {
+  readonly docker: Docker;
+  readonly there: Docker.ContainerInspectInfo;
+  readonly owner: Owner;
+}
+
+/**
+ * Its storage outlives it and is not below its directory: whoever may not remove what is its user's takes it
+ * back while the container tells where it is.
+ */
+async function takeStorage(
+  { docker, there, owner }: Leaving,
+  { path, socket }: ContainerDirs,
+): Promise<void> {
+  await removed(docker.getContainer(there.Id).stop({ t: 0 }), there.Name);
+  const own = [path, dirname(socket)];
+  const storage = there.Mounts.flatMap(({ Type, Source = '', RW }) =>
+    Type === 'bind' && RW && !own.some((dir) => Source.startsWith(`${dir}/`)) ? [Source] : [],
+  );
+  await take(storage.filter(isDir), owner);
+}
+
 async function removed(removal: Promise<unknown>, name: string): Promise<void> {
   await removal.catch((thrown) => {
-    if (!isMissing(thrown)) throw engineFailure(`destroy ${name}`, thrown);
+    if (!isMissing(thrown) && !isSame(thrown)) throw engineFailure(`destroy ${name}`, thrown);
   });
 }
 
@@ -337,6 +374,9 @@ function watch(state: State, handle: ContainerHandle, onExit: (exit: RuntimeExit
 async function inventory(state: State): Promise<readonly Found[]> {
   const { engine } = await seekEngine(state);
   if (engine === null) return [];
+  await removeHelpers(engine, state.options.dataDir, state.since).catch((thrown) => {
+    state.options.log(`helper containers stay: ${thrown}`);
+  });
   const label = [`${labelOf.dataDir}=${state.options.dataDir}`];
   const found = await engine.docker.listContainers({ all: true, filters: { label } }).catch((thrown) => {
     throw engineFailure('look for containers', thrown);

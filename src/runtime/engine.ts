@@ -35,6 +35,10 @@ export interface Engine {
   readonly isRootless: boolean;
   /** Users inside are other users outside. */
   readonly hasUserNamespace: boolean;
+  /** As root with `userns-remap`: who root inside is outside. Null: it does not say, or has none. */
+  readonly idsFrom: { readonly uid: number; readonly gid: number } | null;
+  /** It can count what a container uses. */
+  readonly hasControlGroups: boolean;
   readonly seccomp: boolean;
   readonly storageDriver: string;
   readonly limits: { readonly cpus: boolean; readonly memory: boolean; readonly processes: boolean };
@@ -111,6 +115,7 @@ interface Info {
   readonly PidsLimit?: boolean;
   readonly CgroupVersion?: string;
   readonly CgroupDriver?: string;
+  readonly DockerRootDir?: string;
 }
 
 function told(given: { docker: Docker; socket: string; version: Version; info: Info }): Engine {
@@ -125,6 +130,8 @@ function told(given: { docker: Docker; socket: string; version: Version; info: I
     version: version.Version ?? 'unknown',
     isRootless,
     hasUserNamespace: isRootless || security.includes('userns'),
+    idsFrom: security.includes('userns') ? idsIn(info.DockerRootDir ?? '') : null,
+    hasControlGroups: info.CgroupDriver !== 'none' && !(isRootless && info.CgroupVersion === '1'),
     seccomp: security.includes('seccomp'),
     storageDriver: info.Driver ?? 'unknown',
     limits: {
@@ -135,6 +142,12 @@ function told(given: { docker: Docker; socket: string; version: Version; info: I
     cgroup: `v${info.CgroupVersion ?? '?'}, ${info.CgroupDriver || 'none'}`,
     most: { nofile: hardLimit('Max open files'), nproc: hardLimit('Max processes') },
   };
+}
+
+/** With `userns-remap` Docker's directory is called by the users that it begins with: `…/100000.100000`. */
+function idsIn(rootDir: string): Engine['idsFrom'] {
+  const [, uid, gid] = /\/(\d+)\.(\d+)$/.exec(rootDir) ?? [];
+  return uid === undefined || gid === undefined ? null : { uid: Number(uid), gid: Number(gid) };
 }
 
 function hardLimit(name: string): number | null {

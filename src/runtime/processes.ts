@@ -126,6 +126,19 @@ export function findLeader(instanceId: string, command: readonly string[]): Proc
   return null;
 }
 
+/** What runs of a process and whatever descends from it. */
+export function familyOf(first: number): readonly ProcessFacts[] {
+  const byParent = Map.groupBy(
+    allPids().flatMap((pid) => factsOf(pid) ?? []),
+    ({ parent }) => parent,
+  );
+  const root = factsOf(first);
+  const found = root === null ? [] : [root];
+  // It grows while it is gone through.
+  for (const { pid } of found) found.push(...(byParent.get(pid) ?? []));
+  return found.filter(runs);
+}
+
 /** Seconds of processor time that these have used. */
 export const cpuSeconds = (members: readonly ProcessFacts[]): number =>
   members.reduce((sum, { cpuTicks }) => sum + cpuTicks, 0) / TICKS_PER_SECOND;

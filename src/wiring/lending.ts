@@ -38,10 +38,18 @@ export async function lendTask(
   if (to === null) return await writeToolFiles(files, [dirs.root, home]);
   const { handle, shares } = to;
   await takeTaskBack(house, agent, dirs);
-  const place = (path: string) => shares.hostPath(handle, path) ?? path;
-  const placed = files.map((file) => ({ ...file, path: place(file.path) }));
-  await writeToolFiles(placed, [dirs.root, place(home)]);
-  for (const { path } of files) if (!path.startsWith(`${dirs.root}/`)) await shares.give(handle, path);
+  const isLent = ({ path }: ToolFile) => path.startsWith(`${dirs.root}/`);
+  await writeToolFiles(files.filter(isLent), [dirs.root]);
+  const own = files.filter((file) => !isLent(file));
+  await shares.edit(
+    handle,
+    own.map(({ path }) => path),
+    (at, roots) =>
+      writeToolFiles(
+        own.map((file) => ({ ...file, path: at(file.path) })),
+        roots,
+      ),
+  );
   for (const path of [dirs.inbox, dirs.outbox, dirs.orders]) await shares.lend(handle, path);
 }
 

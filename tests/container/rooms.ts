@@ -20,5 +20,10 @@ export async function closeRooms(house: House): Promise<void> {
   for (const { name } of instances)
     await fetch(new URL(`api/v1/instances/${name}`, `${house.url()}/`), { method: 'DELETE' });
   await until('every container to be gone', async () => (await containersOf(house)).length === 0);
+  // A container goes before the files of its user do.
+  await until('every instance to be gone', async () => {
+    const left = (await house.get<{ instances: InstanceView[] }>('instances')).instances;
+    return left.every(({ state }) => state === 'destroyed');
+  });
   await house.close();
 }

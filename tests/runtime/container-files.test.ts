@@ -16,7 +16,7 @@ const place = (): string => {
   made.push(dir);
   return dir;
 };
-const nobody = { uid: THEIRS, help: async () => {} };
+const nobody = { user: { uid: THEIRS, gid: THEIRS }, help: async () => {} };
 
 test.if(process.getuid?.() === 0)(
   '[R30] a directory that is exchanged for a link while it is given leads to nothing of ours',
@@ -27,10 +27,10 @@ test.if(process.getuid?.() === 0)(
     writeFileSync(join(lent, 'real', 'kept.txt'), 'theirs');
     const swap = `cd "$1" && while [ ! -e stop ]; do mv -T real door; mv -T door real; ln -s "$2" door; rm door; done`;
     const swapping = Bun.spawn(['sh', '-c', swap, 'sh', lent, ours], { stdout: 'ignore', stderr: 'ignore' });
-    for (let i = 0; i < 400; i++) await give(lent, nobody);
+    for (let i = 0; i < 400; i++) await give([lent], nobody);
     writeFileSync(join(lent, 'stop'), '');
     expect(await swapping.exited).toBe(0);
-    await give(lent, nobody);
+    await give([lent], nobody);
     expect(statSync(join(lent, 'real', 'kept.txt')).uid).toBe(THEIRS);
     expect(statSync(join(ours, 'kept.txt')).uid).toBe(0);
     expect(statSync(ours).uid).toBe(0);
@@ -44,6 +44,6 @@ test.if(process.getuid?.() === 0)(
     const lent = place();
     mkdirSync(join(lent, ...Array.from({ length: 600 }, () => 'd')), { recursive: true });
     chownSync(lent, 0, 0);
-    await expect(give(lent, nobody)).rejects.toThrow('more than 512 directories');
+    await expect(give([lent], nobody)).rejects.toThrow('more than 512 directories');
   },
 );
