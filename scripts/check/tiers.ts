@@ -1,7 +1,7 @@
 /**
  * What is checked, in this order: the cheap and telling first. A tier is one process, so that nothing of one
- * leaks into another. Every folder of tests belongs to exactly one tier; a folder that is in none is a
- * failure.
+ * leaks into another. Every folder of tests belongs to a tier, and a contract also to those of other
+ * engines; a folder that is in none is a failure.
  */
 import { Glob } from 'bun';
 
@@ -42,11 +42,15 @@ const images: readonly Need[] = [
   { program: 'ip', debian: 'iproute2' },
 ];
 const containers: readonly Need[] = [{ program: 'dockerd', debian: 'docker.io' }, ...images];
+/** For an engine of an ordinary user. */
+const forUsers: readonly Need[] = [
+  { program: 'newuidmap', debian: 'uidmap' },
+  { program: 'slirp4netns', debian: 'slirp4netns' },
+];
 const rootless: readonly Need[] = [
   ...containers,
   { program: 'rootlesskit', debian: 'rootlesskit' },
-  { program: 'newuidmap', debian: 'uidmap' },
-  { program: 'slirp4netns', debian: 'slirp4netns' },
+  ...forUsers,
 ];
 const podman: readonly Need[] = [{ program: 'podman', debian: 'podman' }, ...images];
 
@@ -99,6 +103,11 @@ export const tiers: readonly Tier[] = [
   tests('rootless', ['rootless'], {
     needs: rootless,
     within: ['scripts/check/with-engine.ts', 'rootless'],
+    limitSeconds: 900,
+  }),
+  tests('rootless-podman', ['rootless/runtime.test.ts'], {
+    needs: [...podman, ...forUsers],
+    within: ['scripts/check/with-engine.ts', 'rootless-podman'],
     limitSeconds: 900,
   }),
   tests('remapped', ['remapped'], {

@@ -1,9 +1,10 @@
 /**
  * Runs a command beside a container engine of its own, in a network of its own, and ends both:
  *
- *     bun scripts/check/with-engine.ts docker|podman|rootless|remapped COMMAND…
+ *     bun scripts/check/with-engine.ts docker|podman|rootless|rootless-podman|remapped COMMAND…
  *
- * `rootless` is Docker run by an unprivileged user that is made for it, and who runs the command too;
+ * `rootless` and `rootless-podman` are run by an unprivileged user that is made for it, and who runs the
+ * command too;
  * `remapped` is Docker run by root with `userns-remap`. The engine has its data and its socket in a temporary
  * directory, and nothing of the machine's own engine is touched. The command sees the socket as
  * CONTAINER_TEST_SOCKET and images as CONTAINER_TEST_IMAGES; those are built first where they are missing.
@@ -64,6 +65,15 @@ const kinds: Readonly<Record<string, Kind>> = {
     user: 'runs it',
     command: `${devices} && ${repositoryThere} && ${asUser} ${rootlesskit(dockerd)} >"$0/own/log" 2>&1`,
     images: ['base', 'claude'],
+  },
+  'rootless-podman': {
+    socket: 'own/podman.sock',
+    user: 'runs it',
+    command:
+      `${devices} && ${repositoryThere} && ${asUser} podman --root "$0/own/data" --runroot "$0/own/run" ` +
+      '--tmpdir "$0/own/tmp" --storage-driver=overlay --cgroup-manager=cgroupfs --events-backend=file system service --time=0 ' +
+      '"unix://$0/own/podman.sock" >"$0/own/log" 2>&1',
+    images: ['base'],
   },
   remapped: {
     socket: 'docker.sock',

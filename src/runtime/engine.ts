@@ -109,6 +109,8 @@ interface Version {
 
 interface Info {
   readonly SecurityOptions?: readonly string[] | null;
+  /** Podman's word for it. */
+  readonly Rootless?: boolean;
   readonly Driver?: string;
   readonly MemoryLimit?: boolean;
   readonly CpuCfsQuota?: boolean;
@@ -122,7 +124,7 @@ function told(given: { docker: Docker; socket: string; version: Version; info: I
   const { docker, socket, version, info } = given;
   const security = (info.SecurityOptions ?? []).map((option) => /name=([\w-]+)/.exec(option)?.[1] ?? '');
   const isPodman = (version.Components ?? []).some(({ Name }) => /podman/i.test(Name));
-  const isRootless = security.includes('rootless');
+  const isRootless = info.Rootless === true || security.includes('rootless');
   return {
     docker,
     socket,

@@ -3,4 +3,4 @@
 import { openContract } from '../container/ground.ts';
 import { runtimeContract } from '../contracts/runtime.ts';
 
-runtimeContract('container by rootless Docker', openContract);
+runtimeContract('container by a rootless engine', openContract);
