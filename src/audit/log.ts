@@ -95,7 +95,7 @@ export async function auditLog(options: AuditOptions): Promise<Audit> {
     let at = clock.now();
     return () => {
       const now = clock.now();
-      left = Math.min(refusals.burst, left + ((now - at) / 1_000) * refusals.perSecond);
+      left = Math.min(refusals.burst, left + (Math.max(0, now - at) / 1_000) * refusals.perSecond);
       at = now;
       if (left < 1) return false;
       left -= 1;

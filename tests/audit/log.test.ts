@@ -289,6 +289,15 @@ describe('a log that cannot be written', () => {
     const counted = found.filter(({ method }) => method === 'omitted').map(({ params }) => params['records']);
     expect(counted.reduce((sum, one) => sum + Number(one), 0)).toBe(47);
   });
+
+  test('[O4] a clock that is set back hides no refusal', async () => {
+    const audit = await begin({ refusals: { perSecond: 1, burst: 3 } });
+    audit.refused(note('/x', { outcome: 'refused', status: 401 }));
+    now -= DAY_MS;
+    for (let i = 0; i < 2; i++) audit.refused(note('/x', { outcome: 'refused', status: 401 }));
+    await audit.close();
+    expect(recordsOf(fileOf()).filter(({ status }) => status === 401)).toHaveLength(3);
+  });
 });
 
 describe('retention', () => {

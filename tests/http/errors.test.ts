@@ -1,6 +1,8 @@
 /** Every error of every door is a problem document that says what to do. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import type { Clock } from '../../src/clock.ts';
 import { Failure, type FailureCode, failures } from '../../src/failure.ts';
+import { rateLimit } from '../../src/http/gate.ts';
 import { type House, house, problemOf, raw } from './world.ts';
 
 let on: House;
@@ -188,6 +190,19 @@ describe('too many requests', () => {
       await busy.remove();
     }
   });
+});
+
+test('[W4] a clock that is set back shuts nobody out', () => {
+  let now = 1_000_000;
+  const clock: Clock = { now: () => now, setTimeout: () => null, clearTimeout() {} };
+  const slowDown = rateLimit(clock, { perSecond: 1, burst: 3 });
+  slowDown('ada');
+  now -= 3_600_000;
+  slowDown('ada');
+  slowDown('ada');
+  expect(() => slowDown('ada')).toThrow('slow down');
+  now += 1_000;
+  slowDown('ada');
 });
 
 describe('HEAD', () => {
