@@ -77,6 +77,20 @@ describe('a call', () => {
     ]);
   });
 
+  test('[O7] that is refused is noted with what it was about', async () => {
+    const held = await tokens(on.access);
+    await on.post('/api/v1/instances/web%2F1/stop', undefined, bearer(held.viewer));
+    await on.post('/api/v1/instances/web-2/stop');
+    const found = await until('two refusals', () => {
+      const refused = records().filter(({ outcome }) => outcome === 'refused');
+      return refused.length === 2 && refused;
+    });
+    expect(found).toMatchObject([
+      { route: '/api/v1/instances/:name/stop', status: 403, params: { name: 'web/1' } },
+      { route: '/api/v1/instances/:name/stop', status: 401, params: { name: 'web-2' } },
+    ]);
+  });
+
   test('[O7] that makes or revokes a token says which, and never the token', async () => {
     const made = await on.post('/api/v1/tokens', { name: 'ada', role: 'admin' });
     const { token, operator } = (await made.json()) as { token: string; operator: { id: string } };
