@@ -91,6 +91,25 @@ describe('a call', () => {
     ]);
   });
 
+  test('[F25] that writes or removes a file is noted with its path', async () => {
+    const box = `${on.url}/api/v1/storage/instances/local/inbox`;
+    const asked: readonly (readonly [string, string])[] = [
+      ['PUT', '?path=a/b.txt&parents=true'],
+      ['POST', '/_mkdir?path=c'],
+      ['DELETE', '?raw_path=a%252Fb.txt'],
+      ['DELETE', '?path=nothing'],
+    ];
+    const body = (method: string) => (method === 'PUT' ? { body: 'words of it' } : {});
+    for (const [method, rest] of asked) await fetch(box + rest, { method, ...body(method) });
+    expect(records().map(({ method, params, outcome }) => [method, params, outcome])).toEqual([
+      ['PUT', { name: 'local', path: 'a/b.txt' }, 'done'],
+      ['POST', { name: 'local', path: 'c' }, 'done'],
+      ['DELETE', { name: 'local', path: 'a%2Fb.txt' }, 'done'],
+      ['DELETE', { name: 'local', path: 'nothing' }, 'failed'],
+    ]);
+    expect(JSON.stringify(records())).not.toContain('words of it');
+  });
+
   test('[O7] that makes or revokes a token says which, and never the token', async () => {
     const made = await on.post('/api/v1/tokens', { name: 'ada', role: 'admin' });
     const { token, operator } = (await made.json()) as { token: string; operator: { id: string } };
