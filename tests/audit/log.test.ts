@@ -190,7 +190,10 @@ describe('a forger', () => {
       [a, b, third],
       [a, b, third, fourth],
     ]) {
-      writeFileSync(join(dir, 'head.json'), JSON.stringify({ seq: 3, hash: (JSON.parse(c) as AuditRecord).hash }));
+      writeFileSync(
+        join(dir, 'head.json'),
+        JSON.stringify({ seq: 3, hash: (JSON.parse(c) as AuditRecord).hash }),
+      );
       put(path, lines);
       expect(await broken()).toContain('record 3 is another than that of head.json');
       const audit = await begin();
