@@ -117,7 +117,7 @@ test('[G37] what ends while it is revoked is told so, and does not come back by 
   }
 });
 
-test('a token is for an instance that lives, where something listens for it', async () => {
+test('[V17] a token is for an instance that lives; one that is revoked has no key of a model any more', async () => {
   const desk = (state: string, enrolUrl: string | null) => {
     const { did, house, ...rest } = ground(state, ['s-1']);
     const authority = { kind: 'local', health: async () => ({ available: true, reasons: [] }) } as never;
@@ -139,6 +139,7 @@ test('a token is for an instance that lives, where something listens for it', as
     certificates: 2,
     connections: 3,
   });
+  expect(on.did.slice(-2)).toEqual(['cuts box off: unauthenticated', 'voids the keys of s-1']);
   expect(await codeOf(on.bootstrap('nope', 'olga'))).toBe('not-found');
   expect(await codeOf(on.revoke('nope', { by: 'olga', reason: 'x' }))).toBe('not-found');
   expect(await codeOf(desk('destroying', 'https://h').bootstrap('box', 'olga'))).toBe('wrong-state');
