@@ -80,7 +80,7 @@ export function standing(dir: string, journal: Journal, given: Fleet | null = nu
   const fatal = (thrown: unknown) => {
     throw thrown;
   };
-  const kinds = wire(house, { keysFor, revoke: async () => {} });
+  const kinds = wire(house, { keysFor, revoke: async () => {}, isRevoked: async () => false });
   const fleet = given ?? makeFleet({ clock, journal, log, kinds, defer: setImmediate, fatal });
   fleet.watch((change) => changed(house, change));
   const close = async () => {

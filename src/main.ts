@@ -155,6 +155,7 @@ function build(on: Ground): Built {
     journal,
     kinds: wire(house, {
       keysFor,
+      isRevoked: (name) => secrets.isRevoked(name),
       revoke: (name, reason) =>
         revokeInstance(house, { register, secrets, cut: late.cut }, { name, by: 'house', reason }),
     }),

@@ -7,8 +7,8 @@
  *        failed          └── destroy, from anywhere ──▶ destroying ──▶ destroyed
  *
  * Owns the runtime's handle, so that a restarted server finds what runs [I1]. Restarts what dies by itself,
- * at most `crashesMax` times inside the window [I2], then raises an alert and waits for an operator; storage
- * is never destroyed by policy [I3]. Knows nothing of processes.
+ * at most `crashesMax` times inside the window [I2] and never once it was revoked, then raises an alert and
+ * waits for an operator; storage is never destroyed by policy [I3]. Knows nothing of processes.
  */
 import { assign, setup } from 'xstate';
 import type { FailureInfo } from '../failure.ts';
@@ -52,6 +52,8 @@ export interface InstanceContext extends InstanceInput {
 export interface RuntimeExited extends Told {
   readonly type: 'runtime.exited';
   readonly reason: string;
+  /** Its identity was revoked: a start, which gives it a new one, is an operator's to want. */
+  readonly isRevoked?: true;
 }
 
 interface Filled {
@@ -121,7 +123,8 @@ export const instanceMachine = setup({
   guards: {
     wantsRunning: ({ context }) => context.wanted === 'running',
     wantsAnew: ({ context }) => context.wanted === 'made-anew',
-    mayRestart: ({ context }, p: { at: number }) => verdictAt(context, p.at).do === 'restart',
+    mayRestart: ({ context }, p: { at: number; isRevoked?: boolean | undefined }) =>
+      p.isRevoked !== true && verdictAt(context, p.at).do === 'restart',
   },
   actions: {
     ...houseActions,
@@ -275,7 +278,7 @@ export const instanceMachine = setup({
         },
         'runtime.exited': [
           {
-            guard: { type: 'mayRestart', params: ({ event }) => ({ at: event.at }) },
+            guard: { type: 'mayRestart', params: ({ event }) => event },
             target: 'starting',
             actions: [
               { type: 'countCrash', params: ({ event }) => ({ at: event.at }) },

@@ -62,6 +62,22 @@ export async function lastRecord(path: string): Promise<AuditRecord | null> {
   }
 }
 
+/** Null: there is no record of that sequence. Newest first, as a head is hardly ever far from the end. */
+export async function hashAt(dir: string, seq: number): Promise<string | null> {
+  for (const name of (await daysOf(dir)).toReversed()) {
+    const file = await open(join(dir, name), constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      for await (const line of linesBackwards(file, (await file.stat()).size)) {
+        const record = opened(line);
+        if (record && record.seq <= seq) return record.seq === seq ? record.hash : null;
+      }
+    } finally {
+      await file.close();
+    }
+  }
+  return null;
+}
+
 const damaged = (path: string): Failure => {
   const cure =
     'see bun run audit:verify; to begin a new log, move its directory away and keep it for who asks';

@@ -13,7 +13,7 @@ import { Failure } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { withoutTokens } from '../redact.ts';
 import { sealed } from './chain.ts';
-import { findEnd, lastRecord } from './end.ts';
+import { findEnd, hashAt, lastRecord } from './end.ts';
 import { type Day, daysOf, type Head, makeDir, openDay, readHead, writeHead } from './files.ts';
 import { readAudit } from './reading.ts';
 
@@ -69,6 +69,11 @@ export async function auditLog(options: AuditOptions): Promise<Audit> {
     writer.own('tail missing', { known_seq: String(known.seq), known_hash: known.hash });
     options.log.error('the end of the audit log is missing', { known: known.seq, found: end.seq });
   }
+  const was = known && known.seq <= end.seq ? await hashAt(dir, known.seq) : null;
+  if (known && was !== null && was !== known.hash) {
+    writer.own('past changed', { known_seq: String(known.seq), known_hash: known.hash });
+    options.log.error('the audit log was changed while no server ran', { record: known.seq });
+  }
   await writer.retire().catch(() => {}); // It is owed, and tried again tomorrow.
   await writer.flushed();
   const list = refusalLimit(options);
@@ -95,7 +100,7 @@ export async function auditLog(options: AuditOptions): Promise<Audit> {
     let at = clock.now();
     return () => {
       const now = clock.now();
-      left = Math.min(refusals.burst, left + ((now - at) / 1_000) * refusals.perSecond);
+      left = Math.min(refusals.burst, left + (Math.max(0, now - at) / 1_000) * refusals.perSecond);
       at = now;
       if (left < 1) return false;
       left -= 1;

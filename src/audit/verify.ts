@@ -27,8 +27,8 @@ interface Walk {
   /** What the first record that is left says it follows; retention must have said the same. */
   begins: Head | null;
   retired: Head[];
-  /** Hash of a record whose sequence `sought` is. */
-  found: string | null;
+  /** Hashes of the records that heads speak of, by sequence. */
+  found: Map<number, string | null>;
 }
 
 /** `sought`: a head that was kept elsewhere, besides the one beside the log. */
@@ -40,16 +40,17 @@ export async function verifyAudit(dir: string, sought: Head | null = null): Prom
     head: { seq: 0, hash: GENESIS },
     begins: null,
     retired: [],
-    found: null,
+    found: new Map(),
   };
+  // Before the records, which a server may add to meanwhile.
+  const beside = await readHead(dir);
+  for (const known of [beside, sought]) if (known) walk.found.set(known.seq, null);
   let broken: string | null = null;
   try {
-    for (const name of days) await verifyFile(join(dir, name), walk, sought);
+    for (const name of days) await verifyFile(join(dir, name), walk);
     checkBeginning(walk);
-    checkEnd(walk, await readHead(dir), 'head.json');
-    checkEnd(walk, sought, 'the given head');
-    if (sought && walk.found !== null && walk.found !== sought.hash)
-      throw new Broken(`record ${sought.seq} is another than that of the given head`);
+    checkHead(walk, beside, 'head.json');
+    checkHead(walk, sought, 'the given head');
   } catch (thrown) {
     if (!(thrown instanceof Broken)) throw thrown;
     broken = thrown.message;
@@ -58,7 +59,7 @@ export async function verifyAudit(dir: string, sought: Head | null = null): Prom
   return { records, files: days.length, first, head, broken };
 }
 
-async function verifyFile(path: string, walk: Walk, sought: Head | null): Promise<void> {
+async function verifyFile(path: string, walk: Walk): Promise<void> {
   const lines = createInterface({ input: createReadStream(path, 'utf8'), crlfDelay: 0 });
   let number = 0;
   for await (const line of lines) {
@@ -67,7 +68,7 @@ async function verifyFile(path: string, walk: Walk, sought: Head | null): Promis
     const record = opened(line);
     if (!record) throw new Broken(`${where}: the record after ${walk.head.seq} was changed, or is no record`);
     follow(record, walk, where);
-    if (record.seq === sought?.seq) walk.found = record.hash;
+    if (walk.found.has(record.seq)) walk.found.set(record.seq, record.hash);
   }
 }
 
@@ -95,6 +96,10 @@ function follow(record: AuditRecord, walk: Walk, where: string): void {
       `${where}: record ${seq} says that the records up to ${known} were missing when the server started`,
     );
   }
+  if (method === 'past changed') {
+    const known = params['known_seq'];
+    throw new Broken(`${where}: record ${seq} says that record ${known} was another when the server started`);
+  }
   if (method === 'retired')
     walk.retired.push({ seq: Number(params['through_seq']), hash: params['through_hash'] ?? '' });
 }
@@ -105,10 +110,10 @@ function checkBeginning({ begins, first, retired }: Walk): void {
   throw new Broken(`the records before ${first} are missing, and none says that they were retired`);
 }
 
-function checkEnd({ head }: Walk, known: Head | null, who: string): void {
+function checkHead({ head, found }: Walk, known: Head | null, who: string): void {
   if (!known) return;
   if (known.seq > head.seq)
     throw new Broken(`${who} knows of record ${known.seq}; the log ends with ${head.seq}: its end was cut`);
-  if (known.seq === head.seq && known.hash !== head.hash)
-    throw new Broken(`the last record, ${head.seq}, is another than the one ${who} knows`);
+  const hash = found.get(known.seq);
+  if (hash && hash !== known.hash) throw new Broken(`record ${known.seq} is another than that of ${who}`);
 }

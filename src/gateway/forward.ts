@@ -12,11 +12,12 @@ import type { Log } from '../log.ts';
 import type { Spender, Tokens, Treasury } from '../spending.ts';
 import { askingForUsage, withoutUsageChunk } from './chat-usage.ts';
 import { type Provider, providerByPath, type Route, routeOf, type Trouble, troubled } from './dialect.ts';
+import { charsAsked } from './guess.ts';
 import type { VirtualKeys } from './keys.ts';
 import type { Prices } from './prices.ts';
 import type { Tallies } from './tallies.ts';
 import { ask, headersBack, headersTo, passing, type Upstream, urlOf } from './upstream.ts';
-import { type UsageReader, usageReader } from './usage.ts';
+import { type Used, usageReader } from './usage.ts';
 
 /** Requests of one session at a time, and of all. */
 export const SLOTS_MAX = 16;
@@ -163,26 +164,32 @@ interface Wanted {
   readonly body: Uint8Array | null;
   /** The chunk of usage is ours and is taken out again. */
   readonly ownUsage: boolean;
+  /** Characters for the model to read. */
+  readonly chars: number;
 }
 
 async function wishOf(request: Request, { method, counting }: Route): Promise<Wanted> {
-  if (method === 'GET') return { model: null, body: null, ownUsage: false };
+  if (method === 'GET') return { model: null, body: null, ownUsage: false, chars: 0 };
   const body = await bodyOf(request);
-  const json = jsonOf(body);
+  const text = new TextDecoder().decode(body);
+  const json = jsonOf(text);
   const { model } = json;
   if (typeof model !== 'string' || model === '' || model.length > MODEL_CHARS_MAX) {
     throw new Refused('bad-request', 'model: name the model');
   }
-  if (counting === 'none') return { model: null, body, ownUsage: false };
+  if (counting === 'none') return { model: null, body, ownUsage: false, chars: 0 };
+  // Such an answer is made after it was answered: nobody is told what it used.
+  if (json['background'] === true) throw new Refused('bad-request', 'background: leave it out');
   const asking = counting === 'chat' ? askingForUsage(json) : null;
+  const chars = charsAsked(text);
   return asking === null
-    ? { model, body, ownUsage: false }
-    : { model, body: new TextEncoder().encode(JSON.stringify(asking)), ownUsage: true };
+    ? { model, body, ownUsage: false, chars }
+    : { model, body: new TextEncoder().encode(JSON.stringify(asking)), ownUsage: true, chars };
 }
 
-function jsonOf(body: Uint8Array): Readonly<Record<string, unknown>> {
+function jsonOf(text: string): Readonly<Record<string, unknown>> {
   try {
-    const json: unknown = JSON.parse(new TextDecoder().decode(body));
+    const json: unknown = JSON.parse(text);
     if (typeof json === 'object' && json !== null) return json as Record<string, unknown>;
   } catch {
     // Said below.
@@ -217,15 +224,17 @@ function answer(on: Forwarding, one: Answering): Response {
   const costs = route.counting !== 'none' && status < 300;
   const reader = costs ? usageReader(route.counting as never, isStream) : null;
   const cut = wanted.ownUsage && isStream && costs ? withoutUsageChunk() : null;
+  let isWhole = body === null;
   const ended = () => {
-    settle(on, one, reader).finally(free);
+    settle(on, one, isWhole ? reader?.used() : reader?.left(wanted.chars)).finally(free);
   };
   if (!body) {
     ended();
     return new Response(null, { status, headers });
   }
   const pass = (piece: Uint8Array | null): Uint8Array => {
-    if (piece !== null) reader?.feed(piece);
+    if (piece === null) isWhole = true;
+    else reader?.feed(piece);
     return cut ? cut(piece) : (piece ?? new Uint8Array());
   };
   const broke = (why: string) =>
@@ -244,9 +253,8 @@ function costOf({ costOf: of }: Prices, names: readonly (string | null)[], token
 }
 
 /** Never throws: what cannot be written down is told. */
-async function settle(on: Forwarding, one: Answering, reader: UsageReader | null): Promise<void> {
+async function settle(on: Forwarding, one: Answering, used: Used | null | undefined): Promise<void> {
   const { spender, wanted, route } = one;
-  const used = reader?.used();
   if (!used) return;
   const model = (used.model ?? wanted.model ?? 'unknown').slice(0, MODEL_CHARS_MAX);
   const use = { model, tokens: used.tokens, costUsd: costOf(on.prices, [model, wanted.model], used.tokens) };

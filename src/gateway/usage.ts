@@ -5,6 +5,7 @@
  */
 import { noTokens, type Tokens } from '../spending.ts';
 import type { Counting } from './dialect.ts';
+import { guessed, written } from './guess.ts';
 
 /** A `response.completed` repeats the whole answer. */
 const LINE_BYTES_MAX = 8 << 20;
@@ -21,6 +22,8 @@ export interface UsageReader {
   feed(bytes: Uint8Array): void;
   /** Null: it told nothing that costs. */
   used(): Used | null;
+  /** Of an answer that was left before its end; `asked` is the length of the request in characters. */
+  left(asked: number): Used;
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -93,24 +96,34 @@ export function usageReader(counting: Exclude<Counting, 'none'>, isStream: boole
   const reading = readings[counting];
   let known: Used = { model: null, tokens: noTokens };
   let isTold = false;
+  // The first event of one dialect has a count already, of what was read.
+  let isCounted = false;
   const take = (value: Json | null): void => {
     const read = value && reading(value, known);
     if (!read) return;
     known = read;
     isTold = true;
+    isCounted ||= value['type'] !== 'message_start';
   };
   const feed = isStream ? lines((line) => take(dataOf(line))) : null;
   const whole: Uint8Array[] = [];
   let size = 0;
+  const by = written(isStream);
+  const used = (): Used | null => {
+    if (whole.length > 0) take(parsed(Buffer.concat(whole.splice(0)).toString('utf8')));
+    return isTold ? known : null;
+  };
   return {
     feed(bytes) {
+      by.feed(bytes);
       if (feed) return feed(bytes);
       size += bytes.length;
       if (size <= WHOLE_BYTES_MAX) whole.push(bytes);
     },
-    used() {
-      if (whole.length > 0) take(parsed(Buffer.concat(whole.splice(0)).toString('utf8')));
-      return isTold ? known : null;
+    used,
+    left(asked) {
+      used();
+      return isCounted ? known : { ...known, tokens: guessed(known.tokens, { asked, written: by.chars }) };
     },
   };
 }

@@ -105,6 +105,10 @@ function answerer(one: Route, { access, audit, recall, bodyBytesMax }: AppOption
   const checkBody = one.body ? checking('body', one.body) : null;
   const [status] = Object.keys(one.answers);
   return async (request, given, seen) => {
+    // What a refusal was about is noted too; of what cannot be decoded, what can be.
+    seen.params = Object.fromEntries(
+      Object.entries(given).filter((one): one is [string, string] => one[1] !== null),
+    );
     // First of all, so that a stranger learns nothing of what is expected here.
     seen.caller = one.role === 'open' ? nobody : access.caller(shownBy(request));
     const caller = one.role === 'open' ? nobody : demand(seen.caller, one.role);

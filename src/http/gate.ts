@@ -100,7 +100,9 @@ export function rateLimit(clock: Clock, { perSecond, burst }: RateLimits): (call
   return (caller) => {
     const now = clock.now();
     const bucket = buckets.get(caller) ?? { left: burst, at: now };
-    bucket.left = Math.min(burst, bucket.left + ((now - bucket.at) / 1_000) * perSecond);
+    // A clock that is set back takes nothing away, or it would shut everybody out for as long.
+    const passed = Math.max(0, now - bucket.at) / 1_000;
+    bucket.left = Math.min(burst, bucket.left + passed * perSecond);
     bucket.at = now;
     buckets.delete(caller);
     buckets.set(caller, bucket);

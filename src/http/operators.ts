@@ -152,7 +152,7 @@ export async function operators({
         }
         return [...now, made];
       });
-      if (remembers) await seen.keep();
+      if (remembers) await seen.keep().catch(() => {}); // It is done, and tried again with the next news.
       return { view: viewOf(made), token };
     },
     async revoke(id) {
@@ -166,7 +166,7 @@ export async function operators({
         }
         return rest;
       });
-      if (remembers) await seen.keep();
+      if (remembers) await seen.keep().catch(() => {}); // It is done, and tried again with the next news.
     },
     live: (id) => alive(kept().find((one) => one.id === id)),
     async news() {
@@ -192,8 +192,13 @@ async function seenTokens(path: string) {
     const mine = turn.then(async () => {
       if (isKept) return;
       isKept = true;
-      await writeFile(`${path}.new`, JSON.stringify(known), { mode: 0o600 });
-      await rename(`${path}.new`, path);
+      try {
+        await writeFile(`${path}.new`, JSON.stringify(known), { mode: 0o600 });
+        await rename(`${path}.new`, path);
+      } catch (thrown) {
+        isKept = false;
+        throw thrown;
+      }
     });
     turn = mine.catch(() => {});
     return mine;

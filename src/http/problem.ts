@@ -33,6 +33,13 @@ export const problem = (code: FailureCode, detail: string, faults?: readonly Fie
 
 /** A failure is told as it is; a bug is not told, only that there is one. */
 export function problemOf(thrown: unknown): Problem {
+  if (isDiskFull(thrown)) {
+    const told = problem(
+      'busy',
+      'the disk of the server is full; make room there, then look what came of it',
+    );
+    return { ...told, headers: { 'retry-after': '30' } };
+  }
   if (!(thrown instanceof Failure)) {
     return {
       status: 500,
@@ -46,3 +53,6 @@ export function problemOf(thrown: unknown): Problem {
   if (!failures[thrown.code].retry) return told;
   return { ...told, headers: { 'retry-after': String(thrown.retryAfterSeconds ?? 2) } };
 }
+
+const isDiskFull = (thrown: unknown): boolean =>
+  ['ENOSPC', 'EDQUOT', 'SQLITE_FULL'].includes((thrown as { readonly code?: string } | null)?.code ?? '');

@@ -191,8 +191,9 @@ function changeRoutes(
 ): Route[] {
   const place = { role: 'operator', tag } as const;
   const written = t.Object({ path: t.String(), size_bytes: integer() });
-  const upload = async ({ params, query, request }: Asked<Params, UploadQuery, unknown>) => {
+  const upload = async ({ params, query, request, seen }: Asked<Params, UploadQuery, unknown>) => {
     const wanted = pathOf(query);
+    seen.params = { ...params, path: wanted.text };
     const { sizeBytes } = await desk.write(area(params), wanted, {
       body: request.body ?? empty(),
       bytes: lengthOf(request),
@@ -220,8 +221,9 @@ function changeRoutes(
       summary: `Makes a directory in ${noun}, and what is missing above it`,
       query: t.Object(where),
       answers: { 200: json('it is there', t.Object({ path: t.String(), made: t.Boolean() })) },
-      async run({ params, query }) {
+      async run({ params, query, seen }) {
         const wanted = pathOf(query);
+        seen.params = { ...params, path: wanted.text };
         return { path: wanted.text, made: await desk.makeDir(area(params), wanted) };
       },
     }),
@@ -233,8 +235,9 @@ function changeRoutes(
       summary: `Removes a file, a link or a directory from ${noun}`,
       query: t.Object({ ...where, recursive: flag('also a directory with something in it') }),
       answers: removed,
-      async run({ params, query }) {
+      async run({ params, query, seen }) {
         const wanted = pathOf(query);
+        seen.params = { ...params, path: wanted.text };
         const { count } = await desk.remove(area(params), wanted, query.recursive === 'true');
         return { path: wanted.text, removed: count };
       },

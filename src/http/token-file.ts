@@ -149,10 +149,18 @@ async function locked(path: string, clock: Clock): Promise<() => Promise<void>> 
       return null;
     });
     if (file) {
-      await file.writeFile(String(process.pid)).finally(() => file.close());
-      return () => rm(path, { force: true });
+      const release = () => rm(path, { force: true });
+      try {
+        await file.writeFile(String(process.pid)).finally(() => file.close());
+      } catch (thrown) {
+        await release(); // Where the disk is full a lock would be left that is nobody's.
+        throw thrown;
+      }
+      return release;
     }
-    if (await isDead(path)) await takeAway(path);
+    // Nobody takes so long to write down who it is: it was killed before.
+    const isOver = waited > LOCK_MS ? isNobodys : isDead;
+    if (await isOver(path)) await takeAway(path, isOver);
     else if (waited > LOCK_MS)
       throw new Failure('busy', `somebody else changes the tokens; if nobody does, remove ${path}`);
     else await sleep(clock, LOOK_EVERY_MS);
@@ -171,14 +179,17 @@ async function isDead(path: string): Promise<boolean> {
   }
 }
 
+const isNobodys = async (path: string): Promise<boolean> =>
+  (await readFile(path, 'utf8').catch(() => null)) === '' || isDead(path);
+
 /** By another name first: somebody may have put a living one in its place meanwhile. */
-async function takeAway(path: string): Promise<void> {
+async function takeAway(path: string, isOver: (path: string) => Promise<boolean>): Promise<void> {
   const aside = `${path}.${newId()}`;
   const moved = await rename(path, aside).then(
     () => true,
     () => false,
   );
   if (!moved) return;
-  if (await isDead(aside)) await rm(aside, { force: true });
+  if (await isOver(aside)) await rm(aside, { force: true });
   else await rename(aside, path);
 }

@@ -60,7 +60,7 @@ export function register(world: RegisterWorld): Register {
     if (id.domain !== trustDomain)
       throw new Failure('unauthenticated', `trust domain ${id.domain} is not ${trustDomain}`);
     checkTime(shown, clock.now());
-    checkNotRevoked(ledger, shown);
+    checkNotRevoked(world, shown);
     return { instanceId: livingOf(world, shown.spiffeId) };
   };
   const idOf = (instanceId: string) => spiffeIdOf(trustDomain, instanceId);
@@ -127,8 +127,15 @@ function checkTime({ from, until }: ShownCertificate, at: number): void {
   if (from > at) throw new Failure('unauthenticated', `the certificate is good from ${rfc3339(from)} on`);
 }
 
-function checkNotRevoked(ledger: Ledger, { serial, spiffeId, from }: ShownCertificate): void {
+function checkNotRevoked({ ledger, authority }: RegisterWorld, shown: ShownCertificate): void {
+  const { serial, spiffeId, from } = shown;
   const known = ledger.certificate(serial);
+  // All of our own authority are in the ledger before they are given out: of others nobody knows whether they
+  // were revoked.
+  if (!known && authority.kind === 'local') {
+    const cure = 'enrol anew with a token of POST /api/v1/instances/{name}/bootstrap';
+    throw new Failure('unauthenticated', `certificate ${serial} is not one that was given out here; ${cure}`);
+  }
   const revokedAt = ledger.revoked(spiffeId)?.at ?? null;
   // One that we do not know, of an authority elsewhere, is judged by its date.
   const isRevoked = known ? known.revokedAt !== null : revokedAt !== null && from <= revokedAt;

@@ -50,11 +50,17 @@ function bounded(value: unknown): unknown {
     depth > DEPTH_MAX ||
     (typeof one === 'object' && one !== null && Object.values(one).some((v) => deep(v, depth + 1)));
   if (deep(value, 0)) throw unreadable(`is nested deeper than ${DEPTH_MAX} levels`);
-  const json = JSON.stringify(value);
+  const json = JSON.stringify(value, finite);
   if (json !== undefined && json.length > TEXT_BYTES_MAX * 2) {
     throw new Failure('too-large', 'the manifest is too large; keep files in the repository');
   }
   return json === undefined ? undefined : JSON.parse(json);
+}
+
+/** JSON would make null of them, and that is a limit that nobody set. */
+function finite(key: string, value: unknown): unknown {
+  if (typeof value !== 'number' || Number.isFinite(value)) return value;
+  throw unreadable(`holds ${value} at "${key.slice(0, 64)}", which is no number to count with`);
 }
 
 const firstLine = (message: string): string => message.split('\n')[0]?.replace(/:$/, '') ?? message;

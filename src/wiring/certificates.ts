@@ -12,7 +12,7 @@ import type { Address, IdentityConfig } from '../config.ts';
 import type { IdentityDesk, VsockProbe } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { InstanceView, RevokedView } from '../views.ts';
-import type { House } from './house.ts';
+import { type House, sessionsOf } from './house.ts';
 import type { Secrets } from './identity.ts';
 
 /** Ends what an identity holds open. Returns how many connections that were. */
@@ -168,7 +168,11 @@ export function identityDesk(house: House, identities: Identities): IdentityDesk
       };
     },
     async revoke(name, why) {
-      return await revokeInstance(house, identities, { name: there(name).name, ...why });
+      const view = await revokeInstance(house, identities, { name: there(name).name, ...why });
+      // What runs there goes on without its agent, and would go on asking models.
+      const sessions = sessionsOf(house, name).map(({ id }) => id);
+      await Promise.all(sessions.map((id) => house.credentials.models?.forget(id)));
+      return view;
     },
   };
 }

@@ -17,7 +17,14 @@ import { endSessionsOf } from './sessions.ts';
 /** Forgets what an instance's agent could prove itself with, also by connections that are open. */
 export type Revoke = (name: string, reason: string) => Promise<unknown>;
 
-export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof instancePorts> {
+export interface OfIdentity {
+  readonly revoke: Revoke;
+  /** True from a revocation until an instance is given a new identity. */
+  readonly isRevoked: (name: string) => Promise<boolean>;
+}
+
+export function instanceEffects(house: House, of: OfIdentity): EffectsOf<typeof instancePorts> {
+  const { revoke, isRevoked } = of;
   const runtimeOf = (kind: RuntimeKind): Runtime => {
     const runtime = house.runtimes.get(kind);
     if (!runtime) throw new Failure('not-implemented', `this server has no runtime "${kind}"`);
@@ -41,22 +48,28 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
     },
     watch({ handle }, scope) {
       const runtime = runtimeOf(handle.runtime);
-      const gone = (reason: string, at: number) => {
+      const gone = async (reason: string, at: number) => {
         loseSessions(house, handle.name, reason);
-        scope.send({ type: 'runtime.exited', at, reason });
+        // Or an agent that was put out would come in again by ending itself.
+        const isOut = await isRevoked(handle.name);
+        if (scope.signal.aborted) return;
+        if (!isOut) return void scope.send({ type: 'runtime.exited', at, reason });
+        const why = `its identity was revoked, and a new start gives it another: ${reason}`;
+        scope.send({ type: 'runtime.exited', at, reason: why, isRevoked: true });
       };
       runtime.recover(handle).then(
         (runs) => {
           if (scope.signal.aborted) return;
-          if (!runs) return gone('it was not running when the server looked', house.clock.now());
+          if (!runs) return void gone('it was not running when the server looked', house.clock.now());
           const stop = runtime.watch(handle, ({ code, signal, at, reason }) => {
-            if (reason) return gone(reason, at);
-            gone(signal ? `ended by ${signal}` : `exited with ${code ?? 'an unknown code'}`, at);
+            const why =
+              reason || (signal ? `ended by ${signal}` : `exited with ${code ?? 'an unknown code'}`);
+            void gone(why, at);
           });
           scope.signal.addEventListener('abort', stop, { once: true });
         },
         (thrown) =>
-          gone(
+          void gone(
             `could not be looked at: ${thrown instanceof Error ? thrown.message : thrown}`,
             house.clock.now(),
           ),

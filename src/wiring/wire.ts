@@ -3,14 +3,13 @@ import type { Effect, Kind, Kinds, Logic } from '../actors/kinds.ts';
 import { machines } from '../actors/machines.ts';
 import { hitlEffects } from './hitl.ts';
 import type { House } from './house.ts';
-import { instanceEffects, type Revoke } from './instances.ts';
+import { instanceEffects, type OfIdentity } from './instances.ts';
 import type { KeysFor } from './questions.ts';
 import { sessionEffects } from './sessions.ts';
 import { launchExtras, taskEffects } from './tasks.ts';
 
-export interface Outside {
+export interface Outside extends OfIdentity {
   readonly keysFor: KeysFor;
-  readonly revoke: Revoke;
 }
 
 const kind = (logic: Logic, effects: object): Kind => ({
@@ -18,9 +17,9 @@ const kind = (logic: Logic, effects: object): Kind => ({
   effects: effects as Readonly<Record<string, Effect>>,
 });
 
-export function wire(house: House, { keysFor, revoke }: Outside): Kinds {
+export function wire(house: House, { keysFor, ...identity }: Outside): Kinds {
   return {
-    instance: kind(machines.instance, instanceEffects(house, revoke)),
+    instance: kind(machines.instance, instanceEffects(house, identity)),
     agent: kind(machines.agent, {}),
     session: kind(machines.session, sessionEffects(house, launchExtras(house))),
     task: kind(machines.task, taskEffects(house)),

@@ -44,6 +44,17 @@ test('[I3] a crash-looping instance waits for an operator and keeps what it has'
   expect(view([...looping, { type: 'reset', at: 500 }])).toMatchObject({ state: 'stopped', crashes: 0 });
 });
 
+test('[G37] what was revoked does not come back by itself, and by an operator alone', () => {
+  const out = { ...crash(200), reason: 'its identity was revoked', isRevoked: true };
+  expect(view([...running, out])).toMatchObject({
+    state: 'crash-looping',
+    reason: 'its identity was revoked',
+  });
+  expect(run([...running, out]).living.ports).toEqual({});
+  const again = [...running, out, { type: 'reset', at: 300 }, { type: 'start', at: 310 }];
+  expect(view(again).state).toBe('starting');
+});
+
 test('[F16] an alert of its storage is taken in every state of its life, and changes nothing else', () => {
   const filled = { usedBytes: 9, limitBytes: 10 };
   const before = run(running);

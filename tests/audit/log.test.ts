@@ -180,6 +180,29 @@ describe('a forger', () => {
     expect(await broken()).toContain('says that the records up to 3 were missing when the server started');
   });
 
+  test('[O20] who writes the end anew while no server runs is found, also after the next start', async () => {
+    const path = await three();
+    const [a = '', b = '', c = ''] = linesOf(path);
+    const third = resealed({ ...(JSON.parse(c) as AuditRecord), route: '/x' });
+    const { hash: prev } = JSON.parse(third) as AuditRecord;
+    const fourth = resealed({ ...(JSON.parse(third) as AuditRecord), seq: 4, prev });
+    for (const lines of [
+      [a, b, third],
+      [a, b, third, fourth],
+    ]) {
+      writeFileSync(
+        join(dir, 'head.json'),
+        JSON.stringify({ seq: 3, hash: (JSON.parse(c) as AuditRecord).hash }),
+      );
+      put(path, lines);
+      expect(await broken()).toContain('record 3 is another than that of head.json');
+      const audit = await begin();
+      await audit.note(note('/d'));
+      await audit.close();
+      expect(await broken()).toContain('says that record 3 was another when the server started');
+    }
+  });
+
   test('[O2] who writes a whole new past is found by a head that was kept elsewhere', async () => {
     await three();
     const { head } = await verifyAudit(dir);
@@ -288,6 +311,15 @@ describe('a log that cannot be written', () => {
     expect(found.filter(({ status }) => status === 401)).toHaveLength(3);
     const counted = found.filter(({ method }) => method === 'omitted').map(({ params }) => params['records']);
     expect(counted.reduce((sum, one) => sum + Number(one), 0)).toBe(47);
+  });
+
+  test('[O4] a clock that is set back hides no refusal', async () => {
+    const audit = await begin({ refusals: { perSecond: 1, burst: 3 } });
+    audit.refused(note('/x', { outcome: 'refused', status: 401 }));
+    now -= DAY_MS;
+    for (let i = 0; i < 2; i++) audit.refused(note('/x', { outcome: 'refused', status: 401 }));
+    await audit.close();
+    expect(recordsOf(fileOf()).filter(({ status }) => status === 401)).toHaveLength(3);
   });
 });
 

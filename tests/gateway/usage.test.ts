@@ -126,6 +126,65 @@ describe('[V5] what a stream used is counted, and the stream is not changed', ()
     expect(uses[0]?.tokens).toEqual({ ...anthropicTokens, output: 1 });
   });
 
+  /** Reads until `last` has come, and leaves. */
+  const readTo = async (response: Response, last: string) => {
+    const reader = response.body?.getReader();
+    const decoder = new TextDecoder();
+    for (let text = ''; !text.includes(last); ) text += decoder.decode((await reader?.read())?.value);
+    await reader?.cancel();
+  };
+  /** Says so much, and tells what was used only once nobody waits for it any more. */
+  const holdingBack = (stream: string): Response => {
+    const body = new ReadableStream<Uint8Array>({
+      start: (control) => control.enqueue(new TextEncoder().encode(stream)),
+    });
+    return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+  };
+  const words = 'word '.repeat(800);
+
+  test('[V15] who leaves before an answer says what it used has it counted by its length', async () => {
+    const start = { type: 'message_start', message: { model, usage: anthropicUsage } };
+    const delta = { type: 'content_block_delta', delta: { type: 'text_delta', text: words } };
+    const picture = `data:image/png;base64,${'A'.repeat(100_000)}`;
+    const asked = { model, stream: true, stream_options: { include_usage: true }, messages: words };
+    const input = Math.ceil((JSON.stringify(asked).length + ',"image":'.length) / 4);
+    const cases = [
+      ['/v1/messages', sse([null, start], [null, delta]), { ...anthropicTokens, output: 1_003 }],
+      [
+        '/v1/chat/completions',
+        sse([null, chunk({ choices: [{ delta: { content: words } }] })]),
+        { ...noTokens, input, output: 1_000 },
+      ],
+      [
+        '/v1/responses',
+        sse([null, { type: 'response.output_text.delta', delta: words }]),
+        { ...noTokens, input, output: 1_000 },
+      ],
+    ] as const;
+    for (const [path, stream, tokens] of cases) {
+      const { post, uses, close } = await open(() => holdingBack(stream));
+      await readTo(await post(path, { ...asked, image: picture }), 'word "');
+      await until('the use to be told', () => uses.length > 0);
+      expect(uses).toMatchObject([{ model, tokens }]);
+      await close();
+      here = null;
+    }
+  });
+
+  test('[V15] who leaves once it has said so has it counted as it was said', async () => {
+    const { post, uses } = await open(() => holdingBack(anthropicStream));
+    await readTo(await post('/v1/messages', { model, stream: true }), 'message_stop');
+    await until('the use to be told', () => uses.length > 0);
+    expect(uses).toMatchObject([{ model, tokens: anthropicTokens }]);
+  });
+
+  test('[V15] an answer that would be made in the background is refused', async () => {
+    const { post, uses } = await open(() => Response.json({ id: 'r', status: 'queued', usage: null }));
+    const response = await post('/v1/responses', { model, background: true });
+    expect([response.status, await response.text()]).toEqual([400, expect.stringContaining('background')]);
+    expect(uses).toEqual([]);
+  });
+
   test('an error, a count of tokens and a list of models use nothing', async () => {
     const { post, uses, gateway, key, tallies } = await open(() =>
       Response.json({ usage: { input_tokens: 5 } }, { status: 429 }),

@@ -77,6 +77,39 @@ describe('a call', () => {
     ]);
   });
 
+  test('[O7] that is refused is noted with what it was about', async () => {
+    const held = await tokens(on.access);
+    await on.post('/api/v1/instances/web%2F1/stop', undefined, bearer(held.viewer));
+    await on.post('/api/v1/instances/web-2/stop');
+    const found = await until('two refusals', () => {
+      const refused = records().filter(({ outcome }) => outcome === 'refused');
+      return refused.length === 2 && refused;
+    });
+    expect(found).toMatchObject([
+      { route: '/api/v1/instances/:name/stop', status: 403, params: { name: 'web/1' } },
+      { route: '/api/v1/instances/:name/stop', status: 401, params: { name: 'web-2' } },
+    ]);
+  });
+
+  test('[F25] that writes or removes a file is noted with its path', async () => {
+    const box = `${on.url}/api/v1/storage/instances/local/inbox`;
+    const asked: readonly (readonly [string, string])[] = [
+      ['PUT', '?path=a/b.txt&parents=true'],
+      ['POST', '/_mkdir?path=c'],
+      ['DELETE', '?raw_path=a%252Fb.txt'],
+      ['DELETE', '?path=nothing'],
+    ];
+    const body = (method: string) => (method === 'PUT' ? { body: 'words of it' } : {});
+    for (const [method, rest] of asked) await fetch(box + rest, { method, ...body(method) });
+    expect(records().map(({ method, params, outcome }) => [method, params, outcome])).toEqual([
+      ['PUT', { name: 'local', path: 'a/b.txt' }, 'done'],
+      ['POST', { name: 'local', path: 'c' }, 'done'],
+      ['DELETE', { name: 'local', path: 'a%2Fb.txt' }, 'done'],
+      ['DELETE', { name: 'local', path: 'nothing' }, 'failed'],
+    ]);
+    expect(JSON.stringify(records())).not.toContain('words of it');
+  });
+
   test('[O7] that makes or revokes a token says which, and never the token', async () => {
     const made = await on.post('/api/v1/tokens', { name: 'ada', role: 'admin' });
     const { token, operator } = (await made.json()) as { token: string; operator: { id: string } };

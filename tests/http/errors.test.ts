@@ -1,6 +1,9 @@
 /** Every error of every door is a problem document that says what to do. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import type { Clock } from '../../src/clock.ts';
 import { Failure, type FailureCode, failures } from '../../src/failure.ts';
+import { rateLimit } from '../../src/http/gate.ts';
+import { problemOf as problemFor } from '../../src/http/problem.ts';
 import { type House, house, problemOf, raw } from './world.ts';
 
 let on: House;
@@ -188,6 +191,30 @@ describe('too many requests', () => {
       await busy.remove();
     }
   });
+});
+
+test('[W4] a clock that is set back shuts nobody out', () => {
+  let now = 1_000_000;
+  const clock: Clock = { now: () => now, setTimeout: () => null, clearTimeout() {} };
+  const slowDown = rateLimit(clock, { perSecond: 1, burst: 3 });
+  slowDown('ada');
+  now -= 3_600_000;
+  slowDown('ada');
+  slowDown('ada');
+  expect(() => slowDown('ada')).toThrow('slow down');
+  now += 1_000;
+  slowDown('ada');
+});
+
+test('[O21] a disk that is full is named', () => {
+  for (const code of ['ENOSPC', 'EDQUOT', 'SQLITE_FULL'])
+    expect(problemFor(Object.assign(new Error('full'), { code }))).toMatchObject({
+      status: 503,
+      detail: expect.stringContaining('disk of the server is full'),
+      headers: { 'retry-after': '30' },
+    });
+  expect(problemFor(Object.assign(new Error('x'), { code: 'EIO' })).status).toBe(500);
+  expect(problemFor(null).status).toBe(500);
 });
 
 describe('HEAD', () => {

@@ -1,7 +1,17 @@
 /** Tokens by command, in a process of its own, beside a server and without one. */
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Clock } from '../../src/clock.ts';
 import { browsers } from '../../src/http/browsers.ts';
 import { httpDoors } from '../../src/http/doors.ts';
 import { operators } from '../../src/http/operators.ts';
@@ -19,8 +29,11 @@ beforeEach(async () => {
 });
 afterEach(() => on.remove());
 
-async function run(...words: string[]) {
-  const child = Bun.spawn([process.execPath, script, ...words], {
+const run = (...words: string[]) => runBy([], ...words);
+
+/** `by`: a program that runs it. */
+async function runBy(by: readonly string[], ...words: string[]) {
+  const child = Bun.spawn([...by, process.execPath, script, ...words], {
     env: { AGENTIC_DATA_DIR: on.dir },
     stdout: 'pipe',
     stderr: 'pipe',
@@ -134,6 +147,39 @@ describe('a command', () => {
         .sort(),
     ).toEqual(['a', 'ada', 'b', 'c', 'd', 'e', 'f']);
   }, 20_000);
+
+  test('[O21] of a disk that takes nothing leaves no lock, and an empty lock of a dead process is taken over', async () => {
+    await made('--name', 'ada', '--role', 'admin');
+    // A limit of nothing is a full disk; who ignores the signal is told by the call.
+    const words = `trap '' XFSZ; ulimit -f 0; exec "$0" "$@"`;
+    const { code, err } = await runBy(
+      ['/bin/sh', '-c', words],
+      'create',
+      '--name',
+      'bob',
+      '--role',
+      'viewer',
+    );
+    expect([code, err]).toEqual([1, expect.stringMatching(/EFBIG|too large/i)]);
+    expect(existsSync(`${path}.lock`)).toBeFalse();
+    writeFileSync(`${path}.lock`, '');
+    const clock: Clock = { ...on.clock, now: () => on.clock.now(), setTimeout: (fn) => setTimeout(fn, 0) };
+    const mine = await operators({ path, clock, uid: 1 });
+    await mine.create({ name: 'bob', role: 'viewer', expiresInMs: null });
+    expect(existsSync(`${path}.lock`)).toBeFalse();
+  }, 20_000);
+
+  test('[O21] is done where only what the server remembers of it cannot be kept', async () => {
+    const mine = await operators({ path, clock: on.clock, uid: 1 });
+    mkdirSync(`${path}.seen.new`, { recursive: true });
+    const { token, view } = await mine.create({ name: 'ada', role: 'admin', expiresInMs: null });
+    expect(mine.caller({ token, peerUid: null })).toMatchObject({ id: view.id });
+    await mine.revoke(view.id);
+    expect(mine.list()).toEqual([]);
+    rmdirSync(`${path}.seen.new`);
+    await mine.news();
+    expect(JSON.parse(readFileSync(`${path}.seen`, 'utf8'))).toEqual([]);
+  });
 
   test('[O8] that is wrong says what is right, and changes nothing', async () => {
     const wrong = [

@@ -2,7 +2,7 @@
 
 import { Database } from 'bun:sqlite';
 import { afterEach, describe, expect, test } from 'bun:test';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Audited, CertificateAuthority, SigningWanted } from '../../src/certificates.ts';
 import { Failure } from '../../src/failure.ts';
@@ -30,7 +30,7 @@ afterEach(clean);
 const TOKEN_MS = 600_000;
 const TTL_MS = 86_400_000;
 
-async function house() {
+async function house(kind: CertificateAuthority['kind'] = 'local') {
   const place = dir('register');
   const clock = handClock();
   const kept = audit();
@@ -43,6 +43,7 @@ async function house() {
   let signing: (wanted: SigningWanted) => Promise<void> | void = () => {};
   const authority: CertificateAuthority = {
     ...local,
+    kind,
     async issue(wanted) {
       await signing(wanted);
       return await local.issue(wanted);
@@ -265,7 +266,9 @@ describe('a certificate', () => {
       message: expect.stringContaining('trust domain elsewhere.local'),
     });
     expect((await stand(`spiffe://${DOMAIN}/server`)).code).toBe('unauthenticated');
-    expect((await stand(idOf(newId()))).code).toBe('forbidden');
+    const { shown: gone } = await on.enrolled(id);
+    on.living.delete(id);
+    expect((await refusal(() => on.register.standing(gone))).code).toBe('forbidden');
   });
 
   test('[C14] that was revoked stands for nobody and renews nothing, also after a restart', async () => {
@@ -298,8 +301,22 @@ describe('a certificate', () => {
     expect((await refusal(() => on.register.standing(mine))).code).toBe('unauthenticated');
   });
 
-  test('[C14] that we do not know is judged by its date; one that is signed while it is revoked is not given out', async () => {
+  test('[C14] that was revoked is not good again for a server that lost its ledger', async () => {
     const on = await house();
+    const id = on.instance();
+    const { shown: mine } = await on.enrolled(id);
+    on.register.revoke(id, { by: 'olga', reason: 'stolen' });
+    for (const end of ['', '-wal', '-shm']) rmSync(`${on.path}${end}`, { force: true });
+    on.restart();
+    const { code, message } = await refusal(() => on.register.standing(mine));
+    expect([code, message]).toEqual(['unauthenticated', expect.stringContaining('enrol anew')]);
+    expect((await refusal(on.register.renew(mine, request(idOf(id)).csr))).code).toBe('unauthenticated');
+    const { shown: next } = await on.enrolled(id);
+    expect(on.register.standing(next)).toEqual({ instanceId: id });
+  });
+
+  test('[C14] of an authority elsewhere that we do not know is judged by its date; one that is signed while it is revoked is not given out', async () => {
+    const on = await house('command');
     const id = on.instance();
     const { cert } = forged(root(), idOf(id));
     expect(on.register.standing(shown(cert))).toEqual({ instanceId: id });

@@ -150,11 +150,8 @@ describe('the TLS port', () => {
   });
 
   test('[C15] a connection ends when its certificate expires', async () => {
-    const caller = await linked({
-      ca: on.ca,
-      serverName: SERVER_NAME,
-      ...forgedUnderOurs(undefined, { leftMs: 3_000 }),
-    });
+    await openDoors({ agentTtlMs: 3_000 });
+    const caller = await linked(await enrolled());
     const { code } = await caller.ended;
     expect([status.UNAVAILABLE, status.CANCELLED, status.INTERNAL]).toContain(code);
     await until('the house to hear of it', () => on.house.all('lost').length > 0);

@@ -341,7 +341,7 @@ function serverIn(world: HouseWorld): Server {
   };
   const server = Object.assign(owner, facts);
   late.server = server;
-  const wired = wire(house, { keysFor, revoke: async () => {} });
+  const wired = wire(house, { keysFor, revoke: async () => {}, isRevoked: async () => false });
   const faked: Kinds = { ...wired, task: { ...wired.task, effects: taskEffects(server, wired) } };
   server.fleet = makeFleet(
     {

@@ -285,6 +285,16 @@ describe('the manifest', () => {
     expect(refusal(`# ${'x'.repeat(600_000)}`).code).toBe('too-large');
   });
 
+  test('[V16] a budget without an end, or that is no number, is refused and never taken for none', () => {
+    const head = 'metadata: {name: x}\nagent: {tool: command, command: "true"}\n';
+    const texts = ['.inf', '-.inf', '.nan', '1e400'].map((n) => `${head}budget: {usd: ${n}}`);
+    texts.push(
+      '{"metadata":{"name":"x"},"agent":{"tool":"command","command":"true"},"budget":{"tokens":1e400}}',
+    );
+    for (const text of texts) expect(() => readManifest(text)).toThrow('no number to count with');
+    expect(() => readManifest({ ...least, budget: { usd: Number.NaN } })).toThrow('NaN at "usd"');
+  });
+
   test('[K64] hostile keys are only keys', () => {
     expect(
       Object.keys(

@@ -24,9 +24,10 @@ import { instanceEffects } from '../../src/wiring/instances.ts';
 const signal = new AbortController().signal;
 
 /** A house with one instance, `box`, that writes down what is done to it. */
-function ground(state = 'running') {
+function ground(state = 'running', sessions: readonly string[] = []) {
   const did: string[] = [];
   const runtime = {
+    recover: async () => false,
     destroy: async ({ name }: { name: string }) => void did.push(`runtime destroys ${name}`),
     create: async () => {
       did.push('runtime creates');
@@ -36,12 +37,17 @@ function ground(state = 'running') {
   const view = { name: 'box', instance_id: 'i-1', state };
   const house = {
     share: null,
+    clock: { now: () => 5 },
+    credentials: { models: { forget: async (id: string) => void did.push(`voids the keys of ${id}`) } },
     runtimes: new Map([['host', runtime]]),
     fleet: {
       views: () => [view],
       view: (id: string) => (id === 'instance:box' ? view : null),
-      context: (id: string) => (id === 'instance:box' ? { spec: { instanceId: 'i-1' } } : null),
-      children: () => [],
+      context: (id: string) => {
+        if (id === 'instance:box') return { spec: { instanceId: 'i-1' } };
+        return id.startsWith('session:') ? { id: id.slice('session:'.length) } : null;
+      },
+      children: () => sessions.map((id) => ({ id: `session:${id}` })),
     },
   } as unknown as House;
   const register = {
@@ -72,7 +78,7 @@ function ground(state = 'running') {
 
 test('[C14] what is made anew is destroyed, then revoked, and only then made', async () => {
   const { did, house, end } = ground();
-  const effects = instanceEffects(house, end);
+  const effects = instanceEffects(house, { revoke: end, isRevoked: async () => false });
   const spec = { name: 'box', instanceId: 'i-1', runtime: 'host' } as const;
   await effects.create({ spec, anew: false } as never, { signal } as never);
   expect(did.splice(0)).toEqual(['runtime creates']);
@@ -89,7 +95,7 @@ test('[C14] what is made anew is destroyed, then revoked, and only then made', a
 test('[C14] what is destroyed is revoked, and what has no instance any more has nothing to revoke', async () => {
   const { did, house, end } = ground();
   const handle = { version: 1, runtime: 'host', name: 'box' } as const;
-  await instanceEffects(house, end).destroy(
+  await instanceEffects(house, { revoke: end, isRevoked: async () => false }).destroy(
     { handle, spec: { name: 'box', instanceId: 'i-1' } } as never,
     { signal } as never,
   );
@@ -97,9 +103,23 @@ test('[C14] what is destroyed is revoked, and what has no instance any more has 
   expect(await end('gone', 'x')).toEqual({ revoked_at: '', certificates: 0, tokens: 0, connections: 0 });
 });
 
-test('a token is for an instance that lives, where something listens for it', async () => {
+test('[G37] what ends while it is revoked is told so, and does not come back by itself', async () => {
+  for (const isOut of [true, false]) {
+    const { house, end } = ground();
+    const { watch } = instanceEffects(house, { revoke: end, isRevoked: async () => isOut });
+    const told = Promise.withResolvers<object>();
+    const scope = { send: told.resolve, signal } as never;
+    watch({ handle: { version: 1, runtime: 'host', name: 'box' } } as never, scope);
+    const { type, reason, isRevoked } = (await told.promise) as Record<string, unknown>;
+    expect([type, isRevoked]).toEqual(['runtime.exited', isOut ? true : undefined]);
+    expect(reason).toEndWith('it was not running when the server looked');
+    expect(String(reason).includes('its identity was revoked')).toBe(isOut);
+  }
+});
+
+test('[V17] a token is for an instance that lives; one that is revoked has no key of a model any more', async () => {
   const desk = (state: string, enrolUrl: string | null) => {
-    const { did, house, ...rest } = ground(state);
+    const { did, house, ...rest } = ground(state, ['s-1']);
     const authority = { kind: 'local', health: async () => ({ available: true, reasons: [] }) } as never;
     const places = { grpcTls: '127.0.0.1:1', enrolUrl };
     const vsock = () => ({ available: false, cid: null, reasons: [] });
@@ -119,6 +139,7 @@ test('a token is for an instance that lives, where something listens for it', as
     certificates: 2,
     connections: 3,
   });
+  expect(on.did.slice(-2)).toEqual(['cuts box off: unauthenticated', 'voids the keys of s-1']);
   expect(await codeOf(on.bootstrap('nope', 'olga'))).toBe('not-found');
   expect(await codeOf(on.revoke('nope', { by: 'olga', reason: 'x' }))).toBe('not-found');
   expect(await codeOf(desk('destroying', 'https://h').bootstrap('box', 'olga'))).toBe('wrong-state');

@@ -161,7 +161,7 @@ export async function rig(
     clock,
     journal,
     log: lines,
-    kinds: wire(house, { keysFor, revoke: async () => {} }),
+    kinds: wire(house, { keysFor, revoke: async () => {}, isRevoked: async () => false }),
     defer: (fn) => void setImmediate(fn),
     fatal: (thrown) => {
       throw thrown;
