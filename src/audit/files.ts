@@ -38,6 +38,8 @@ export async function writeHead(dir: string, { seq, hash }: Head): Promise<void>
   const path = join(dir, 'head.json');
   await writeFile(`${path}.new`, `${JSON.stringify({ seq, hash })}\n`, { mode: 0o600, flush: true });
   await rename(`${path}.new`, path);
+  const folder = await open(dir, 'r');
+  await folder.sync().finally(() => folder.close());
 }
 
 /** The file of one day, open at its end. */

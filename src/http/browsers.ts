@@ -3,13 +3,14 @@
  * the id of the token that it showed. What the token may, its browser may, and no longer.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Access, Caller, Shown } from '../access.ts';
 import type { Clock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import { newSecret } from '../ids.ts';
 import type { Operators } from './operators.ts';
+import { named } from './token-file.ts';
 
 /** Unused for as long, it ends. */
 const IDLE_MS = 12 * 3_600_000;
@@ -129,5 +130,5 @@ async function save(path: string, kept: readonly Kept[]): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const text = `${JSON.stringify({ version: 1, browsers: kept })}\n`;
   await writeFile(`${path}.new`, text, { mode: 0o600, flush: true });
-  await rename(`${path}.new`, path);
+  await named(`${path}.new`, path);
 }

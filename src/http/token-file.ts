@@ -138,7 +138,14 @@ async function save(path: string, tokens: readonly Kept[]): Promise<void> {
   } finally {
     await file.close();
   }
-  await rename(`${path}.new`, path);
+  await named(`${path}.new`, path);
+}
+
+/** Gives a file that is on the disk its name, which is there too when it resolves. */
+export async function named(fresh: string, path: string): Promise<void> {
+  await rename(fresh, path);
+  const dir = await open(dirname(path), 'r');
+  await dir.sync().finally(() => dir.close());
 }
 
 /** Returns how to let go. A lock whose process is gone is taken over. */

@@ -100,12 +100,19 @@ export async function revokeInstance(
   { register, secrets, cut }: Pick<Identities, 'register' | 'secrets' | 'cut'>,
   { name, ...why }: Why & { readonly name: string },
 ): Promise<RevokedView> {
-  await secrets.revoke(name);
   const instanceId = (fleet.context(`instance:${name}`) as InstanceContext | null)?.spec.instanceId;
-  if (!instanceId) return { revoked_at: '', certificates: 0, tokens: 0, connections: 0 };
-  const { at, certificates, tokens } = register.revoke(instanceId, why);
   const failure = new Failure('unauthenticated', `the identity of ${name} was revoked: ${why.reason}`);
-  const connections = cut({ agent: name, instanceId }, failure);
+  let connections = 0;
+  let revoked: { readonly at: number; readonly certificates: number; readonly tokens: number } | null = null;
+  try {
+    await secrets.revoke(name);
+    if (instanceId) revoked = register.revoke(instanceId, why);
+  } finally {
+    // Also where the disk is full and it cannot be kept: whoever asked is told so, and has it out for now.
+    if (instanceId) connections = cut({ agent: name, instanceId }, failure);
+  }
+  if (revoked === null) return { revoked_at: '', certificates: 0, tokens: 0, connections };
+  const { at, certificates, tokens } = revoked;
   return { revoked_at: rfc3339(at), certificates, tokens, connections };
 }
 

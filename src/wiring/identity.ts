@@ -7,8 +7,8 @@
  * our trust domain, and it is not revoked.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, chmod, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Fleet } from '../actors/fleet.ts';
 import type { InstanceContext } from '../actors/instance.ts';
 import type { Proof } from '../agent-link.ts';
@@ -23,6 +23,13 @@ export interface Secrets {
   /** True from a revocation on, until a new secret is issued, as when the instance is started again. */
   isRevoked(name: string): Promise<boolean>;
   matches(name: string, token: string): Promise<boolean>;
+}
+
+/** An empty file, on the disk with its name when it resolves. */
+async function marked(path: string): Promise<void> {
+  await writeFile(path, '', { mode: 0o600, flush: true });
+  const dir = await open(dirname(path), 'r');
+  await dir.sync().finally(() => dir.close());
 }
 
 /** One file an instance, in the instance's own directory under `root`. */
@@ -54,7 +61,7 @@ export function fileSecrets(root: string): Secrets {
     },
     async revoke(name) {
       // Where there is no folder any more there is nobody to keep out.
-      await writeFile(markOf(name), '', { mode: 0o600 }).catch((thrown: NodeJS.ErrnoException) => {
+      await marked(markOf(name)).catch((thrown: NodeJS.ErrnoException) => {
         if (thrown.code !== 'ENOENT') throw thrown;
       });
       await rm(pathOf(name), { force: true });
