@@ -89,6 +89,9 @@ function stampOf(path: string): string {
 }
 
 function load(path: string, before: readonly Kept[]): readonly Kept[] {
+  // Whoever may write it makes operators.
+  if (((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o022) !== 0)
+    throw new Failure('wrong-state', `others may write ${path}, and so make tokens: chmod 600 it`);
   let text: string;
   try {
     text = readFileSync(path, 'utf8');

@@ -161,6 +161,14 @@ describe('operator tokens', () => {
     });
   });
 
+  test('[W7] a file that others may write is not believed', async () => {
+    const { token } = await on.access.create({ name: 'ada', role: 'admin', expiresInMs: null });
+    chmodSync(path, 0o666);
+    await expect(again()).rejects.toThrow(`others may write ${path}, and so make tokens: chmod 600 it`);
+    chmodSync(path, 0o600);
+    expect((await again()).caller({ token, peerUid: null })?.name).toBe('ada');
+  });
+
   test('[W7] a file that others could read is made private again when it is next written', async () => {
     const { view } = await on.access.create({ name: 'ada', role: 'admin', expiresInMs: null });
     chmodSync(path, 0o644);
