@@ -95,7 +95,7 @@ export const tiers: readonly Tier[] = [
     within: ['scripts/check/with-engine.ts', 'docker'],
     limitSeconds: 1_200,
   }),
-  tests('podman', ['podman'], {
+  tests('podman', ['podman', 'container/e2e.test.ts'], {
     needs: podman,
     within: ['scripts/check/with-engine.ts', 'podman'],
     limitSeconds: 900,
@@ -105,7 +105,7 @@ export const tiers: readonly Tier[] = [
     within: ['scripts/check/with-engine.ts', 'rootless'],
     limitSeconds: 900,
   }),
-  tests('rootless-podman', ['rootless/runtime.test.ts'], {
+  tests('rootless-podman', ['rootless'], {
     needs: [...podman, ...forUsers],
     within: ['scripts/check/with-engine.ts', 'rootless-podman'],
     limitSeconds: 900,

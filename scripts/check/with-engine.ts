@@ -58,7 +58,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     command:
       'exec podman --root "$0/data" --runroot "$0/run" --tmpdir "$0/tmp" --cgroup-manager=cgroupfs ' +
       '--events-backend=file system service --time=0 "unix://$0/podman.sock" >"$0/log" 2>&1',
-    images: ['base'],
+    images: ['base', 'claude'],
   },
   rootless: {
     socket: 'own/docker.sock',
@@ -67,13 +67,14 @@ const kinds: Readonly<Record<string, Kind>> = {
     images: ['base', 'claude'],
   },
   'rootless-podman': {
-    socket: 'own/podman.sock',
+    // Where a user's own is looked for.
+    socket: 'own/podman/podman.sock',
     user: 'runs it',
     command:
-      `${devices} && ${repositoryThere} && ${asUser} podman --root "$0/own/data" --runroot "$0/own/run" ` +
+      `${devices} && ${repositoryThere} && install -d -o "$1" "$0/own/podman" && ${asUser} podman --root "$0/own/data" --runroot "$0/own/run" ` +
       '--tmpdir "$0/own/tmp" --storage-driver=overlay --cgroup-manager=cgroupfs --events-backend=file system service --time=0 ' +
-      '"unix://$0/own/podman.sock" >"$0/own/log" 2>&1',
-    images: ['base'],
+      '"unix://$0/own/podman/podman.sock" >"$0/own/log" 2>&1',
+    images: ['base', 'claude'],
   },
   remapped: {
     socket: 'docker.sock',
