@@ -95,11 +95,13 @@ export function egressDoors({ clock, log, resolve = byName }: EgressOptions): Eg
 function refuse(socket: Socket, code: keyof typeof failures, message: string): void {
   const { http, title } = failures[code];
   const body = `agentic-sandbox: ${message}\n`;
-  if (socket.writable)
-    socket.end(
-      `HTTP/1.1 ${http} ${title}\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-        `x-agentic-code: ${code}\r\nconnection: close\r\n\r\n${body}`,
-    );
+  if (!socket.writable) return void socket.destroy();
+  // Not left half open until the instance, which may never, closes its end too.
+  socket.end(
+    `HTTP/1.1 ${http} ${title}\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
+      `x-agentic-code: ${code}\r\nconnection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
 }
 
 interface Serving {

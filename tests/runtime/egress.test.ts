@@ -120,6 +120,19 @@ describe('the proxy', () => {
     expect(await status(`GET http://inward.org/ HTTP/1.1\r\nx: ${'y'.repeat(40_000)}`)).toBe('413');
   });
 
+  test('[R28] who is refused holds nothing open here, though it never closes its own end', async () => {
+    await doors.open('web-1', join(dir, 's'), []);
+    const socket = connect({ path: join(dir, 's'), allowHalfOpen: true });
+    const closed = new Promise<boolean>((done) => socket.on('error', () => done(true)));
+    socket.write('nonsense\r\n\r\n');
+    await new Promise((done) => socket.resume().on('end', done));
+    // Who is still listened to may write for ever.
+    const writing = setInterval(() => socket.write('x'), 5);
+    expect(await closed).toBe(true);
+    clearInterval(writing);
+    socket.destroy();
+  });
+
   test('[R28] a list that is opened again is the newer one, and a closed door is gone', async () => {
     names = { 'a.org': ['10.0.0.1'] };
     await doors.open('web-1', join(dir, 's'), []);
