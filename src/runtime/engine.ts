@@ -42,6 +42,8 @@ export interface Engine {
   readonly seccomp: boolean;
   readonly storageDriver: string;
   readonly limits: { readonly cpus: boolean; readonly memory: boolean; readonly processes: boolean };
+  /** Processors that it has; null: it does not say. */
+  readonly processors: number | null;
   readonly cgroup: string;
   /** The most open files and processes that this server may have itself; null: without end, or not known. */
   readonly most: { readonly nofile: number | null; readonly nproc: number | null };
@@ -113,6 +115,7 @@ interface Info {
   readonly MemoryLimit?: boolean;
   readonly CpuCfsQuota?: boolean;
   readonly PidsLimit?: boolean;
+  readonly NCPU?: number;
   readonly CgroupVersion?: string;
   readonly CgroupDriver?: string;
   readonly DockerRootDir?: string;
@@ -139,6 +142,7 @@ function told(given: { docker: Docker; socket: string; version: Version; info: I
       memory: info.MemoryLimit === true,
       processes: info.PidsLimit === true,
     },
+    processors: info.NCPU || null,
     cgroup: `v${info.CgroupVersion ?? '?'}, ${info.CgroupDriver || 'none'}`,
     most: { nofile: hardLimit('Max open files'), nproc: hardLimit('Max processes') },
   };
