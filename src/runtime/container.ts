@@ -297,6 +297,11 @@ async function destroy(state: State, handle: Handle): Promise<void> {
   const engine = socket === null ? await anyEngine(state) : await engineOf(state, socket);
   const name = containerName(state, handle.name);
   const there = await inspected(engine.docker, name);
+  const its = there?.Config.Labels[labelOf.instanceId];
+  if (there && handle['instanceId'] !== undefined && its !== handle['instanceId']) {
+    state.options.log(`destroy ${handle.name}: container ${name} stays, it belongs to another instance (${its})`);
+    return;
+  }
   const owner = ownerOf(helpingOf(state, engine, there));
   if (there && owner.user === null) await takeStorage({ docker: engine.docker, there, owner }, dirs);
   if (there) await removed(engine.docker.getContainer(name).remove({ force: true, v: true }), handle.name);

@@ -97,6 +97,13 @@ test('[C14] what is destroyed is revoked, and what has no instance any more has 
   expect(await end('gone', 'x')).toEqual({ revoked_at: '', certificates: 0, tokens: 0, connections: 0 });
 });
 
+test('[C27] what was never made to its end is destroyed by its name, whatever there is of it', async () => {
+  const { did, house, end } = ground('failed');
+  const spec = { name: 'box', instanceId: 'i-1', runtime: 'host' };
+  await instanceEffects(house, end).destroy({ handle: null, spec } as never, { signal } as never);
+  expect(did[0]).toBe('runtime destroys box');
+});
+
 test('a token is for an instance that lives, where something listens for it', async () => {
   const desk = (state: string, enrolUrl: string | null) => {
     const { did, house, ...rest } = ground(state);
