@@ -1,9 +1,10 @@
 /** Files that change hands while whoever had them still changes them. */
 import { afterEach, expect, test } from 'bun:test';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { give, take } from '../../src/runtime/container-files.ts';
+import { removeInstanceDir } from '../../src/runtime/instance-dir.ts';
 
 const THEIRS = 10_001;
 const made: string[] = [];
@@ -71,3 +72,17 @@ test.if(process.getuid?.() === 0)(
     expect(statSync(join(outbox, 'in', 'said.txt')).uid).toBe(0);
   },
 );
+
+test('[C27] directories in one another, deeper than a path can be long, are removed too', async () => {
+  const [root, part] = [place(), Array.from({ length: 350 }, () => 'directory')];
+  const path = join(root, 'web-1');
+  mkdirSync(path);
+  for (let i = 0; i < 6; i++) {
+    mkdirSync(join(root, 'above', ...part), { recursive: true });
+    renameSync(path, join(root, 'above', ...part, 'web-1'));
+    renameSync(join(root, 'above'), path);
+  }
+  await removeInstanceDir({ path });
+  expect(existsSync(path)).toBe(false);
+  await removeInstanceDir({ path });
+}, 60_000);
