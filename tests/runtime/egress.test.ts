@@ -145,6 +145,16 @@ describe('the proxy', () => {
     socket.destroy();
   });
 
+  test('[R28] who is refused again and again does not fill the log', async () => {
+    const logged: string[] = [];
+    const own = egressDoors({ clock: systemClock, log: (line) => logged.push(line), resolve: async () => [] });
+    await own.open('web-2', join(dir, 's'), []);
+    for (let i = 0; i < 30; i++) expect(await status(`CONNECT n${i}.org:443 HTTP/1.1\r\n\r\n`)).toBe('403');
+    expect(logged.length).toBe(20);
+    expect(logged[0]).toContain('instance web-2: not let out: n0.org:443');
+    await own.close('web-2');
+  });
+
   test('[R28] a list that is opened again is the newer one, and a closed door is gone', async () => {
     names = { 'a.org': ['10.0.0.1'] };
     await doors.open('web-1', join(dir, 's'), []);
