@@ -173,8 +173,8 @@ const DEPTH_MAX = 512;
 
 interface NewOwner extends Ids {
   /**
-   * Nobody else may write to it any more, also who holds a directory open that it had opened to everybody. What
-   * lies too deep is left as it is, behind directories that are shut.
+   * Nobody else may write to it any more, also who holds a directory open that it had opened to everybody.
+   * What lies too deep is left as it is, behind directories that are shut.
    */
   readonly isTaken?: boolean;
 }

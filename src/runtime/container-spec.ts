@@ -113,8 +113,8 @@ const unable = (name: string, what: string): Failure =>
   );
 
 /**
- * The limits that are asked of the engine: those wanted, and our own for the rest, where it can. Of processors
- * no more than it has: Docker refuses more, and nobody could use them.
+ * The limits that are asked of the engine: those wanted, and our own for the rest, where it can. Of
+ * processors no more than it has: Docker refuses more, and nobody could use them.
  */
 export function limitsOf({ limits = {} }: InstanceSpec, engine: Engine): Limits {
   const { cpus, memory, processes } = engine.limits;

@@ -44,7 +44,7 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
         loseSessions(house, handle.name, reason);
         scope.send({ type: 'runtime.exited', at, reason });
       };
-      runtime.recover(handle).then(
+      runtime.recover(handle, scope.signal).then(
         (runs) => {
           if (scope.signal.aborted) return;
           if (!runs) return gone('it was not running when the server looked', house.clock.now());
@@ -54,11 +54,11 @@ export function instanceEffects(house: House, revoke: Revoke): EffectsOf<typeof 
           });
           scope.signal.addEventListener('abort', stop, { once: true });
         },
-        (thrown) =>
-          gone(
-            `could not be looked at: ${thrown instanceof Error ? thrown.message : thrown}`,
-            house.clock.now(),
-          ),
+        (thrown) => {
+          if (scope.signal.aborted) return;
+          const why = thrown instanceof Error ? thrown.message : thrown;
+          gone(`could not be looked at: ${why}`, house.clock.now());
+        },
       );
       return listening;
     },

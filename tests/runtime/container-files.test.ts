@@ -1,6 +1,16 @@
 /** Files that change hands while whoever had them still changes them. */
 import { afterEach, expect, test } from 'bun:test';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { give, take } from '../../src/runtime/container-files.ts';
@@ -53,7 +63,8 @@ test.if(process.getuid?.() === 0)(
   '[R30] what is taken back is written to by nobody else, also through a directory that is held open',
   async () => {
     const lent = place();
-    // The server's own directory is its user's alone; who holds what is below it open comes there all the same.
+    // The server's own directory is its user's alone; who holds what is below it open comes there all the
+    // same.
     chmodSync(lent, 0o755);
     const outbox = join(lent, 'outbox');
     mkdirSync(join(outbox, 'in'), { recursive: true });

@@ -147,7 +147,11 @@ describe('the proxy', () => {
 
   test('[R28] who is refused again and again does not fill the log', async () => {
     const logged: string[] = [];
-    const own = egressDoors({ clock: systemClock, log: (line) => logged.push(line), resolve: async () => [] });
+    const own = egressDoors({
+      clock: systemClock,
+      log: (line) => logged.push(line),
+      resolve: async () => [],
+    });
     await own.open('web-2', join(dir, 's'), []);
     for (let i = 0; i < 30; i++) expect(await status(`CONNECT n${i}.org:443 HTTP/1.1\r\n\r\n`)).toBe('403');
     expect(logged.length).toBe(20);
