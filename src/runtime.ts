@@ -131,8 +131,11 @@ export interface Runtime {
   stop(handle: Handle, graceMs: number): Promise<void>;
   /** Stops at once and removes everything that `create` made. */
   destroy(handle: Handle): Promise<void>;
-  /** True when what the handle names still runs; called after a restart of the server. */
-  recover(handle: Handle): Promise<boolean>;
+  /**
+   * True when what the handle names still runs; called after a restart of the server. Whoever would know that
+   * may be away: with a signal it is waited for until then.
+   */
+  recover(handle: Handle, signal?: AbortSignal): Promise<boolean>;
   /** Calls back once when it stops running, for whatever reason. Returns how to stop watching. */
   watch(handle: Handle, onExit: (exit: RuntimeExit) => void): () => void;
   usage(handle: Handle): Promise<Usage | null>;

@@ -77,3 +77,10 @@ function pad(part: number): string {
 export function commandLine(command: string, args: readonly string[]): string {
   return [command.split('/').at(-1) ?? command, ...args].join(' ');
 }
+
+/**
+ * What somebody hostile may have named. Marks that turn the direction of what follows would show `gpj.exe` as
+ * `exe.jpg`, and others are not seen at all: they are spelt out.
+ */
+export const shownName = (name: string): string =>
+  name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (mark) => `\\u{${mark.codePointAt(0)?.toString(16)}}`);

@@ -3,6 +3,7 @@
  * socket in a private directory that can be handed into instances elsewhere. Both want a virtual key.
  */
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Server } from 'bun';
 import type { Clock } from '../clock.ts';
@@ -41,7 +42,11 @@ type Place = { readonly hostname: string; readonly port: number } | { readonly u
 interface Guest {
   readonly path: string;
   readonly server: Server<undefined>;
+  closeFront(): Promise<void>;
 }
+
+/** Connections of one instance at one time: requests of several sessions, and those that tools keep open. */
+const GUEST_SOCKETS_MAX = 128;
 
 /** Throws Failure('already-exists') for an address that is taken. */
 export async function gatewayServer(door: GatewayDoor): Promise<GatewayServer> {
@@ -55,7 +60,7 @@ export async function gatewayServer(door: GatewayDoor): Promise<GatewayServer> {
     const known = guests.get(agent);
     guests.delete(agent);
     await known?.server.stop(true);
-    if (known) await rm(known.path, { force: true });
+    await known?.closeFront();
   };
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
   return {
@@ -64,8 +69,9 @@ export async function gatewayServer(door: GatewayDoor): Promise<GatewayServer> {
     async openGuest(agent, path) {
       if (guests.get(agent)?.path === path) return;
       await closeGuest(agent);
-      // Its directory keeps everybody out but the instance, whose user is another than ours.
-      guests.set(agent, { path, server: await onSocket(door, { path, mode: 0o666, agent }) });
+      const behind = `${dirname(path)}.in`;
+      const server = await onSocket(door, { path: behind, agent });
+      guests.set(agent, { path, server, closeFront: await front(path, behind) });
     },
     closeGuest,
     async close(graceMs) {
@@ -126,20 +132,52 @@ async function remember(path: string, port: number): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
+/**
+ * What an instance sees of its socket. The server behind it takes any number of connections, each a
+ * descriptor of this process; here they are bounded. `behind`: beside the directory that the instance sees.
+ */
+async function front(path: string, behind: string): Promise<() => Promise<void>> {
+  const open = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => socket.destroy());
+    if (open.size >= GUEST_SOCKETS_MAX) return void socket.destroy();
+    open.add(socket);
+    const inner = connect({ path: behind, allowHalfOpen: true });
+    inner.on('error', () => inner.destroy());
+    // What was answered already is still on its way to a slow reader.
+    inner.on('close', () => socket.writableEnded || socket.destroy());
+    socket.on('close', () => {
+      open.delete(socket);
+      inner.destroy();
+    });
+    socket.pipe(inner);
+    inner.pipe(socket);
+  });
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await rm(path, { force: true });
+  await new Promise<void>((done, fail) => {
+    server.once('error', fail);
+    server.listen(path, () => done());
+  });
+  // Its directory keeps everybody out but the instance, whose user is another than ours.
+  await chmod(path, 0o666);
+  return async () => {
+    server.close();
+    for (const socket of open) socket.destroy();
+    for (const one of [path, behind]) await rm(one, { force: true });
+  };
+}
+
 interface SocketWish {
   readonly path: string;
-  readonly mode?: number;
   readonly agent?: string;
 }
 
-async function onSocket(
-  door: GatewayDoor,
-  { path, mode = 0o600, agent }: SocketWish,
-): Promise<Server<undefined>> {
+async function onSocket(door: GatewayDoor, { path, agent }: SocketWish): Promise<Server<undefined>> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   // A killed server leaves it behind. That no other server has it, the journal's lock has seen to.
   await rm(path, { force: true });
   const server = open({ unix: path }, door, agent ?? null);
-  await chmod(path, mode);
+  await chmod(path, 0o600);
   return server;
 }

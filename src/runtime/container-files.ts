@@ -20,7 +20,7 @@ import { dirname, join, relative } from 'node:path';
 import { Failure } from '../failure.ts';
 import { instanceDir, removeInstanceDir } from './instance-dir.ts';
 
-const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, S_IFMT, S_IFREG } = constants;
 
 /** sockaddr_un holds 108 bytes on Linux with the zero at its end (unix(7)). */
 const SOCKET_BYTES_MAX = 104;
@@ -161,29 +161,41 @@ export async function giveToRead(paths: readonly string[], owner: Owner): Promis
   await give(paths, owner);
 }
 
-/** Makes them ours again, so that we may read and remove what is in them. */
+/** Makes them ours again, and ours alone, so that we may read and remove what is in them. */
 export async function take(paths: readonly string[], { user, help }: Owner): Promise<void> {
   if (user === null) return await help('take', paths);
   const us = process.getuid?.() ?? 0;
-  for (const path of paths) await chownBelow(path, { uid: us, gid: us });
+  for (const path of paths) await chownBelow(path, { uid: us, gid: us, isTaken: true });
 }
 
 /** Directories in one another that are followed; each is open while what is below it is given. */
 const DEPTH_MAX = 512;
+
+interface NewOwner extends Ids {
+  /**
+   * Nobody else may write to it any more, also who holds a directory open that it had opened to everybody.
+   * What lies too deep is left as it is, behind directories that are shut.
+   */
+  readonly isTaken?: boolean;
+}
 
 /**
  * The instance may exchange what is below while we go through it: each directory is opened by its name in the
  * one above it, following no link, and what is in it is named by that descriptor. What vanishes meanwhile is
  * passed over.
  */
-async function chownBelow(path: string | Buffer, user: Ids, depth = 0): Promise<void> {
+async function chownBelow(path: string | Buffer, owner: NewOwner, depth = 0): Promise<void> {
+  const { uid, gid, isTaken = false } = owner;
+  if (depth > DEPTH_MAX && isTaken) return;
   if (depth > DEPTH_MAX)
     throw new Failure(
       'runtime-failed',
       `${path}: more than ${DEPTH_MAX} directories in one another; remove some`,
     );
   try {
-    await lchown(path, user.uid, user.gid);
+    await lchown(path, uid, gid);
+    // Its directory is shut by now, so that it is still the same.
+    if (isTaken && depth > 0) await shutFile(path);
   } catch (thrown) {
     if (depth > 0 && isGone(thrown)) return;
     throw thrown;
@@ -194,12 +206,18 @@ async function chownBelow(path: string | Buffer, user: Ids, depth = 0): Promise<
   });
   if (dir === null) return;
   try {
+    if (isTaken) await dir.chmod((await dir.stat()).mode & 0o7755);
     const here = `/proc/self/fd/${dir.fd}`;
     for (const name of await readdir(`${here}/.`, { encoding: 'buffer' }))
-      await chownBelow(Buffer.concat([Buffer.from(`${here}/`), name]), user, depth + 1);
+      await chownBelow(Buffer.concat([Buffer.from(`${here}/`), name]), owner, depth + 1);
   } finally {
     await dir.close();
   }
+}
+
+async function shutFile(path: string | Buffer): Promise<void> {
+  const { mode } = lstatSync(path);
+  if ((mode & S_IFMT) === S_IFREG && (mode & 0o022) !== 0) await chmod(path, mode & 0o7755);
 }
 
 /** Not there any more, a link, or no directory. */

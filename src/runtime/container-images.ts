@@ -12,6 +12,8 @@ import { Failure } from '../failure.ts';
 import { type Engine, engineFailure, isMissing } from './engine.ts';
 
 export const IMAGE_DEFAULT = 'base';
+/** Of an image of ours. */
+const NAME = /^[a-z][a-z0-9-]{0,30}$/;
 
 /** The part of a record (images/build.ts) that is needed here. */
 interface BuiltImage {
@@ -22,7 +24,7 @@ interface BuiltImage {
 }
 
 export function builtImage(dir: string, name: string): BuiltImage | null {
-  if (!/^[a-z][a-z0-9-]{0,30}$/.test(name)) return null;
+  if (!NAME.test(name)) return null;
   const path = join(dir, `${name}.json`);
   if (!existsSync(path)) return null;
   const record = JSON.parse(readFileSync(path, 'utf8')) as BuiltImage;
@@ -43,9 +45,10 @@ export async function imageIn(engine: Engine, dir: string, name: string): Promis
   }
   const found = await idOf(engine, name);
   if (found !== null) return found;
+  const build = NAME.test(name) ? `build it with \`bun run images:build ${name}\`, or ` : '';
   throw new Failure(
     'not-found',
-    `there is no image "${name}": build it with \`bun run images:build ${name}\`, or load one of yours into ${engine.kind}`,
+    `there is no image "${name}": ${build}load one of yours into ${engine.kind}; nothing is pulled`,
   );
 }
 
@@ -54,7 +57,8 @@ async function idOf({ docker }: Engine, reference: string): Promise<string | nul
     const { Id } = await docker.getImage(reference).inspect();
     return Id.startsWith('sha256:') ? Id : `sha256:${Id}`;
   } catch (thrown) {
-    if (isMissing(thrown)) return null;
+    // A reference that is none names no image either.
+    if (isMissing(thrown) || (thrown as { statusCode?: number }).statusCode === 400) return null;
     throw engineFailure(`look for image ${reference}`, thrown);
   }
 }

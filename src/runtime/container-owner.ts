@@ -36,7 +36,7 @@ export function ownerOf(helping: Helping): Owner {
 const scripts: Readonly<Record<HelpWith, string>> = {
   give: 'chown -hR "$0" "$@"',
   lend: 'chown -hR "$0" "$@" && chmod -R a+rX "$@"',
-  take: 'chown -hR "$0" "$@" && chmod -R u+rwX "$@"',
+  take: 'chown -hR "$0" "$@" && chmod -R u+rwX,go-w "$@"',
   empty: 'find "$@" -mindepth 1 -delete && chown "$0" "$@"',
 };
 

@@ -112,11 +112,15 @@ const unable = (name: string, what: string): Failure =>
     `create ${name}: this engine cannot enforce a limit of ${what}; leave it out, or see the probe for what it lacks`,
   );
 
-/** The limits that are asked of the engine: those wanted, and our own for the rest, where it can. */
+/**
+ * The limits that are asked of the engine: those wanted, and our own for the rest, where it can. Of
+ * processors no more than it has: Docker refuses more, and nobody could use them.
+ */
 export function limitsOf({ limits = {} }: InstanceSpec, engine: Engine): Limits {
   const { cpus, memory, processes } = engine.limits;
+  const most = engine.processors ?? Number.POSITIVE_INFINITY;
   return {
-    ...(cpus ? { cpus: limits.cpus ?? limitsDefault.cpus } : {}),
+    ...(cpus ? { cpus: Math.min(limits.cpus ?? limitsDefault.cpus, most) } : {}),
     ...(memory ? { memoryBytes: limits.memoryBytes ?? limitsDefault.memoryBytes } : {}),
     ...(processes ? { processes: limits.processes ?? limitsDefault.processes } : {}),
   };

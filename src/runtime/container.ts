@@ -46,7 +46,7 @@ import { userOutside } from './container-users.ts';
 import { specIn, wallsOf } from './container-walls.ts';
 import { usageOf, watchtower } from './container-watch.ts';
 import { egressDoors } from './egress.ts';
-import { type Engine, engineFailure, factsOf, isMissing, isSame, unenforcedBy } from './engine.ts';
+import { type Engine, engineFailure, factsOf, isMissing, isSame, onceThere, unenforcedBy } from './engine.ts';
 
 /**
  * Who is inside is another than we, and more is not known: what the kernel shows for users that have no name.
@@ -84,7 +84,8 @@ export function containerRuntime(options: ContainerRuntimeOptions): Runtime {
     start: (handle, signal) => inTurn(handle, () => start(state, mine(handle), signal)),
     stop: (handle, graceMs) => inTurn(handle, () => stop(state, mine(handle), graceMs)),
     destroy: (handle) => inTurn(handle, () => destroy(state, handle)),
-    recover: (handle) => recover(state, mine(handle)),
+    recover: (handle, signal) =>
+      onceThere(() => recover(state, mine(handle)), { what: handle.name, clock, log, signal }),
     watch: (handle, onExit) => watch(state, mine(handle), onExit),
     usage: async (handle) => {
       const { container, engine } = mine(handle);
@@ -297,6 +298,13 @@ async function destroy(state: State, handle: Handle): Promise<void> {
   const engine = socket === null ? await anyEngine(state) : await engineOf(state, socket);
   const name = containerName(state, handle.name);
   const there = await inspected(engine.docker, name);
+  const its = there?.Config.Labels[labelOf.instanceId];
+  if (there && handle['instanceId'] !== undefined && its !== handle['instanceId']) {
+    state.options.log(
+      `destroy ${handle.name}: container ${name} stays, it belongs to another instance (${its})`,
+    );
+    return;
+  }
   const owner = ownerOf(helpingOf(state, engine, there));
   if (there && owner.user === null) await takeStorage({ docker: engine.docker, there, owner }, dirs);
   if (there) await removed(engine.docker.getContainer(name).remove({ force: true, v: true }), handle.name);

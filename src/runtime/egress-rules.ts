@@ -2,8 +2,8 @@
  * What an instance with an allowlist may connect to. Pure.
  *
  * A name is allowed by its name, and then only at addresses that are public; an address or a block is allowed
- * as it stands, private or not, for the operator has written it. Addresses of this host, link-local ones (the
- * metadata of a cloud is there), multicast and the unspecified one are never allowed.
+ * as it stands, private or not, for the operator has written it. Addresses of this host, link-local ones and
+ * others where a cloud has its metadata, multicast and the unspecified one are never allowed.
  */
 import { BlockList, isIP } from 'node:net';
 import type { FieldFault } from '../failure.ts';
@@ -34,13 +34,21 @@ const never = blocks([
   '169.254.0.0/16',
   '224.0.0.0/4',
   '240.0.0.0/4',
-  '::/128',
-  '::1/128',
   'fe80::/10',
   'ff00::/8',
   // Forms that carry an IPv4 address of any kind inside.
+  '::/96',
+  '::ffff:0:0:0/96',
   '64:ff9b::/96',
+  '64:ff9b:1::/48',
+  '2001::/32',
   '2002::/16',
+  // The metadata of clouds, where it is not link-local.
+  '100.100.100.200/32',
+  '168.63.129.16/32',
+  '192.0.0.192/32',
+  'fd00:ec2::254/128',
+  'fd20:ce::254/128',
 ]);
 const reserved = blocks([
   '10.0.0.0/8',
@@ -51,8 +59,6 @@ const reserved = blocks([
   '198.18.0.0/15',
   'fc00::/7',
   'fec0::/10',
-  // The metadata of some clouds has an address of its own there.
-  'fd00:ec2::/32',
 ]);
 
 export const isNever = (address: string): boolean => inBlock(never, plain(address));
@@ -129,12 +135,12 @@ function ruleOf(entry: string): Rule | null {
 }
 
 function blockOf(text: string): BlockList | null {
-  const [address = '', bits] = text.split('/');
+  const [, address = '', bits] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
   const version = isIP(address);
   if (version === 0) return null;
   const whole = version === 4 ? 32 : 128;
   const length = bits === undefined ? whole : Number(bits);
-  if (!Number.isInteger(length) || length < 0 || length > whole || bits === '') return null;
+  if (length > whole) return null;
   const block = new BlockList();
   block.addSubnet(address, length, version === 4 ? 'ipv4' : 'ipv6');
   return block;

@@ -19,6 +19,9 @@ const CONNECTIONS_MAX = 256;
 const HEAD_BYTES_MAX = 32 << 10;
 const HEAD_MS = 15_000;
 const CONNECT_MS = 15_000;
+/** Refusals of one instance that are logged in that time; of more only how many. */
+const LOGGED_MAX = 20;
+const LOGGED_MS = 60_000;
 /** Addresses of one name that are tried. */
 const ADDRESSES_MAX = 4;
 
@@ -65,6 +68,7 @@ export function egressDoors({ clock, log, resolve = byName }: EgressOptions): Eg
       }
       await close(instance);
       const open = new Set<Socket>();
+      const tell = seldom(clock, (message) => log(`instance ${instance}: not let out: ${message}`));
       const server = createServer({ allowHalfOpen: true }, (socket) => {
         socket.on('error', () => socket.destroy());
         if (open.size >= CONNECTIONS_MAX)
@@ -74,7 +78,7 @@ export function egressDoors({ clock, log, resolve = byName }: EgressOptions): Eg
         serve(socket, { clock, resolve, rules: door.rules }).catch((thrown) => {
           const { code, message } =
             thrown instanceof Failure ? thrown : { code: 'runtime-failed' as const, message: String(thrown) };
-          log(`instance ${instance}: not let out: ${message}`);
+          tell(message);
           refuse(socket, code, message);
         });
       });
@@ -92,14 +96,30 @@ export function egressDoors({ clock, log, resolve = byName }: EgressOptions): Eg
   };
 }
 
+/** An instance must not fill the log of its host. */
+function seldom(clock: Clock, log: (message: string) => void): (message: string) => void {
+  let [since, told] = [clock.now(), 0];
+  return (message) => {
+    const now = clock.now();
+    if (now - since >= LOGGED_MS) {
+      if (told > LOGGED_MAX) log(`${told - LOGGED_MAX} more, which were not logged`);
+      [since, told] = [now, 0];
+    }
+    told += 1;
+    if (told <= LOGGED_MAX) log(message);
+  };
+}
+
 function refuse(socket: Socket, code: keyof typeof failures, message: string): void {
   const { http, title } = failures[code];
   const body = `agentic-sandbox: ${message}\n`;
-  if (socket.writable)
-    socket.end(
-      `HTTP/1.1 ${http} ${title}\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-        `x-agentic-code: ${code}\r\nconnection: close\r\n\r\n${body}`,
-    );
+  if (!socket.writable) return void socket.destroy();
+  // Not left half open until the instance, which may never, closes its end too.
+  socket.end(
+    `HTTP/1.1 ${http} ${title}\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
+      `x-agentic-code: ${code}\r\nconnection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
 }
 
 interface Serving {

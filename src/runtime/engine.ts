@@ -7,7 +7,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import Docker from 'dockerode';
-import type { Clock } from '../clock.ts';
+import { type Clock, sleep } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { Unenforced } from '../runtime.ts';
 
@@ -15,6 +15,8 @@ import type { Unenforced } from '../runtime.ts';
 const ANSWER_MS = 30_000;
 /** Podman looks up which package each of its programs is of: seconds on a quiet machine. */
 const FACTS_MS = 60_000;
+/** How often it is looked whether an engine that is away is back. */
+const AWAY_LOOK_MS = 2_000;
 
 export interface EngineOptions {
   /** Where programs are looked for. */
@@ -42,6 +44,8 @@ export interface Engine {
   readonly seccomp: boolean;
   readonly storageDriver: string;
   readonly limits: { readonly cpus: boolean; readonly memory: boolean; readonly processes: boolean };
+  /** Processors that it has; null: it does not say. */
+  readonly processors: number | null;
   readonly cgroup: string;
   /** The most open files and processes that this server may have itself; null: without end, or not known. */
   readonly most: { readonly nofile: number | null; readonly nproc: number | null };
@@ -115,6 +119,7 @@ interface Info {
   readonly MemoryLimit?: boolean;
   readonly CpuCfsQuota?: boolean;
   readonly PidsLimit?: boolean;
+  readonly NCPU?: number;
   readonly CgroupVersion?: string;
   readonly CgroupDriver?: string;
   readonly DockerRootDir?: string;
@@ -141,6 +146,7 @@ function told(given: { docker: Docker; socket: string; version: Version; info: I
       memory: info.MemoryLimit === true,
       processes: info.PidsLimit === true,
     },
+    processors: info.NCPU || null,
     cgroup: `v${info.CgroupVersion ?? '?'}, ${info.CgroupDriver || 'none'}`,
     most: { nofile: hardLimit('Max open files'), nproc: hardLimit('Max processes') },
   };
@@ -212,6 +218,34 @@ export function engineFailure(what: string, thrown: unknown): Failure {
   if (statusCode === 404) return new Failure('not-found', `${what}: ${why}`, { cause: thrown });
   const cure = code === undefined ? '' : '; is the container engine running?';
   return new Failure('runtime-failed', `${what}: ${why}${cure}`, { cause: thrown });
+}
+
+/** Nobody answers, as while the engine is being started again. */
+const isAway = (thrown: unknown): thrown is Failure =>
+  thrown instanceof Failure &&
+  (thrown.code === 'timed-out' || (thrown.cause as { code?: unknown } | undefined)?.code !== undefined);
+
+interface Waiting {
+  /** For the log. */
+  readonly what: string;
+  readonly clock: Clock;
+  readonly log: (message: string) => void;
+  /** Until when an engine that is away is waited for; absent: not at all. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** An engine that is away says nothing of its containers, which may run on meanwhile. */
+export async function onceThere<T>(ask: () => Promise<T>, waiting: Waiting): Promise<T> {
+  const { what, clock, log, signal } = waiting;
+  for (let tries = 0; ; tries++) {
+    try {
+      return await ask();
+    } catch (thrown) {
+      if (!signal || signal.aborted || !isAway(thrown)) throw thrown;
+      if (tries === 0) log(`${what}: its engine is waited for: ${thrown.message}`);
+      await sleep(clock, AWAY_LOOK_MS, signal).catch(() => {});
+    }
+  }
 }
 
 export const isMissing = (thrown: unknown): boolean =>

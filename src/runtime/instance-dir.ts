@@ -18,7 +18,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { chmod, readdir, rm } from 'node:fs/promises';
+import { chmod, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../failure.ts';
 import { instanceNamePattern } from '../ids.ts';
@@ -120,15 +120,23 @@ export function checkWorkingDir(path: string): void {
   throw new Failure('bad-input', message, { faults: [{ path: 'working_dir', message }] });
 }
 
-/** Removes the directory and what is below it; of symlinks only the links. May be called twice. */
+/**
+ * Removes the directory and what is below it; of symlinks only the links. May be called twice. By `rm`, which
+ * takes as long for directories in one another as for others, and goes deeper than any path is long.
+ */
 export async function removeInstanceDir(dir: Pick<InstanceDir, 'path'>): Promise<void> {
-  try {
-    await rm(dir.path, { recursive: true, force: true });
-  } catch {
-    // Package caches write-protect their directories: open them and try once more.
-    await openUp(dir.path);
-    await rm(dir.path, { recursive: true, force: true });
-  }
+  if ((await removed(dir.path)) === null) return;
+  // Package caches write-protect their directories: open them and try once more.
+  await openUp(dir.path);
+  const why = await removed(dir.path);
+  if (why !== null) throw new Failure('runtime-failed', `remove ${dir.path}: ${why}`);
+}
+
+/** Null: it is gone. */
+async function removed(path: string): Promise<string | null> {
+  const rm = Bun.spawn(['rm', '-rf', '--', path], { stdin: 'ignore', stdout: 'ignore', stderr: 'pipe' });
+  const [said, code] = await Promise.all([new Response(rm.stderr).text(), rm.exited]);
+  return code === 0 ? null : (said.trim().split('\n')[0] ?? `rm ended with ${code}`).slice(0, 500);
 }
 
 async function openUp(path: string): Promise<void> {

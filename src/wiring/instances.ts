@@ -34,10 +34,9 @@ export function instanceEffects(house: House, of: OfIdentity): EffectsOf<typeof 
     alarm: alarm(house.clock),
     async create({ spec, anew }, { signal }) {
       const runtime = runtimeOf(spec.runtime);
-      const { name, instanceId } = spec;
       if (anew) {
-        await runtime.destroy({ version: 1, runtime: spec.runtime, name, instanceId });
-        await revoke(name, 'its instance was made anew');
+        await runtime.destroy(bareHandle(spec));
+        await revoke(spec.name, 'its instance was made anew');
       }
       const mounts = await mountsFor(house, spec);
       return await runtime.create(mounts.length === 0 ? spec : { ...spec, mounts }, signal);
@@ -57,7 +56,7 @@ export function instanceEffects(house: House, of: OfIdentity): EffectsOf<typeof 
         const why = `its identity was revoked, and a new start gives it another: ${reason}`;
         scope.send({ type: 'runtime.exited', at, reason: why, isRevoked: true });
       };
-      runtime.recover(handle).then(
+      runtime.recover(handle, scope.signal).then(
         (runs) => {
           if (scope.signal.aborted) return;
           if (!runs) return void gone('it was not running when the server looked', house.clock.now());
@@ -68,11 +67,11 @@ export function instanceEffects(house: House, of: OfIdentity): EffectsOf<typeof 
           });
           scope.signal.addEventListener('abort', stop, { once: true });
         },
-        (thrown) =>
-          void gone(
-            `could not be looked at: ${thrown instanceof Error ? thrown.message : thrown}`,
-            house.clock.now(),
-          ),
+        (thrown) => {
+          if (scope.signal.aborted) return;
+          const why = thrown instanceof Error ? thrown.message : thrown;
+          void gone(`could not be looked at: ${why}`, house.clock.now());
+        },
       );
       return listening;
     },
@@ -82,13 +81,21 @@ export function instanceEffects(house: House, of: OfIdentity): EffectsOf<typeof 
       loseSessions(house, handle.name, 'its instance was stopped');
     },
     async destroy({ handle, spec, removesStorage }) {
-      if (handle) await runtimeOf(handle.runtime).destroy(handle);
+      // Without a handle it was not made, or not to its end: what there is of it is found by its name.
+      await runtimeOf(handle?.runtime ?? spec.runtime).destroy(handle ?? bareHandle(spec));
       await revoke(spec.name, 'its instance was destroyed');
       loseSessions(house, spec.name, 'its instance was destroyed');
       await dropStorage(house, spec, removesStorage);
     },
   };
 }
+
+const bareHandle = ({ name, runtime, instanceId }: InstanceSpec): Handle => ({
+  version: 1,
+  runtime,
+  name,
+  instanceId,
+});
 
 /** The sessions of an instance that does not run any more are over. */
 function loseSessions(house: House, name: string, reason: string) {

@@ -1,9 +1,20 @@
 /** Files that change hands while whoever had them still changes them. */
 import { afterEach, expect, test } from 'bun:test';
-import { chownSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { give } from '../../src/runtime/container-files.ts';
+import { give, take } from '../../src/runtime/container-files.ts';
+import { removeInstanceDir } from '../../src/runtime/instance-dir.ts';
 
 const THEIRS = 10_001;
 const made: string[] = [];
@@ -47,3 +58,42 @@ test.if(process.getuid?.() === 0)(
     await expect(give([lent], nobody)).rejects.toThrow('more than 512 directories');
   },
 );
+
+test.if(process.getuid?.() === 0)(
+  '[R30] what is taken back is written to by nobody else, also through a directory that is held open',
+  async () => {
+    const lent = place();
+    // The server's own directory is its user's alone; who holds what is below it open comes there all the
+    // same.
+    chmodSync(lent, 0o755);
+    const outbox = join(lent, 'outbox');
+    mkdirSync(join(outbox, 'in'), { recursive: true });
+    writeFileSync(join(outbox, 'in', 'said.txt'), 'before');
+    for (const path of ['', 'in', 'in/said.txt']) chmodSync(join(outbox, path), 0o777);
+    mkdirSync(join(outbox, ...Array.from({ length: 600 }, () => 'd')), { recursive: true });
+    await give([join(outbox, 'in')], nobody);
+    chownSync(outbox, THEIRS, THEIRS);
+    await take([outbox], nobody);
+    const tries = 'echo x >> said.txt; echo x > new.txt; mkdir ../more; ln -s / ../door; true';
+    const { stderr } = Bun.spawnSync(
+      ['setpriv', `--reuid=${THEIRS}`, `--regid=${THEIRS}`, '--clear-groups', 'sh', '-c', tries],
+      { cwd: join(outbox, 'in') },
+    );
+    expect(stderr.toString().match(/Permission denied/g)?.length).toBe(4);
+    expect(statSync(join(outbox, 'in', 'said.txt')).uid).toBe(0);
+  },
+);
+
+test('[C27] directories in one another, deeper than a path can be long, are removed too', async () => {
+  const [root, part] = [place(), Array.from({ length: 350 }, () => 'directory')];
+  const path = join(root, 'web-1');
+  mkdirSync(path);
+  for (let i = 0; i < 6; i++) {
+    mkdirSync(join(root, 'above', ...part), { recursive: true });
+    renameSync(path, join(root, 'above', ...part, 'web-1'));
+    renameSync(join(root, 'above'), path);
+  }
+  await removeInstanceDir({ path });
+  expect(existsSync(path)).toBe(false);
+  await removeInstanceDir({ path });
+}, 60_000);

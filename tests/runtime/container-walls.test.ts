@@ -1,6 +1,6 @@
 /** What confines a container is read from what its engine says, not from what was asked for. */
 import { expect, test } from 'bun:test';
-import { type Asked, checkSpec, containerOptions } from '../../src/runtime/container-spec.ts';
+import { type Asked, checkSpec, containerOptions, limitsOf } from '../../src/runtime/container-spec.ts';
 import { wallsOf } from '../../src/runtime/container-walls.ts';
 import type { Engine } from '../../src/runtime/engine.ts';
 import type { InstanceSpec } from '../../src/runtime.ts';
@@ -78,4 +78,13 @@ test('[R23] places in memory leave more than half of it to whoever works there, 
     expect(all).toBeGreaterThan(0);
     expect(all).toBeLessThan(memoryBytes / 2);
   }
+});
+
+test('[R26] more processors than the machine has, asked for or by default, are all that it has', () => {
+  const cpusOf = (cpus: number | undefined, processors: number | null) => {
+    const limits = cpus === undefined ? {} : { cpus };
+    return limitsOf({ name: 'web-1', limits } as InstanceSpec, { ...engine, processors }).cpus;
+  };
+  expect([cpusOf(4, 2), cpusOf(undefined, 1), cpusOf(1.5, 2), cpusOf(undefined, 8)]).toEqual([2, 1, 1.5, 2]);
+  expect(cpusOf(4, null)).toBe(4);
 });

@@ -38,6 +38,15 @@ describe('what is on the list', () => {
       expect(asks(['0.0.0.0/0', '::/0'], never)).toBe(false);
   });
 
+  test('[R28] the metadata of a cloud and forms with an IPv4 address inside are not for anybody', () => {
+    const rules = allowRules(['*.example.org', '0.0.0.0/0', '::/0']);
+    const metadata = ['100.100.100.200', '168.63.129.16', '192.0.0.192', 'fd00:ec2::254', 'fd20:ce::254'];
+    const carrying = ['::7f00:1', '::ffff:0:7f00:1', '64:ff9b:1::7f00:1', '2001:0:1::1', '2002:7f00:1::'];
+    for (const never of [...metadata, ...carrying])
+      expect([never, rules.mayConnect('a.example.org', 443, never)]).toEqual([never, false]);
+    expect(rules.mayConnect('a.example.org', 443, '2606:2800:220:1::1')).toBe(true);
+  });
+
   test('[R28] a name does not lead to a private address, whatever the address is written like', () => {
     const rules = allowRules(['example.org', '10.9.9.9']);
     const leads = (address: string) => rules.mayConnect('example.org', 443, address);
@@ -69,9 +78,12 @@ describe('what is on the list', () => {
       '',
       '*',
       'http://x',
+      '1.2.3.4/1e1',
+      '1.2.3.4/ 8',
+      '1.2.3.4/24/8',
     ]);
     expect(faults.map(({ path }) => path)).toEqual(
-      [1, 2, 3, 4, 5, 6, 7, 8].map((i) => `network.allow[${i}]`),
+      [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map((i) => `network.allow[${i}]`),
     );
   });
 });
@@ -118,6 +130,33 @@ describe('the proxy', () => {
     expect(await status('GET ftp://inward.org/ HTTP/1.1\r\n\r\n')).toBe('400');
     expect(await status('nonsense\r\n\r\n')).toBe('400');
     expect(await status(`GET http://inward.org/ HTTP/1.1\r\nx: ${'y'.repeat(40_000)}`)).toBe('413');
+  });
+
+  test('[R28] who is refused holds nothing open here, though it never closes its own end', async () => {
+    await doors.open('web-1', join(dir, 's'), []);
+    const socket = connect({ path: join(dir, 's'), allowHalfOpen: true });
+    const closed = new Promise<boolean>((done) => socket.on('error', () => done(true)));
+    socket.write('nonsense\r\n\r\n');
+    await new Promise((done) => socket.resume().on('end', done));
+    // Who is still listened to may write for ever.
+    const writing = setInterval(() => socket.write('x'), 5);
+    expect(await closed).toBe(true);
+    clearInterval(writing);
+    socket.destroy();
+  });
+
+  test('[R28] who is refused again and again does not fill the log', async () => {
+    const logged: string[] = [];
+    const own = egressDoors({
+      clock: systemClock,
+      log: (line) => logged.push(line),
+      resolve: async () => [],
+    });
+    await own.open('web-2', join(dir, 's'), []);
+    for (let i = 0; i < 30; i++) expect(await status(`CONNECT n${i}.org:443 HTTP/1.1\r\n\r\n`)).toBe('403');
+    expect(logged.length).toBe(20);
+    expect(logged[0]).toContain('instance web-2: not let out: n0.org:443');
+    await own.close('web-2');
   });
 
   test('[R28] a list that is opened again is the newer one, and a closed door is gone', async () => {

@@ -11,6 +11,7 @@ import {
   percent,
   plural,
   shortId,
+  shownName,
 } from '../../ui/words.ts';
 
 const hour = 3_600_000;
@@ -56,4 +57,10 @@ test('an id is told by its end, a command by its name', () => {
   expect(shortId('01a208e6-1882-75b5-ba96-e32f970f9093')).toBe('970f9093');
   expect(shortId('release-1')).toBe('release-1');
   expect(commandLine('/usr/bin/bash', ['-c', 'ls'])).toBe('bash -c ls');
+});
+
+test('[U23] marks in a name that would show it as another are spelt out', () => {
+  expect(shownName('a\u202egpj.exe')).toBe('a\\u{202e}gpj.exe');
+  expect(shownName('new\nline\u200b')).toBe('new\\u{a}line\\u{200b}');
+  expect(shownName('<b>Grüße 文件.txt')).toBe('<b>Grüße 文件.txt');
 });

@@ -117,6 +117,16 @@ test('[G37] what ends while it is revoked is told so, and does not come back by 
   }
 });
 
+test('[C27] what was never made to its end is destroyed by its name, whatever there is of it', async () => {
+  const { did, house, end } = ground('failed');
+  const spec = { name: 'box', instanceId: 'i-1', runtime: 'host' };
+  await instanceEffects(house, { revoke: end, isRevoked: async () => false }).destroy(
+    { handle: null, spec } as never,
+    { signal } as never,
+  );
+  expect(did[0]).toBe('runtime destroys box');
+});
+
 test('[V17] a token is for an instance that lives; one that is revoked has no key of a model any more', async () => {
   const desk = (state: string, enrolUrl: string | null) => {
     const { did, house, ...rest } = ground(state, ['s-1']);

@@ -20,7 +20,7 @@ import {
 import { noteGood } from '../state/notes.ts';
 import { call, request } from '../wire/api.ts';
 import { type Problem, problemOf } from '../wire/problem.ts';
-import { bytes } from '../words.ts';
+import { bytes, shownName } from '../words.ts';
 import { type Action, useAction } from './action.ts';
 import { Peek } from './file-peek.ts';
 import { h } from './h.ts';
@@ -160,9 +160,13 @@ function Trail({ area, dir }: { area: AreaName; dir: string }): VNode {
     { class: 'trail', 'aria-label': 'Directory' },
     trail.map(({ name, raw }, index) =>
       index === trail.length - 1
-        ? h('span', { key: raw, class: 'strong ellipsis', 'aria-current': 'page' }, name)
+        ? h('span', { key: raw, class: 'strong ellipsis', 'aria-current': 'page' }, shownName(name))
         : h('span', { key: raw, class: 'nowrap' }, [
-            h('button', { type: 'button', class: 'link', onClick: () => setQuery('dir', raw) }, name),
+            h(
+              'button',
+              { type: 'button', class: 'link', onClick: () => setQuery('dir', raw) },
+              shownName(name),
+            ),
             h('span', { class: 'muted', 'aria-hidden': 'true' }, ' / '),
           ]),
     ),
@@ -191,8 +195,8 @@ function Entry({ base, entry, onPeek }: EntryProps): VNode {
     [
       h(Icon, { name: icons[entry.kind] }),
       entry.kind === 'dir' || isHandedOut
-        ? h('button', { type: 'button', class: 'link strong ellipsis', onClick: open }, entry.name)
-        : h('span', { class: 'strong ellipsis' }, entry.name),
+        ? h('button', { type: 'button', class: 'link strong ellipsis', onClick: open }, shownName(entry.name))
+        : h('span', { class: 'strong ellipsis' }, shownName(entry.name)),
       h('span', { class: 'muted ellipsis grow' }, about(entry)),
       h('span', { class: 'muted nowrap' }, entry.kind === 'file' ? bytes(entry.size_bytes) : ''),
       h('span', { class: 'muted nowrap' }, h(Ago, { at: entry.modified })),
@@ -203,7 +207,7 @@ function Entry({ base, entry, onPeek }: EntryProps): VNode {
               class: 'button',
               href: `/api/v1/${downloadPath(base, entry.raw_path)}`,
               download: entry.name,
-              'aria-label': `Download ${entry.name}`,
+              'aria-label': `Download ${shownName(entry.name)}`,
               'data-testid': 'file-download',
             },
             [h(Icon, { name: 'download' }), 'Download'],
