@@ -13,8 +13,6 @@ import { nowMs } from './terminal-figures.ts';
 
 const root = resolve(import.meta.dir, '..');
 const GONE_MS = 120_000;
-/** Small beside what is measured, and seldom enough that the server does not feel it. */
-const LOOK_EVERY_MS = 5;
 export const ANSWER_MS = 120_000;
 
 export interface Ran {
@@ -47,6 +45,53 @@ export async function engineSocket(): Promise<string> {
 }
 
 /** `env` is added to the server's. */
+/**
+ * Agents that are ready, as the feed of events tells: asking again and again would keep the server, and one
+ * of two processors, busy with the answers.
+ */
+async function readyAgents(house: House) {
+  const closing = new AbortController();
+  const since = new Map<string, number>();
+  let wake = Promise.withResolvers<void>();
+  const feed = await fetch(new URL('api/v1/events', `${house.url()}/`), {
+    headers: { accept: 'text/event-stream' },
+    signal: closing.signal,
+  });
+  if (!feed.ok || !feed.body) throw new Error(`the feed of events: ${feed.status} ${await feed.text()}`);
+  const take = (line: string) => {
+    if (!line.startsWith('data:')) return;
+    const { kind, data } = JSON.parse(line.slice('data:'.length)) as { kind?: string; data?: unknown };
+    if (kind !== 'agent') return;
+    const { id, state } = data as { id: string; state: string };
+    if (state !== 'ready') since.delete(id);
+    else if (!since.has(id)) since.set(id, nowMs());
+    wake.resolve();
+    wake = Promise.withResolvers();
+  };
+  const follow = async (body: ReadableStream<Uint8Array>) => {
+    const decoder = new TextDecoder();
+    let rest = '';
+    for await (const piece of body) {
+      const lines = (rest + decoder.decode(piece, { stream: true })).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) take(line);
+    }
+  };
+  void follow(feed.body).catch(() => {}); // Closed; whoever still waits says that it was in vain.
+  return {
+    /** When it became ready. */
+    async ready(name: string): Promise<number> {
+      for (const end = nowMs() + ANSWER_MS; nowMs() < end; ) {
+        const at = since.get(name);
+        if (at !== undefined) return at;
+        await Promise.race([wake.promise, Bun.sleep(end - nowMs())]);
+      }
+      throw new Error(`${name} was not ready within ${ANSWER_MS} ms:\n${house.log()}`);
+    },
+    close: () => closing.abort(),
+  };
+}
+
 export async function containerHouse(
   socket: string,
   env: Readonly<Record<string, string>> = {},
@@ -62,18 +107,7 @@ export async function containerHouse(
   const dataDir = env['AGENTIC_DATA_DIR'] ?? house.dataDir;
   const label = [`agentic-sandbox.data-dir=${dataDir}`];
   const all = () => docker.listContainers({ all: true, filters: { label } });
-  // One question at a time for all who wait: the server answers a few hundred a second and no more.
-  let looking: Promise<ReadonlySet<string>> | null = null;
-  const look = async (): Promise<ReadonlySet<string>> => {
-    await Bun.sleep(LOOK_EVERY_MS);
-    looking = null;
-    const { agents } = await house.get<{ agents: { id: string; state: string }[] }>('agents');
-    return new Set(agents.filter(({ state }) => state === 'ready').map(({ id }) => id));
-  };
-  const ready = () => {
-    looking ??= look();
-    return looking;
-  };
+  const agents = await readyAgents(house);
   const exec = (agent: string, script: string, timeoutSeconds = 60) => {
     const body = { command: 'bash', args: ['-c', script], timeout_seconds: timeoutSeconds };
     return house.post<Ran>(`agents/${agent}/exec`, body);
@@ -87,10 +121,7 @@ export async function containerHouse(
     ws: (JSON.parse(readFileSync(join(dataDir, 'server.json'), 'utf8')) as { ws: string }).ws,
     exec,
     async answers(name) {
-      for (const end = nowMs() + ANSWER_MS; !(await ready()).has(name); ) {
-        if (nowMs() > end) throw new Error(`${name} was not ready within ${ANSWER_MS} ms:\n${house.log()}`);
-      }
-      const readyMs = nowMs();
+      const readyMs = await agents.ready(name);
       const { exit_code: code } = await exec(name, 'exit 7');
       if (code !== 7) throw new Error(`${name}: its first command ended with ${code} instead of 7`);
       return { readyMs, answeredMs: nowMs() };
@@ -110,6 +141,7 @@ export async function containerHouse(
       });
     },
     async close() {
+      agents.close();
       // Whatever became of the bench: nothing of it stays in an engine that is not ours.
       for (const { Id } of await all()) await docker.getContainer(Id).remove({ force: true, v: true });
       await house.close();
