@@ -16,6 +16,7 @@ import { sealed } from './chain.ts';
 import { findEnd, hashAt, lastRecord } from './end.ts';
 import { type Day, daysOf, type Head, makeDir, openDay, readHead, writeHead } from './files.ts';
 import { readAudit } from './reading.ts';
+import { type Rate, refusalLimit } from './refusals.ts';
 
 export interface AuditOptions {
   readonly dir: string;
@@ -23,8 +24,9 @@ export interface AuditOptions {
   readonly log: Log;
   /** Whole days that are kept before today; what is older is removed, and the removal noted. */
   readonly keepDays: number;
-  /** Refusals beyond it are counted and not listed. */
-  readonly refusals?: { readonly perSecond: number; readonly burst: number };
+  /** Refusals beyond them, of all and of one source, are counted and not listed. */
+  readonly refusals?: Rate;
+  readonly refusalsOfOne?: Rate;
 }
 
 /** Records in one write. */
@@ -33,6 +35,7 @@ const BATCH_MAX = 512;
 const WAITING_MAX = 10_000;
 const DAY_MS = 86_400_000;
 const refusalsDefault = { perSecond: 50, burst: 1_000 };
+const refusalsOfOneDefault = { perSecond: 1, burst: 200 };
 
 interface Waiting {
   readonly at: number;
@@ -76,7 +79,8 @@ export async function auditLog(options: AuditOptions): Promise<Audit> {
   }
   await writer.retire().catch(() => {}); // It is owed, and tried again tomorrow.
   await writer.flushed();
-  const list = refusalLimit(options);
+  const { refusals: ofAll = refusalsDefault, refusalsOfOne: each = refusalsOfOneDefault } = options;
+  const list = refusalLimit({ all: ofAll, each }, () => clock.now());
   return {
     async ready() {
       if (writer.trouble) await writer.flushed();
@@ -84,7 +88,7 @@ export async function auditLog(options: AuditOptions): Promise<Audit> {
     },
     note: (note) => writer.add(note),
     refused(note) {
-      if (list())
+      if (list(note))
         void writer.add(note).catch(() => {}); // It is owed now; the caller was refused anyway.
       else writer.omit();
     },
@@ -94,19 +98,6 @@ export async function auditLog(options: AuditOptions): Promise<Audit> {
       await writer.close();
     },
   };
-
-  function refusalLimit({ refusals = refusalsDefault }: AuditOptions): () => boolean {
-    let left = refusals.burst;
-    let at = clock.now();
-    return () => {
-      const now = clock.now();
-      left = Math.min(refusals.burst, left + (Math.max(0, now - at) / 1_000) * refusals.perSecond);
-      at = now;
-      if (left < 1) return false;
-      left -= 1;
-      return true;
-    };
-  }
 }
 
 class Writer {
