@@ -83,6 +83,10 @@ async function verify(names: readonly string[]): Promise<number> {
 
 async function main(): Promise<number> {
   const [verb = '', ...words] = process.argv.slice(2);
+  if ([verb, ...words].some((word) => word === '--help' || word === '-h')) {
+    process.stdout.write(usage);
+    return 0;
+  }
   const flags = words.filter((word) => word.startsWith('-'));
   const names = words.filter((word) => !word.startsWith('-'));
   for (const name of names) recipeNamed(name);

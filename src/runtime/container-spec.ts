@@ -114,14 +114,15 @@ const unable = (name: string, what: string): Failure =>
 
 /**
  * The limits that are asked of the engine: those wanted, and our own for the rest, where it can. Of
- * processors no more than it has: Docker refuses more, and nobody could use them.
+ * processors and memory no more than there is: Docker refuses more processors, and nobody could use either.
  */
 export function limitsOf({ limits = {} }: InstanceSpec, engine: Engine): Limits {
   const { cpus, memory, processes } = engine.limits;
-  const most = engine.processors ?? Number.POSITIVE_INFINITY;
+  const { processors, memoryBytes } = engine;
+  const most = (wanted: number, all: number | null) => (all === null ? wanted : Math.min(wanted, all));
   return {
-    ...(cpus ? { cpus: Math.min(limits.cpus ?? limitsDefault.cpus, most) } : {}),
-    ...(memory ? { memoryBytes: limits.memoryBytes ?? limitsDefault.memoryBytes } : {}),
+    ...(cpus ? { cpus: most(limits.cpus ?? limitsDefault.cpus, processors) } : {}),
+    ...(memory ? { memoryBytes: most(limits.memoryBytes ?? limitsDefault.memoryBytes, memoryBytes) } : {}),
     ...(processes ? { processes: limits.processes ?? limitsDefault.processes } : {}),
   };
 }

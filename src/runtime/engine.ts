@@ -46,6 +46,8 @@ export interface Engine {
   readonly limits: { readonly cpus: boolean; readonly memory: boolean; readonly processes: boolean };
   /** Processors that it has; null: it does not say. */
   readonly processors: number | null;
+  /** Bytes of memory that it has; null: it does not say. */
+  readonly memoryBytes: number | null;
   readonly cgroup: string;
   /** The most open files and processes that this server may have itself; null: without end, or not known. */
   readonly most: { readonly nofile: number | null; readonly nproc: number | null };
@@ -120,6 +122,7 @@ interface Info {
   readonly CpuCfsQuota?: boolean;
   readonly PidsLimit?: boolean;
   readonly NCPU?: number;
+  readonly MemTotal?: number;
   readonly CgroupVersion?: string;
   readonly CgroupDriver?: string;
   readonly DockerRootDir?: string;
@@ -147,6 +150,7 @@ function told(given: { docker: Docker; socket: string; version: Version; info: I
       processes: info.PidsLimit === true,
     },
     processors: info.NCPU || null,
+    memoryBytes: info.MemTotal || null,
     cgroup: `v${info.CgroupVersion ?? '?'}, ${info.CgroupDriver || 'none'}`,
     most: { nofile: hardLimit('Max open files'), nproc: hardLimit('Max processes') },
   };

@@ -80,6 +80,15 @@ test('[R23] places in memory leave more than half of it to whoever works there, 
   }
 });
 
+test('[R26] more memory than the machine has is all that it has', () => {
+  const bytesOf = (asked: number, has: number | null) =>
+    limitsOf({ name: 'web-1', limits: { memoryBytes: asked } } as InstanceSpec, {
+      ...engine,
+      memoryBytes: has,
+    }).memoryBytes;
+  expect([bytesOf(1e18, 8e9), bytesOf(1e9, 8e9), bytesOf(1e18, null)]).toEqual([8e9, 1e9, 1e18]);
+});
+
 test('[R26] more processors than the machine has, asked for or by default, are all that it has', () => {
   const cpusOf = (cpus: number | undefined, processors: number | null) => {
     const limits = cpus === undefined ? {} : { cpus };
