@@ -11,6 +11,8 @@ const engine = {
   storageDriver: 'overlay2',
   hasUserNamespace: true,
   seccomp: true,
+  processors: null,
+  memoryBytes: null,
 } as Engine;
 
 /** What was asked for differs from what is set in everything. */
