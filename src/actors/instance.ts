@@ -258,6 +258,8 @@ export const instanceMachine = setup({
           target: 'stopping',
           actions: { type: 'want', params: ({ event }) => ({ wanted: 'stopped', graceMs: event.graceMs }) },
         },
+        // What it is started from may be gone for good.
+        reprovision: { target: 'stopping', actions: { type: 'want', params: { wanted: 'made-anew' } } },
       },
     },
     running: {

@@ -106,6 +106,12 @@ test('a reprovision goes back to provisioning with its identity', () => {
   ).toBe('starting');
 });
 
+test('what cannot be started again and again can be made anew meanwhile', () => {
+  const events = [...running, crash(200), { type: 'reprovision', at: 210 }, done('stop', undefined, 220)];
+  expect(view(events.slice(0, -2)).state).toBe('starting');
+  expect(run(events).living.ports['create']?.input).toEqual({ spec: instanceInput.spec, anew: true });
+});
+
 test('[I6] limits that were configured anew count from then on', () => {
   const limits = { type: 'limits.changed', at: 150, crashes: { max: 0, withinMs: 60_000, backoffMs: [0] } };
   expect(view([...running, crash(200)]).state).toBe('starting');
