@@ -93,7 +93,7 @@ export const tiers: readonly Tier[] = [
   tests('container', ['container'], {
     needs: containers,
     within: ['scripts/check/with-engine.ts', 'docker'],
-    limitSeconds: 1_200,
+    limitSeconds: 1_500,
   }),
   tests('podman', ['podman', 'container/e2e.test.ts'], {
     needs: podman,
