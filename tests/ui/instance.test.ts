@@ -88,6 +88,7 @@ test(
     await page.goto(`${stage.house.url()}/?again#/agents/boxed`);
     const walls = page.getByTestId('walls');
     await walls.getByText('b2bfd85f72ea', { exact: true }).waitFor();
+    await walls.getByText('75% of 150%').waitFor();
     const words = ((await walls.textContent()) ?? '').replaceAll(/\s+/g, ' ');
     for (const said of [
       '1.5 processors',
@@ -99,7 +100,6 @@ test(
       'only uploads are refused beyond it',
     ])
       expect(words).toContain(said);
-    await walls.getByText('75% of 150%').waitFor();
     await walls.getByText('512 MiB / 1.0 GiB').waitFor();
     await page.getByTestId('proof').getByText('a certificate').waitFor();
     const models = page.getByTestId('agent-spending');
