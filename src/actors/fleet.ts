@@ -56,6 +56,11 @@ export interface Fleet {
   start(spec: ChildSpec, at: number): Promise<void>;
   /** Looks up actors that ended too long ago for memory, so that their names can be used again. */
   remind(ids: readonly string[]): Promise<void>;
+  /**
+   * Its view, also of one that `view` does not reach, which stays out of memory and of lists; null: never
+   * was.
+   */
+  recall(id: string): Promise<unknown>;
   /** Sends an event; true when it changed the actor, and then that is durable. Throws as `start`. */
   send(id: string, event: Told): Promise<boolean>;
   /**
@@ -156,6 +161,13 @@ class Root implements Fleet {
       const record = await this.#world.journal.record(id);
       if (record && !this.#actors.has(id)) this.#adopt(record);
     }
+  }
+
+  async recall(id: string) {
+    const record = this.#actors.has(id) ? null : await this.#world.journal.record(id);
+    if (!record || this.#actors.has(id)) return this.view(id);
+    const { kinds } = this.#world;
+    return kinds[record.kind].view(revive(kinds, record).snapshot);
   }
 
   async send(id: string, event: Told) {

@@ -88,8 +88,7 @@ async function fateOf(house: TaskHouse, root: Dir, name: Buffer): Promise<'old' 
   if (!isTask) return null;
   const { fleet, clock, config } = house;
   if (fleet.isLive(`task:${id}`)) return null;
-  await fleet.remind([`task:${id}`]);
-  const task = fleet.view(`task:${id}`) as TaskView | null;
+  const task = (await fleet.recall(`task:${id}`)) as TaskView | null;
   if (task === null) return 'unknown';
   // Looked at again: it may have been made anew while the journal was asked.
   if (fleet.isLive(`task:${id}`) || task.state === 'FAILED_PRESERVED' || task.ended_at === null) return null;

@@ -52,21 +52,21 @@ async function ground(tasks: Readonly<Record<string, Known | null>>, env: Record
   await makeRoot(layout);
   const said: string[] = [];
   const knobs = { away: false };
-  const recalled = new Set<string>();
   const of = (actor: string) => tasks[actor.slice('task:'.length)] ?? null;
+  const seen = (actor: string) => {
+    const task = of(actor);
+    if (task === null) return null;
+    const { daysAgo, live: _, archived: __, ...given } = task;
+    const ended_at = daysAgo === undefined ? null : rfc3339(NOW - daysAgo * DAY_MS);
+    return taskView({ id: actor.slice('task:'.length), ended_at, ...given });
+  };
   const fleet = {
     isLive: (actor: string) => of(actor)?.live ?? false,
-    async remind(actors: readonly string[]) {
+    async recall(actor: string) {
       if (knobs.away) throw new Error('the journal is away');
-      for (const actor of actors) recalled.add(actor);
+      return seen(actor);
     },
-    view(actor: string) {
-      const task = of(actor);
-      if (task === null || (task.archived && !recalled.has(actor))) return null;
-      const { daysAgo, live: _, archived: __, ...given } = task;
-      const ended_at = daysAgo === undefined ? null : rfc3339(NOW - daysAgo * DAY_MS);
-      return taskView({ id: actor.slice('task:'.length), ended_at, ...given });
-    },
+    view: (actor: string) => (of(actor)?.archived ? null : seen(actor)),
   };
   const log = jsonLog({ clock, level: 'info', write: (line) => void said.push(line) });
   const house = { ...nothing, clock, config, log, fleet, share: { layout } } as unknown as House;
