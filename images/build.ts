@@ -25,6 +25,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { buildAgent } from '../agent/build.ts';
+import { type ImageRecord, troubleOf } from '../src/runtime/built-images.ts';
 import { writeArchive } from './archive.ts';
 import { packDifference, packDirectory, unpack } from './layer.ts';
 import { EPOCH_SECONDS, packagesOf, type Recipe, recipeNamed, SUITE } from './recipes.ts';
@@ -49,20 +50,6 @@ interface KeptLayer {
   /** All Debian packages up to here, or those of npm, or the agent. */
   readonly components: readonly Component[];
   readonly path: string;
-}
-
-/** `<dir>/<name>.json`; read by the container runtime too (src/runtime/container-images.ts). */
-export interface ImageRecord {
-  readonly version: 1;
-  readonly name: string;
-  readonly tag: string;
-  /** The same in every engine. */
-  readonly image: string;
-  /** The sum of everything that went in. */
-  readonly inputs: string;
-  readonly archive: { readonly sha256: string; readonly bytes: number };
-  readonly sbom: { readonly sha256: string; readonly components: number };
-  readonly layers: readonly string[];
 }
 
 export interface Built {
@@ -97,7 +84,7 @@ export async function buildImage(place: Place, name: string): Promise<Built> {
   };
   const inputs = labels['agentic-sandbox.inputs'];
   const known = readRecord(place.dir, name);
-  if (known?.inputs === inputs && (await trouble(place.dir, known)) === null)
+  if (known?.inputs === inputs && (await troubleOf(place.dir, known)) === null)
     return { record: known, cached: true };
   place.say(`${name}: writing the image`);
   const tag = `agentic-sandbox/${name}:latest`;
@@ -119,18 +106,6 @@ export async function buildImage(place: Place, name: string): Promise<Built> {
   writeFileSync(`${recordPath(place.dir, name)}.new`, `${JSON.stringify(record, null, 2)}\n`);
   renameSync(`${recordPath(place.dir, name)}.new`, recordPath(place.dir, name));
   return { record, cached: false };
-}
-
-/** Null when archive and SBOM are what the record says. */
-export async function trouble(dir: string, { name, archive, sbom }: ImageRecord): Promise<string | null> {
-  for (const [path, sum] of [
-    [join(dir, `${name}.tar`), archive.sha256],
-    [join(dir, `${name}.spdx.json`), sbom.sha256],
-  ] as const) {
-    if (!existsSync(path)) return `${path} is not there`;
-    if ((await sha256(path)) !== sum) return `${path} is not what was built: its sum is another`;
-  }
-  return null;
 }
 
 /** Debian's of the last layer that has any, and all of npm and our own. */

@@ -2,8 +2,9 @@
 import { createReadStream } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { systemClock } from '../src/clock.ts';
+import { type ImageRecord, troubleOf } from '../src/runtime/built-images.ts';
 import { type Engine, findEngine } from '../src/runtime/engine.ts';
-import { buildImage, type ImageRecord, readRecord, trouble } from './build.ts';
+import { buildImage, readRecord } from './build.ts';
 import { recipeNamed, recipes } from './recipes.ts';
 import { load, smoke } from './smoke.ts';
 
@@ -72,7 +73,7 @@ async function verify(names: readonly string[]): Promise<number> {
   });
   let wrong = names.length - built.length;
   for (const record of built) {
-    const why = await trouble(dir, record);
+    const why = await troubleOf(dir, record);
     if (why !== null) wrong += 1;
     tell(
       `${record.name}: ${why ?? `${record.image} is as it was built, ${record.sbom.components} components`}`,

@@ -7,15 +7,18 @@ import type { ImageDesk } from '../desk.ts';
 import { Failure } from '../failure.ts';
 import type { ImageView } from '../views-images.ts';
 
-const NAME = /^[a-z][a-z0-9-]{0,30}$/;
+export const IMAGE_NAME = /^[a-z][a-z0-9-]{0,30}$/;
 const IMAGES_MAX = 1_000;
 
-/** Of `<dir>/<name>.json`, which images/build.ts writes. */
-interface Kept {
+/** `<dir>/<name>.json`, which images/build.ts writes. */
+export interface ImageRecord {
   readonly version: 1;
   readonly name: string;
   readonly tag: string;
+  /** The same in every engine. */
   readonly image: string;
+  /** The sum of everything that went in. */
+  readonly inputs: string;
   readonly archive: { readonly sha256: string; readonly bytes: number };
   readonly sbom: { readonly sha256: string; readonly components: number };
   readonly layers: readonly string[];
@@ -23,16 +26,16 @@ interface Kept {
 
 /** `dir` need not be there: nothing was built yet. */
 export function builtImages(dir: string): ImageDesk {
-  const known = async (name: string): Promise<Kept> => {
-    const kept = NAME.test(name) ? await keptIn(dir, name) : null;
+  const known = async (name: string): Promise<ImageRecord> => {
+    const kept = IMAGE_NAME.test(name) ? await keptIn(dir, name) : null;
     if (kept !== null) return kept;
-    const cure = `build it with \`bun run images:build ${NAME.test(name) ? name : 'base'}\``;
+    const cure = `build it with \`bun run images:build ${IMAGE_NAME.test(name) ? name : 'base'}\``;
     throw new Failure('not-found', `there is no image "${name}" of ours; ${cure}, or see GET /api/v1/images`);
   };
   return {
     async list() {
       const names = (await filesOf(dir)).flatMap((file) => file.match(/^([^.]+)\.json$/)?.[1] ?? []);
-      const wanted = names.filter((name) => NAME.test(name)).sort();
+      const wanted = names.filter((name) => IMAGE_NAME.test(name)).sort();
       const found = wanted.slice(0, IMAGES_MAX).map(async (name) => {
         const kept = await keptIn(dir, name);
         return kept === null ? [] : [await viewOf(dir, kept)];
@@ -65,16 +68,16 @@ async function filesOf(dir: string): Promise<string[]> {
 }
 
 /** Null: there is none, or none that is whole. */
-async function keptIn(dir: string, name: string): Promise<Kept | null> {
+async function keptIn(dir: string, name: string): Promise<ImageRecord | null> {
   try {
-    const kept = JSON.parse(await readFile(join(dir, `${name}.json`), 'utf8')) as Kept;
+    const kept = JSON.parse(await readFile(join(dir, `${name}.json`), 'utf8')) as ImageRecord;
     return kept.version === 1 && kept.name === name ? kept : null;
   } catch {
     return null;
   }
 }
 
-async function viewOf(dir: string, kept: Kept): Promise<ImageView> {
+async function viewOf(dir: string, kept: ImageRecord): Promise<ImageView> {
   const { name, tag, image, archive, sbom, layers } = kept;
   const { mtimeMs } = await stat(join(dir, `${name}.json`));
   return {
@@ -89,19 +92,28 @@ async function viewOf(dir: string, kept: Kept): Promise<ImageView> {
 }
 
 /** Null: archive and SBOM are, byte for byte, what was built. */
-async function troubleOf(dir: string, { name, archive, sbom }: Kept): Promise<string | null> {
+export async function troubleOf(
+  dir: string,
+  { name, archive, sbom }: Pick<ImageRecord, 'name' | 'archive' | 'sbom'>,
+): Promise<string | null> {
   for (const [file, sum] of [
     [`${name}.tar`, archive.sha256],
     [`${name}.spdx.json`, sbom.sha256],
   ] as const) {
-    const hash = createHash('sha256');
+    let found: string;
     try {
-      for await (const bytes of createReadStream(join(dir, file))) hash.update(bytes as Uint8Array);
+      found = await sumOf(join(dir, file));
     } catch (thrown) {
       return `${file} cannot be read (${(thrown as NodeJS.ErrnoException).code ?? thrown}); build it again`;
     }
-    if (hash.digest('hex') !== sum)
-      return `${file} is not what was built: its sum is another; build it again`;
+    if (found !== sum) return `${file} is not what was built: its sum is another; build it again`;
   }
   return null;
+}
+
+/** SHA-256, hex. */
+export async function sumOf(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const bytes of createReadStream(path)) hash.update(bytes as Uint8Array);
+  return hash.digest('hex');
 }

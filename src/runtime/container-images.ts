@@ -5,29 +5,20 @@
  * Of our own the record tells the id, and the engine must have that very one; when it has not, the archive is
  * loaded, after its sum was compared. Nothing is ever pulled.
  */
-import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../failure.ts';
+import { IMAGE_NAME, type ImageRecord, sumOf } from './built-images.ts';
 import { type Engine, engineFailure, isMissing } from './engine.ts';
 
 export const IMAGE_DEFAULT = 'base';
 /** Of an image of ours. */
-const NAME = /^[a-z][a-z0-9-]{0,30}$/;
 
-/** The part of a record (images/build.ts) that is needed here. */
-interface BuiltImage {
-  readonly version: 1;
-  readonly name: string;
-  readonly image: string;
-  readonly archive: { readonly sha256: string };
-}
-
-export function builtImage(dir: string, name: string): BuiltImage | null {
-  if (!NAME.test(name)) return null;
+export function builtImage(dir: string, name: string): ImageRecord | null {
+  if (!IMAGE_NAME.test(name)) return null;
   const path = join(dir, `${name}.json`);
   if (!existsSync(path)) return null;
-  const record = JSON.parse(readFileSync(path, 'utf8')) as BuiltImage;
+  const record = JSON.parse(readFileSync(path, 'utf8')) as ImageRecord;
   if (record.version === 1 && record.name === name && /^sha256:[0-9a-f]{64}$/.test(record.image))
     return record;
   throw new Failure(
@@ -45,7 +36,7 @@ export async function imageIn(engine: Engine, dir: string, name: string): Promis
   }
   const found = await idOf(engine, name);
   if (found !== null) return found;
-  const build = NAME.test(name) ? `build it with \`bun run images:build ${name}\`, or ` : '';
+  const build = IMAGE_NAME.test(name) ? `build it with \`bun run images:build ${name}\`, or ` : '';
   throw new Failure(
     'not-found',
     `there is no image "${name}": ${build}load one of yours into ${engine.kind}; nothing is pulled`,
@@ -63,7 +54,7 @@ async function idOf({ docker }: Engine, reference: string): Promise<string | nul
   }
 }
 
-async function load(engine: Engine, dir: string, { name, image, archive }: BuiltImage): Promise<void> {
+async function load(engine: Engine, dir: string, { name, image, archive }: ImageRecord): Promise<void> {
   const path = join(dir, `${name}.tar`);
   const again = `run \`bun run images:build ${name}\``;
   if (!existsSync(path))
@@ -82,10 +73,4 @@ async function load(engine: Engine, dir: string, { name, image, archive }: Built
   }
   if ((await idOf(engine, image)) === null)
     throw new Failure('runtime-failed', `image ${name}: ${engine.kind} took it and has it by another id`);
-}
-
-async function sumOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const bytes of createReadStream(path)) hash.update(bytes as Uint8Array);
-  return hash.digest('hex');
 }

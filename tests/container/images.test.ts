@@ -2,10 +2,11 @@
 import { beforeAll, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readRecord, trouble } from '../../images/build.ts';
+import { readRecord } from '../../images/build.ts';
 import { recipeNamed } from '../../images/recipes.ts';
 import { smoke } from '../../images/smoke.ts';
 import { systemClock } from '../../src/clock.ts';
+import { troubleOf } from '../../src/runtime/built-images.ts';
 import { type Engine, findEngine } from '../../src/runtime/engine.ts';
 import { engineSocket, imagesDir } from './ground.ts';
 
@@ -32,7 +33,7 @@ describe.each(Object.keys(tools) as (keyof typeof tools)[])('image %s', (name) =
   test('[M6] is what was built, and its SBOM has the versions of what is in it', async () => {
     const record = readRecord(imagesDir, name);
     if (record === null) throw new Error(`${name} was not built`);
-    expect(await trouble(imagesDir, record)).toBeNull();
+    expect(await troubleOf(imagesDir, record)).toBeNull();
     const said = await smoke(engine, record.image, recipeNamed(name));
     const { packages } = JSON.parse(readFileSync(join(imagesDir, `${name}.spdx.json`), 'utf8')) as Sbom;
     const found = packages.find((one) => one.name === tools[name])?.versionInfo;

@@ -27,7 +27,7 @@ import { h } from './h.ts';
 import { Icon, type IconName } from './icons.ts';
 import { Ago, Button, Empty, loading, TroubleBox } from './marks.ts';
 import { setQuery, useRoute } from './route.ts';
-import { arrowKeys } from './task.ts';
+import { TabList } from './tabs.ts';
 
 interface Page {
   readonly entries: readonly StorageEntryView[];
@@ -84,28 +84,14 @@ export function Files({ instance }: { instance: string }): VNode {
   };
   return h('section', { class: 'block tabs', 'aria-labelledby': 'files', 'data-testid': 'files' }, [
     h('h2', { id: 'files' }, 'Files'),
-    h(
-      'div',
-      { class: 'tablist', role: 'tablist', 'aria-label': 'Places for files', onKeyDown: arrowKeys },
-      (Object.keys(areas) as AreaName[]).map((one) =>
-        h(
-          'button',
-          {
-            key: one,
-            type: 'button',
-            role: 'tab',
-            id: `area-${one}`,
-            'aria-selected': one === area,
-            'aria-controls': 'area-panel',
-            tabIndex: one === area ? 0 : -1,
-            title: areas[one].words,
-            onClick: () => choose(one),
-            'data-testid': `area-${one}`,
-          },
-          areas[one].name,
-        ),
-      ),
-    ),
+    h(TabList, {
+      label: 'Places for files',
+      tabs: (Object.keys(areas) as AreaName[]).map((id) => ({ id, ...areas[id] })),
+      chosen: area,
+      onChoose: (id) => isArea(id) && choose(id),
+      prefix: 'area',
+      panel: 'area-panel',
+    }),
     h(
       'div',
       { role: 'tabpanel', id: 'area-panel', 'aria-labelledby': `area-${area}`, class: 'panel files' },

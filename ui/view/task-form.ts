@@ -17,7 +17,7 @@ import { h } from './h.ts';
 import { Button, Snippet, TroubleBox } from './marks.ts';
 import { Back, Page } from './page.ts';
 import { go, to } from './route.ts';
-import { arrowKeys } from './task.ts';
+import { TabList } from './tabs.ts';
 import { TaskFields } from './task-fields.ts';
 
 const draftKey = 'agentic.task-draft';
@@ -98,27 +98,17 @@ export function NewTaskPage(): VNode {
   );
 }
 
-function Tabs({ isYaml, onChoose }: { isYaml: boolean; onChoose: (isYaml: boolean) => void }): VNode {
-  const tab = (name: string, isMine: boolean) =>
-    h(
-      'button',
-      {
-        key: name,
-        type: 'button',
-        role: 'tab',
-        'aria-selected': isMine === isYaml,
-        tabIndex: isMine === isYaml ? 0 : -1,
-        onClick: () => onChoose(isMine),
-        'data-testid': `tab-${name.toLowerCase()}`,
-      },
-      name,
-    );
-  return h(
-    'div',
-    { class: 'tablist', role: 'tablist', 'aria-label': 'How to describe the task', onKeyDown: arrowKeys },
-    [tab('Form', false), tab('YAML', true)],
-  );
-}
+const Tabs = ({ isYaml, onChoose }: { isYaml: boolean; onChoose: (isYaml: boolean) => void }): VNode =>
+  h(TabList, {
+    label: 'How to describe the task',
+    tabs: [
+      { id: 'form', name: 'Form' },
+      { id: 'yaml', name: 'YAML' },
+    ],
+    chosen: isYaml ? 'yaml' : 'form',
+    onChoose: (id) => onChoose(id === 'yaml'),
+    prefix: 'tab',
+  });
 
 /** With a form, faults at fields are said there; here is the rest. */
 function Trouble({

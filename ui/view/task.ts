@@ -17,6 +17,7 @@ import { Back, Page } from './page.ts';
 import { QuestionCard } from './question-card.ts';
 import { go, setQuery, to, useRoute } from './route.ts';
 import { TaskSpending } from './spending.ts';
+import { TabList } from './tabs.ts';
 import { TaskLog } from './task-log.ts';
 import { Elapsed, TaskState } from './tasks.ts';
 import { TerminalView } from './terminal.ts';
@@ -266,42 +267,22 @@ function Tabs({ task }: { task: TaskView }): VNode {
     manifest: () => h(ManifestTab, { task }),
   };
   return h('section', { class: 'block tabs' }, [
-    h(
-      'div',
-      { class: 'tablist', role: 'tablist', 'aria-label': 'Parts of the task', onKeyDown: arrowKeys },
-      (Object.keys(tabNames) as TabName[]).map((one) =>
-        h(
-          'button',
-          {
-            key: one,
-            type: 'button',
-            role: 'tab',
-            id: `tab-${one}`,
-            'aria-selected': one === tab,
-            'aria-controls': 'panel',
-            tabIndex: one === tab ? 0 : -1,
-            onClick: () => setQuery('tab', one),
-            'data-testid': `tab-${one}`,
-          },
-          tabNames[one],
-          number[one] ? h('span', { class: 'chip-count' }, String(number[one])) : null,
-        ),
-      ),
-    ),
+    h(TabList, {
+      label: 'Parts of the task',
+      tabs: (Object.keys(tabNames) as TabName[]).map((id) => ({
+        id,
+        name: tabNames[id],
+        count: number[id] ?? 0,
+      })),
+      chosen: tab,
+      onChoose: (id) => setQuery('tab', id),
+      prefix: 'tab',
+      panel: 'panel',
+    }),
     h(
       'div',
       { role: 'tabpanel', id: 'panel', 'aria-labelledby': `tab-${tab}`, class: 'panel' },
       panel[tab](),
     ),
   ]);
-}
-
-/** As the pattern for tabs has it: arrows move between them. */
-export function arrowKeys(event: KeyboardEvent): void {
-  const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
-  if (step === 0 || !(event.currentTarget instanceof HTMLElement)) return;
-  const all = [...event.currentTarget.querySelectorAll<HTMLElement>('[role=tab]')];
-  const next = all[(all.indexOf(document.activeElement as HTMLElement) + step + all.length) % all.length];
-  next?.focus();
-  next?.click();
 }
